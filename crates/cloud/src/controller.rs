@@ -1,0 +1,67 @@
+//! Controllers make intent true: woken by a change or a timer they read everything, plan, and act.
+//! They take no input, so missing a wake-up or running twice is harmless.
+
+use std::time::Duration;
+
+use compute::driver::BoxFuture;
+
+use crate::env::Env;
+
+/// What went wrong in one round; the next round tries again.
+#[derive(Debug)]
+pub struct Error(pub String);
+
+impl<E: std::error::Error> From<E> for Error {
+    fn from(error: E) -> Error {
+        Error(error.to_string())
+    }
+}
+
+pub trait Controller: Send + Sync {
+    fn name(&self) -> &'static str;
+
+    /// One round: observe, plan, act. Answers after what time (of the cloud's clock) it wants another
+    /// round even if nothing changes. Must write nothing when there is nothing to change.
+    fn reconcile<'a>(&'a self, env: &'a Env) -> BoxFuture<'a, Result<Option<Duration>, Error>>;
+}
+
+/// Every controller of the cloud.
+pub fn all() -> Vec<Box<dyn Controller>> {
+    vec![]
+}
+
+/// Runs every controller until the returned future is dropped.
+pub async fn run(env: Env) {
+    let loops = all().into_iter().map(|controller| run_one(controller, env.clone()));
+    futures_util::future::join_all(loops).await;
+}
+
+async fn run_one(controller: Box<dyn Controller>, env: Env) {
+    let mut store = env.store.changes();
+    let mut driver = env.driver.changes();
+    let mut balancers = env.balancers.changes();
+    loop {
+        store.mark_unchanged();
+        driver.mark_unchanged();
+        balancers.mark_unchanged();
+        let wake = match controller.reconcile(&env).await {
+            Ok(wake) => wake,
+            Err(Error(message)) => {
+                tracing::warn!(controller = controller.name(), "{message}");
+                Some(Duration::from_secs(1))
+            }
+        };
+        let timer = async {
+            match wake {
+                Some(wake) => env.clock.sleep(wake).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = store.changed() => {}
+            _ = driver.changed() => {}
+            _ = balancers.changed() => {}
+            () = timer => {}
+        }
+    }
+}

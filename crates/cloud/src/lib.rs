@@ -1,0 +1,16 @@
+//! The control plane: AWS services as one folder each, over a store, a driver, a fabric and balancers.
+
+pub mod arn;
+pub mod clock;
+pub mod context;
+pub mod controller;
+pub mod env;
+pub mod filter;
+pub mod id;
+pub mod page;
+pub mod services;
+pub mod tag;
+
+pub use clock::{Clock, Timestamp};
+pub use context::Context;
+pub use env::Env;

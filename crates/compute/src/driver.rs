@@ -1,0 +1,157 @@
+//! The seam between the control plane and whatever runs instances.
+//!
+//! Level-triggered: `ensure` says what should be, `list` says what is; every call may run twice, in
+//! any order, also after a crash of the caller. A driver keeps nothing the caller must remember: after
+//! a restart it finds its instances again by itself (state directory, pidfds) and lists them.
+//!
+//! ```text
+//!            ensure(spec)                 init ready             init gone
+//!  absent ───────────────► Booting ───────────────► Up ───────────────► Exited(how)
+//!     ▲                                              │  stop / kill         │ ensure(spec with a
+//!     └───────────────────── destroy ◄───────────────┴──────────────────────┘ higher boot number)
+//! ```
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The host has no room left for this instance (memory, ids, disk). The caller may try another host.
+    #[error("no capacity: {0}")]
+    Capacity(String),
+    /// The specification can never work here (missing layer, unusable image).
+    #[error("bad specification: {0}")]
+    Spec(String),
+    /// The host failed; trying again may help.
+    #[error("host: {0}")]
+    Host(String),
+}
+
+/// One boot of one instance. Two specs with the same `id` and `boot` are the same boot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Unique among all instances of the driver; also the name of its directories and cgroup.
+    pub id: String,
+    /// Which boot this is. A higher number than the one running means: boot again with the kept root.
+    pub boot: u64,
+    /// Read-only layers of the root file system, lowest first. The writable layer belongs to the
+    /// instance and lives until `destroy`.
+    pub layers: Vec<Layer>,
+    /// Virtual CPUs, as a bandwidth limit.
+    pub vcpus: u32,
+    pub memory_mib: u64,
+    pub nics: Vec<Nic>,
+    pub hostname: String,
+    /// Environment of init, services, user data and logins.
+    pub env: BTreeMap<String, String>,
+    /// Run once, at the first boot of this `id` on this root, as root, with output to the console and
+    /// /var/log/cloud-init-output.log. Raw bytes: `#!` scripts, gzip already unpacked by the caller.
+    pub user_data: Option<Vec<u8>>,
+    /// `authorized_keys` lines of root and the image's default user.
+    pub ssh_keys: Vec<String>,
+}
+
+/// A read-only layer of a root file system.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Layer {
+    /// This host's own system, filtered: the skeleton for `/` and the host's `/usr`.
+    Host,
+    /// A directory with a root file system (or a part of one), unpacked.
+    Dir(PathBuf),
+}
+
+/// A network interface: a veth whose inner end is the instance's, the outer end in `network`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nic {
+    /// The fabric network, as given to `fabric::Fabric::ensure_network`.
+    pub network: String,
+    /// Unique in the network and at most 15 bytes: the outer end's name.
+    pub interface: String,
+    pub mac: [u8; 6],
+    pub address: Ipv4Addr,
+    /// Prefix length of the subnet, and its router's address.
+    pub prefix: u8,
+    pub gateway: Ipv4Addr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Asked for, init not yet running.
+    Booting,
+    /// Init runs and the network is up.
+    Up,
+    Exited(Exit),
+}
+
+/// Why an instance runs no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// `stop` or `kill` was asked for, and done.
+    Asked,
+    /// Init ended by itself or the guest powered off.
+    PoweredOff,
+    /// The guest asked for a reboot.
+    Rebooted,
+    /// Init was killed from outside, or its shim is gone: the host's fault, as it were.
+    Lost,
+    /// The boot itself failed; the console says why.
+    Failed,
+}
+
+/// What the driver sees of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    pub id: String,
+    /// The boot this is about.
+    pub boot: u64,
+    pub phase: Phase,
+}
+
+/// Cumulative since the boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub cpu: Duration,
+    pub memory_bytes: u64,
+    pub network_in_bytes: u64,
+    pub network_out_bytes: u64,
+    pub network_in_packets: u64,
+    pub network_out_packets: u64,
+}
+
+pub trait Driver: Send + Sync {
+    /// Boots `spec` if this boot was not begun yet. Returns when the boot has begun (its record is
+    /// kept, the process exists) or could not. The same or an older boot again is no error and no act.
+    fn ensure<'a>(&'a self, spec: &'a Spec) -> BoxFuture<'a, Result<()>>;
+
+    /// Asks init to shut down, kills everything when `grace` is over. Returns at once.
+    /// The end shows in `list` as `Exited(Asked)`. Unknown or exited: nothing.
+    fn stop(&self, id: &str, grace: Duration) -> Result<()>;
+
+    /// The power cord: every process of the instance dies now. Returns at once.
+    fn kill(&self, id: &str) -> Result<()>;
+
+    /// Kills what runs and removes every trace, writable layer included. Returns when the id is gone
+    /// from `list`; files may be deleted in the background, also after a crash.
+    fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    /// Everything that was ensured and not destroyed, in no order. From memory.
+    fn list(&self) -> Vec<Observed>;
+
+    /// Counts up whenever `list` changed.
+    fn changes(&self) -> tokio::sync::watch::Receiver<u64>;
+
+    /// `None` when unknown. From the cgroup and the interfaces; reads a few files.
+    fn usage(&self, id: &str) -> Option<Usage>;
+
+    /// The last 64 KiB of console output, all boots, newest last. Empty when unknown.
+    fn console(&self, id: &str) -> Vec<u8>;
+}

@@ -1,0 +1,1 @@
+//! A driver without compute: see the module docs once written.

@@ -1,0 +1,7 @@
+//! Instances as processes of a host: a `Driver` is told what should run and reports what does.
+//! Knows nothing of AWS; ids, images and sizes come in as plain values.
+
+pub mod driver;
+pub mod fake;
+
+pub use driver::{Driver, Error, Exit, Layer, Nic, Observed, Phase, Result, Spec, Usage};

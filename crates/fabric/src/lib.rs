@@ -1,0 +1,67 @@
+//! Networks on Linux: a network is a network namespace that acts as the router of its interfaces.
+//! Knows nothing of AWS. Nothing here touches the host's own network namespace.
+//!
+//! ```text
+//!   instance netns            network netns (router, pinned by a bind mount)
+//!  ┌──────────────┐  veth    ┌─────────────────────────────────────────────┐
+//!  │ eth0 10.0.1.5├──────────┤ eni-… /32 route, proxy ARP, rp_filter=1      │
+//!  └──────────────┘          │ lo: 169.254.169.254, balancer nodes' addresses│
+//!                            └─────────────────────────────────────────────┘
+//! ```
+
+pub mod fake;
+
+use std::net::Ipv4Addr;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("network {0} does not exist")]
+    NoNetwork(String),
+    #[error("{what}: {source}")]
+    Os { what: String, source: std::io::Error },
+}
+
+/// The outer end, and what the inner end shall be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Outer name, unique in the network, at most 15 bytes.
+    pub name: String,
+    /// Inner name, `eth0` as a rule.
+    pub inner: String,
+    pub mac: [u8; 6],
+    pub address: Ipv4Addr,
+    pub prefix: u8,
+    pub gateway: Ipv4Addr,
+}
+
+/// Blocking calls, each a few netlink messages; every one may run twice. Cheap enough (well under a
+/// millisecond) to be made from an async task, but for `ensure_network` and `remove_network`.
+pub trait Fabric: Send + Sync {
+    /// Makes the network's namespace, pinned so that it outlives this process.
+    fn ensure_network(&self, network: &str) -> Result<()>;
+    /// Removes the pin; the namespace goes when its last user goes. Unknown: nothing.
+    fn remove_network(&self, network: &str) -> Result<()>;
+    fn networks(&self) -> Result<Vec<String>>;
+    /// An address of the network itself (metadata, balancer nodes), on its loopback device.
+    fn ensure_address(&self, network: &str, address: Ipv4Addr) -> Result<()>;
+    fn remove_address(&self, network: &str, address: Ipv4Addr) -> Result<()>;
+    fn addresses(&self, network: &str) -> Result<Vec<Ipv4Addr>>;
+    /// Takes an interface's link down or up, as if the cable was pulled. Unknown: nothing.
+    fn set_link(&self, network: &str, interface: &str, up: bool) -> Result<()>;
+    /// Creates the veth pair with its inner end in the namespace `inner_netns` and configures both
+    /// ends (addresses, default route, lo up). An outer end of that name that exists is replaced.
+    fn attach(
+        &self,
+        network: &str,
+        interface: &Interface,
+        inner_netns: BorrowedFd<'_>,
+    ) -> Result<()>;
+    /// A file that opens as the network's namespace (for `setns`), for other processes of this program.
+    fn namespace_path(&self, network: &str) -> Result<PathBuf>;
+    /// A socket that lives in the network, made by a thread that stays there. TCP, not yet bound.
+    fn tcp_socket(&self, network: &str) -> Result<std::os::fd::OwnedFd>;
+}
