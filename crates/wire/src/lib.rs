@@ -1,6 +1,12 @@
 //! AWS protocols and shapes: bytes to typed requests and back. No domain, no IO.
 
+pub mod schema;
+mod shapes;
+pub mod value;
+
 use std::collections::BTreeMap;
+
+pub use shapes::*;
 
 /// What the generated code says of a service.
 #[derive(Debug)]
@@ -14,10 +20,23 @@ pub struct Service {
     /// Of JSON protocols' `X-Amz-Target`: `AmazonSSM`.
     pub target_prefix: Option<&'static str>,
     pub xml_namespace: Option<&'static str>,
+    /// What clients speak to it unless the request says otherwise.
+    pub protocol: Protocol,
+    /// All that AWS has, sorted; served or not.
+    pub operations: &'static [&'static str],
 }
 
 /// A generated structure: its schema, and its conversion from and to it.
-pub trait Shape: Default + Send + 'static {}
+pub trait Shape: Default + Send + Sync + 'static {
+    const SCHEMA: &'static schema::Structure;
+    fn set(&mut self, member: usize, value: value::Value);
+    /// `None`: absent.
+    fn get(&self, member: usize) -> Option<value::View<'_>>;
+}
+
+/// Milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
 
 pub trait Operation: 'static {
     type Input: Shape;

@@ -1,0 +1,122 @@
+//! What the generated shapes say of themselves: names on the wire, types and constraints. The protocol
+//! codecs are interpreters of these.
+
+use std::sync::OnceLock;
+
+#[derive(Debug)]
+pub struct Structure {
+    pub name: &'static str,
+    /// In the order of the indices that `Shape::get` and `set` take.
+    pub members: &'static [Member],
+}
+
+#[derive(Debug)]
+pub struct Member {
+    /// As the model has it; error messages name it.
+    pub name: &'static str,
+    /// In query parameters, as the protocol in question spells it.
+    pub request: &'static str,
+    /// In documents: XML elements, JSON keys.
+    pub response: &'static str,
+    pub ty: Type,
+    pub required: bool,
+}
+
+pub const fn optional(
+    name: &'static str,
+    request: &'static str,
+    response: &'static str,
+    ty: Type,
+) -> Member {
+    Member { name, request, response, ty, required: false }
+}
+
+pub const fn required(
+    name: &'static str,
+    request: &'static str,
+    response: &'static str,
+    ty: Type,
+) -> Member {
+    Member { name, request, response, ty, required: true }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Type {
+    String(&'static Text),
+    /// 32 bits.
+    Integer(&'static Range),
+    /// 64 bits.
+    Long(&'static Range),
+    Float(&'static Range),
+    Double(&'static Range),
+    Boolean,
+    Timestamp,
+    Blob(&'static Text),
+    List(&'static List),
+    Map(&'static Map),
+    Structure(&'static Structure),
+}
+
+/// Of strings and blobs. Lengths are in characters (bytes for blobs).
+#[derive(Debug)]
+pub struct Text {
+    pub min: Option<u64>,
+    pub max: Option<u64>,
+    pub pattern: Option<Pattern>,
+    /// A closed enumeration, where not empty.
+    pub values: &'static [&'static str],
+    /// Not to be shown in messages.
+    pub sensitive: bool,
+}
+
+pub static ANY_TEXT: Text =
+    Text { min: None, max: None, pattern: None, values: &[], sensitive: false };
+
+#[derive(Debug)]
+pub struct Range {
+    pub min: Option<i64>,
+    pub max: Option<i64>,
+}
+
+pub static ANY_NUMBER: Range = Range { min: None, max: None };
+
+#[derive(Debug)]
+pub struct List {
+    pub item: Type,
+    pub item_name: &'static str,
+    pub min: Option<u64>,
+    pub max: Option<u64>,
+    pub sensitive: bool,
+}
+
+#[derive(Debug)]
+pub struct Map {
+    pub key: &'static Text,
+    pub value: Type,
+    pub min: Option<u64>,
+    pub max: Option<u64>,
+    pub sensitive: bool,
+}
+
+/// A regular expression that the whole text must match, compiled when first used.
+#[derive(Debug)]
+pub struct Pattern {
+    pub text: &'static str,
+    compiled: OnceLock<regex::Regex>,
+}
+
+impl Pattern {
+    pub const fn new(text: &'static str) -> Pattern {
+        Pattern { text, compiled: OnceLock::new() }
+    }
+
+    pub fn matches(&self, text: &str) -> bool {
+        let compiled = self.compiled.get_or_init(|| {
+            // Models write astral characters as a class of surrogates, as Java does.
+            let portable = self.text.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\u{10000}-\u{10FFFF}");
+            regex::Regex::new(&format!("^(?:{portable})$"))
+                .expect("the tests compile every pattern")
+        });
+        compiled.is_match(text)
+    }
+}
