@@ -8,6 +8,7 @@ pub mod env;
 pub mod filter;
 pub mod id;
 pub mod page;
+pub mod schema;
 pub mod services;
 pub mod tag;
 

@@ -10,14 +10,18 @@
 //! Invariant: nobody reads what is not durable, but for the next writer's closure; when a batch
 //! fails, the working head falls back to the published one and every waiting write gets the error.
 
-use std::any::Any;
+mod schema;
+
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+
+pub use schema::Schema;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -43,7 +47,7 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
     }
 }
 
-type Row = Arc<dyn Any + Send + Sync>;
+use schema::Row;
 type Table = RedBlackTreeMapSync<Arc<str>, Row>;
 
 /// All tables at one moment. Cheap to clone.
@@ -125,6 +129,11 @@ impl Store {
     pub fn ephemeral() -> Store {
         let head = Snapshot { tables: HashTrieMapSync::new_sync() };
         Store { shared: Arc::new(Shared { head: Mutex::new(head), changes: watch::channel(0).0 }) }
+    }
+
+    /// The store in `dir`, made when there is none.
+    pub fn open(_dir: impl AsRef<Path>, _schema: Schema) -> Result<Store> {
+        Err(Error::Io(Arc::new(std::io::Error::from(std::io::ErrorKind::Unsupported))))
     }
 
     pub fn read(&self) -> Snapshot {
