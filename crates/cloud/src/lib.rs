@@ -5,6 +5,7 @@ pub mod clock;
 pub mod context;
 pub mod controller;
 pub mod env;
+pub mod fake_balancers;
 pub mod filter;
 pub mod id;
 pub mod page;

@@ -1,1 +1,425 @@
-//! A driver without compute: see the module docs once written.
+//! A driver without compute: instances are entries in a book that go through their phases in virtual
+//! time. For the simulator (time moves by hand, faults are injected) and for hosts without privileges
+//! (real time, short boots). The book is the "host": it outlives the controllers of a crashed daemon.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::driver::{BoxFuture, Driver, Error, Exit, Observed, Phase, Result, Spec, Usage};
+
+/// How long things take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    pub boot: Duration,
+    /// From `stop` to the end, unless the grace period is shorter.
+    pub stop: Duration,
+}
+
+/// Where a fault may strike.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Point<'a> {
+    Ensure(&'a Spec),
+    Stop(&'a str),
+    Destroy(&'a str),
+}
+
+/// What goes wrong there. One that makes no sense at its point does nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// `ensure` is refused for lack of room; nothing begins.
+    NoCapacity,
+    /// `ensure` or `destroy` fails; nothing is done.
+    Fails,
+    /// `ensure` or `destroy` fails, but was done all the same: the answer is lost.
+    AnswerLost,
+    /// The boot begins and ends as `Exited(Failed)`.
+    BootFails,
+    /// The boot or the stop takes this much longer.
+    Slow(Duration),
+}
+
+type Now = Box<dyn Fn() -> Duration + Send + Sync>;
+type Faults = Box<dyn Fn(Point<'_>) -> Option<Fault> + Send + Sync>;
+
+pub struct Fake {
+    now: Now,
+    timing: Timing,
+    faults: Faults,
+    machines: Mutex<BTreeMap<String, Machine>>,
+    changes: watch::Sender<u64>,
+}
+
+struct Machine {
+    spec: Spec,
+    phase: Phase,
+    /// What it turns into by itself, and when.
+    next: Option<(Duration, Phase)>,
+    console: Vec<u8>,
+    busy: Busy,
+}
+
+/// Processor time: `used` up to `since`, then `cores` per second.
+#[derive(Clone, Copy, Default)]
+struct Busy {
+    used: Duration,
+    since: Duration,
+    cores: f64,
+}
+
+impl Busy {
+    fn until(&self, now: Duration) -> Duration {
+        self.used + now.saturating_sub(self.since).mul_f64(self.cores)
+    }
+}
+
+impl Fake {
+    /// `now` is any clock that never goes back; call `tick` whenever it moved.
+    pub fn new(timing: Timing, now: impl Fn() -> Duration + Send + Sync + 'static) -> Fake {
+        Fake::with_faults(timing, now, |_| None)
+    }
+
+    /// `faults` is asked before each act, from within the driver's lock: it must not call the driver.
+    pub fn with_faults(
+        timing: Timing,
+        now: impl Fn() -> Duration + Send + Sync + 'static,
+        faults: impl Fn(Point<'_>) -> Option<Fault> + Send + Sync + 'static,
+    ) -> Fake {
+        Fake {
+            now: Box::new(now),
+            timing,
+            faults: Box::new(faults),
+            machines: Mutex::default(),
+            changes: watch::channel(0).0,
+        }
+    }
+
+    /// In the host's time, with a task that moves the phases. Needs a tokio runtime.
+    pub fn in_real_time(timing: Timing) -> Arc<Fake> {
+        let started = tokio::time::Instant::now();
+        let fake = Arc::new(Fake::new(timing, move || started.elapsed()));
+        tokio::spawn(keep_ticking(Arc::downgrade(&fake)));
+        fake
+    }
+
+    /// Lets everything happen whose time has come. Whether anything did.
+    pub fn tick(&self) -> bool {
+        let now = (self.now)();
+        let mut changed = false;
+        for machine in self.book().values_mut() {
+            if let Some((at, phase)) = machine.next
+                && at <= now
+            {
+                machine.enter(phase, at);
+                changed = true;
+            }
+        }
+        if changed {
+            self.changed();
+        }
+        changed
+    }
+
+    /// When the next thing happens by itself, on the driver's clock.
+    pub fn next_due(&self) -> Option<Duration> {
+        self.book().values().filter_map(|machine| machine.next.map(|(at, _)| at)).min()
+    }
+
+    /// What happens to a running instance from within or from outside: `Lost` is a host's failure,
+    /// `PoweredOff` and `Rebooted` are the guest's own doing. Not running: nothing. Whether it ran.
+    pub fn end(&self, id: &str, exit: Exit) -> bool {
+        let now = (self.now)();
+        let mut book = self.book();
+        let Some(machine) = book.get_mut(id) else { return false };
+        if matches!(machine.phase, Phase::Exited(_)) {
+            return false;
+        }
+        machine.enter(Phase::Exited(exit), now);
+        drop(book);
+        self.changed();
+        true
+    }
+
+    /// From now on the instance uses this many cores, while it is up.
+    pub fn set_load(&self, id: &str, cores: f64) {
+        let now = (self.now)();
+        if let Some(machine) = self.book().get_mut(id) {
+            machine.busy = Busy { used: machine.busy.until(now), since: now, cores };
+        }
+    }
+
+    /// The specification of the present boot.
+    pub fn spec(&self, id: &str) -> Option<Spec> {
+        self.book().get(id).map(|machine| machine.spec.clone())
+    }
+
+    fn book(&self) -> MutexGuard<'_, BTreeMap<String, Machine>> {
+        self.machines.lock().expect("no panics under the lock")
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    fn begin(&self, spec: &Spec) -> Result<()> {
+        let now = (self.now)();
+        let mut book = self.book();
+        if book.get(&spec.id).is_some_and(|machine| machine.spec.boot >= spec.boot) {
+            return Ok(());
+        }
+        let fault = (self.faults)(Point::Ensure(spec));
+        let (mut took, mut end, mut answer) = (self.timing.boot, Phase::Up, Ok(()));
+        match fault {
+            Some(Fault::NoCapacity) => return Err(Error::Capacity("injected fault".into())),
+            Some(Fault::Fails) => return Err(Error::Host("injected fault".into())),
+            Some(Fault::AnswerLost) => answer = Err(Error::Host("injected lost answer".into())),
+            Some(Fault::BootFails) => end = Phase::Exited(Exit::Failed),
+            Some(Fault::Slow(by)) => took += by,
+            None => {}
+        }
+        let mut console = book.remove(&spec.id).map(|old| old.console).unwrap_or_default();
+        let line = format!("{}: simulated boot {}, nothing runs here\n", spec.id, spec.boot);
+        console.extend_from_slice(line.as_bytes());
+        let machine = Machine {
+            spec: spec.clone(),
+            phase: Phase::Booting,
+            next: Some((now + took, end)),
+            console,
+            busy: Busy { since: now, ..Busy::default() },
+        };
+        book.insert(spec.id.clone(), machine);
+        drop(book);
+        self.changed();
+        answer
+    }
+
+    fn remove(&self, id: &str) -> Result<()> {
+        let mut book = self.book();
+        if !book.contains_key(id) {
+            return Ok(());
+        }
+        let fault = (self.faults)(Point::Destroy(id));
+        if fault == Some(Fault::Fails) {
+            return Err(Error::Host("injected fault".into()));
+        }
+        book.remove(id);
+        drop(book);
+        self.changed();
+        match fault {
+            Some(Fault::AnswerLost) => Err(Error::Host("injected lost answer".into())),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Machine {
+    fn enter(&mut self, phase: Phase, at: Duration) {
+        self.phase = phase;
+        self.next = None;
+        if let Phase::Exited(_) = phase {
+            self.busy = Busy { used: self.busy.until(at), since: at, cores: 0.0 };
+        }
+    }
+}
+
+async fn keep_ticking(fake: Weak<Fake>) {
+    loop {
+        let Some(alive) = fake.upgrade() else { return };
+        alive.tick();
+        let mut changes = alive.changes.subscribe();
+        let wait = alive.next_due().map(|at| at.saturating_sub((alive.now)()));
+        drop(alive);
+        let timer = async {
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = timer => {}
+        }
+    }
+}
+
+impl Driver for Fake {
+    fn ensure<'a>(&'a self, spec: &'a Spec) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.begin(spec) })
+    }
+
+    fn stop(&self, id: &str, grace: Duration) -> Result<()> {
+        let now = (self.now)();
+        let mut book = self.book();
+        let Some(machine) = book.get_mut(id) else { return Ok(()) };
+        let asked = Phase::Exited(Exit::Asked);
+        let stopping = matches!(machine.next, Some((_, phase)) if phase == asked);
+        if stopping || matches!(machine.phase, Phase::Exited(_)) {
+            return Ok(());
+        }
+        let mut took = self.timing.stop;
+        if let Some(Fault::Slow(by)) = (self.faults)(Point::Stop(id)) {
+            took += by;
+        }
+        machine.next = Some((now + took.min(grace), asked));
+        drop(book);
+        self.changed();
+        Ok(())
+    }
+
+    fn kill(&self, id: &str) -> Result<()> {
+        self.end(id, Exit::Asked);
+        Ok(())
+    }
+
+    fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.remove(id) })
+    }
+
+    fn list(&self) -> Vec<Observed> {
+        let book = self.book();
+        let observed =
+            |m: &Machine| Observed { id: m.spec.id.clone(), boot: m.spec.boot, phase: m.phase };
+        book.values().map(observed).collect()
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn usage(&self, id: &str) -> Option<Usage> {
+        let now = (self.now)();
+        let book = self.book();
+        Some(Usage { cpu: book.get(id)?.busy.until(now), ..Usage::default() })
+    }
+
+    fn console(&self, id: &str) -> Vec<u8> {
+        self.book().get(id).map(|machine| machine.console.clone()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    const TIMING: Timing =
+        Timing { boot: Duration::from_millis(100), stop: Duration::from_millis(50) };
+
+    fn spec(boot: u64) -> Spec {
+        Spec {
+            id: "i-1".into(),
+            boot,
+            layers: vec![],
+            vcpus: 1,
+            memory_mib: 64,
+            nics: vec![],
+            hostname: "h".into(),
+            env: BTreeMap::new(),
+            user_data: None,
+            ssh_keys: vec![],
+        }
+    }
+
+    struct World {
+        time: Arc<AtomicU64>,
+        fake: Fake,
+    }
+
+    impl World {
+        fn new(faults: impl Fn(Point<'_>) -> Option<Fault> + Send + Sync + 'static) -> World {
+            let time = Arc::new(AtomicU64::new(0));
+            let clock = Arc::clone(&time);
+            let now = move || Duration::from_millis(clock.load(Ordering::Relaxed));
+            World { time, fake: Fake::with_faults(TIMING, now, faults) }
+        }
+
+        fn pass(&self, ms: u64) {
+            self.time.fetch_add(ms, Ordering::Relaxed);
+            self.fake.tick();
+        }
+
+        fn phase(&self) -> Option<(u64, Phase)> {
+            self.fake.list().first().map(|o| (o.boot, o.phase))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_life() {
+        let world = World::new(|_| None);
+        let fake = &world.fake;
+        let mut changes = fake.changes();
+        for _ in 0..2 {
+            fake.ensure(&spec(1)).await.unwrap();
+        }
+        assert_eq!(world.phase(), Some((1, Phase::Booting)));
+        assert_eq!(*changes.borrow_and_update(), 1);
+        world.pass(99);
+        assert_eq!(world.phase(), Some((1, Phase::Booting)));
+        world.pass(1);
+        assert_eq!(world.phase(), Some((1, Phase::Up)));
+        assert!(changes.has_changed().unwrap());
+        fake.set_load("i-1", 0.5);
+        world.pass(1000);
+        assert_eq!(fake.usage("i-1").unwrap().cpu, Duration::from_millis(500));
+        fake.stop("i-1", Duration::from_secs(9)).unwrap();
+        world.pass(50);
+        assert_eq!(world.phase(), Some((1, Phase::Exited(Exit::Asked))));
+        fake.ensure(&spec(1)).await.unwrap();
+        assert_eq!(world.phase(), Some((1, Phase::Exited(Exit::Asked))));
+        fake.ensure(&spec(2)).await.unwrap();
+        world.pass(100);
+        assert_eq!(world.phase(), Some((2, Phase::Up)));
+        assert!(fake.end("i-1", Exit::Lost));
+        assert_eq!(world.phase(), Some((2, Phase::Exited(Exit::Lost))));
+        for _ in 0..2 {
+            fake.destroy("i-1").await.unwrap();
+        }
+        assert_eq!(world.phase(), None);
+    }
+
+    #[tokio::test]
+    async fn faults() {
+        let world = World::new(|point| match point {
+            Point::Ensure(spec) => match spec.boot {
+                1 => Some(Fault::NoCapacity),
+                2 => Some(Fault::AnswerLost),
+                3 => Some(Fault::BootFails),
+                _ => Some(Fault::Slow(Duration::from_millis(100))),
+            },
+            Point::Stop(_) => Some(Fault::Slow(Duration::from_secs(60))),
+            Point::Destroy(_) => Some(Fault::Fails),
+        });
+        let fake = &world.fake;
+        assert!(matches!(fake.ensure(&spec(1)).await, Err(Error::Capacity(_))));
+        assert_eq!(world.phase(), None);
+        assert!(fake.ensure(&spec(2)).await.is_err());
+        assert_eq!(world.phase(), Some((2, Phase::Booting)));
+        fake.ensure(&spec(3)).await.unwrap();
+        world.pass(100);
+        assert_eq!(world.phase(), Some((3, Phase::Exited(Exit::Failed))));
+        fake.ensure(&spec(4)).await.unwrap();
+        world.pass(100);
+        assert_eq!(world.phase(), Some((4, Phase::Booting)));
+        world.pass(100);
+        fake.stop("i-1", Duration::from_secs(1)).unwrap();
+        world.pass(999);
+        assert_eq!(world.phase(), Some((4, Phase::Up)));
+        world.pass(1);
+        assert_eq!(world.phase(), Some((4, Phase::Exited(Exit::Asked))));
+        assert!(fake.destroy("i-1").await.is_err());
+        assert!(world.phase().is_some());
+    }
+
+    #[tokio::test]
+    async fn real_time_needs_nobody_to_tick() {
+        let fake = Fake::in_real_time(Timing { boot: Duration::from_millis(5), ..TIMING });
+        let mut changes = fake.changes();
+        fake.ensure(&spec(1)).await.unwrap();
+        while fake.list()[0].phase != Phase::Up {
+            changes.changed().await.unwrap();
+        }
+    }
+}
