@@ -77,6 +77,25 @@ impl Clock {
         }
     }
 
+    /// How much cloud time passes in `d` of host time.
+    pub fn to_cloud(&self, d: Duration) -> Duration {
+        match &*self.0 {
+            Kind::Host { scale, .. } => d.mul_f64(*scale),
+            Kind::Simulated(_) => d,
+        }
+    }
+
+    /// Host time since some fixed moment, for rates of what runs on the host at its own pace.
+    pub fn host_elapsed(&self) -> Duration {
+        match &*self.0 {
+            Kind::Host { started, .. } => started.elapsed(),
+            Kind::Simulated(state) => {
+                let now = state.lock().expect("no panics under the lock").now;
+                Duration::from_millis(now.0.max(0) as u64)
+            }
+        }
+    }
+
     /// Sleeps `d` of cloud time.
     pub async fn sleep(&self, d: Duration) {
         match &*self.0 {

@@ -17,6 +17,7 @@ pub struct Parts {
     pub driver: Arc<dyn compute::Driver>,
     pub fabric: Arc<dyn fabric::Fabric>,
     pub balancers: Arc<dyn Balancers>,
+    pub metrics: crate::cloudwatch::Metrics,
 }
 
 impl Env {

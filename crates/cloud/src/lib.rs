@@ -2,6 +2,7 @@
 
 pub mod arn;
 pub mod clock;
+pub mod cloudwatch;
 pub mod context;
 pub mod controller;
 pub mod env;
