@@ -5,14 +5,19 @@ pub mod clock;
 pub mod cloudwatch;
 pub mod context;
 pub mod controller;
+pub mod ec2;
 pub mod env;
 pub mod fake_balancers;
 pub mod filter;
 pub mod id;
 pub mod page;
 pub mod schema;
+pub mod region;
 pub mod services;
 pub mod tag;
+#[cfg(test)]
+pub mod testing;
+pub mod zone;
 
 pub use clock::{Clock, Timestamp};
 pub use context::Context;

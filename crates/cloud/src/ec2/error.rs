@@ -1,0 +1,260 @@
+//! Every way an EC2 call is refused, with the code and the words AWS uses ("Error codes for the
+//! Amazon EC2 API"). One enum for all of EC2: add a variant, its message, and its line in `code`.
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// Ids or names that name nothing here.
+    #[error("{}", kind.not_found(ids))]
+    NotFound { kind: Kind, ids: Vec<String> },
+    /// An id that cannot be one of this kind.
+    #[error("{}", kind.malformed(ids))]
+    Malformed { kind: Kind, ids: Vec<String> },
+
+    #[error("{0}")]
+    InvalidParameterValue(String),
+    #[error("{0}")]
+    InvalidParameterCombination(String),
+    #[error("The request must contain the parameter {0}")]
+    MissingParameter(&'static str),
+    /// A filter this call does not know.
+    #[error("The filter '{0}' is invalid")]
+    InvalidFilter(String),
+    #[error("The maximum number of filter values specified on a single call is 200")]
+    FilterLimitExceeded,
+    #[error("The token '{0}' is invalid")]
+    InvalidNextToken(String),
+    /// Real in AWS, not here.
+    #[error("{0}")]
+    UnsupportedOperation(String),
+    /// Not for this instance type, image or zone.
+    #[error("{0}")]
+    Unsupported(String),
+    #[error("{0}")]
+    OperationNotPermitted(String),
+    #[error("{0}")]
+    DependencyViolation(String),
+    #[error("Request would have succeeded, but DryRun flag is set.")]
+    DryRun,
+    #[error("The maximum number of Tags for a resource has been reached.")]
+    TagLimitExceeded,
+    /// An id of no kind that the call can take.
+    #[error("The ID '{0}' is not valid")]
+    InvalidId(String),
+    #[error("{0}")]
+    IdempotentParameterMismatch(String),
+
+    #[error("{0}")]
+    IncorrectInstanceState(String),
+    #[error(
+        "We currently do not have sufficient {instance_type} capacity in the Availability Zone you \
+         requested ({zone}). Our system will be working on provisioning additional capacity."
+    )]
+    InsufficientInstanceCapacity { instance_type: String, zone: String },
+    #[error(
+        "The specified subnet '{0}' does not have enough free addresses to satisfy the request."
+    )]
+    InsufficientFreeAddressesInSubnet(String),
+    #[error("Address {0} is in use.")]
+    AddressInUse(std::net::Ipv4Addr),
+    #[error("{0}")]
+    InvalidUserData(String),
+    #[error("{0}")]
+    InvalidBlockDeviceMapping(String),
+
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Error {
+    pub fn not_found(kind: Kind, id: impl Into<String>) -> Error {
+        Error::NotFound { kind, ids: vec![id.into()] }
+    }
+
+    pub fn malformed(kind: Kind, id: impl Into<String>) -> Error {
+        Error::Malformed { kind, ids: vec![id.into()] }
+    }
+
+    pub fn value(message: impl Into<String>) -> Error {
+        Error::InvalidParameterValue(message.into())
+    }
+
+    pub fn combination(message: impl Into<String>) -> Error {
+        Error::InvalidParameterCombination(message.into())
+    }
+
+    /// For what AWS has and this cloud has not: says what.
+    pub fn unsupported(what: impl std::fmt::Display) -> Error {
+        Error::UnsupportedOperation(format!("{what} is not supported by this cloud."))
+    }
+
+    pub fn code(&self) -> String {
+        use Error::*;
+        match self {
+            NotFound { kind, .. } => return kind.not_found_code(),
+            Malformed { kind, .. } => return format!("{}.Malformed", kind.stem()),
+            InvalidParameterValue(_) | InvalidFilter(_) => "InvalidParameterValue",
+            InvalidParameterCombination(_) => "InvalidParameterCombination",
+            MissingParameter(_) => "MissingParameter",
+            FilterLimitExceeded => "FilterLimitExceeded",
+            InvalidNextToken(_) => "InvalidNextToken",
+            UnsupportedOperation(_) => "UnsupportedOperation",
+            Unsupported(_) => "Unsupported",
+            OperationNotPermitted(_) => "OperationNotPermitted",
+            DependencyViolation(_) => "DependencyViolation",
+            DryRun => "DryRunOperation",
+            TagLimitExceeded => "TagLimitExceeded",
+            InvalidId(_) => "InvalidID",
+            IdempotentParameterMismatch(_) => "IdempotentParameterMismatch",
+            IncorrectInstanceState(_) => "IncorrectInstanceState",
+            InsufficientInstanceCapacity { .. } => "InsufficientInstanceCapacity",
+            InsufficientFreeAddressesInSubnet(_) => "InsufficientFreeAddressesInSubnet",
+            AddressInUse(_) => "InvalidIPAddress.InUse",
+            InvalidUserData(_) => "InvalidUserData.Malformed",
+            InvalidBlockDeviceMapping(_) => "InvalidBlockDeviceMapping",
+            Store(_) => "InternalError",
+        }
+        .to_owned()
+    }
+
+    pub fn status(&self) -> u16 {
+        match self {
+            Error::DryRun => 412,
+            Error::InsufficientInstanceCapacity { .. } | Error::Store(_) => 500,
+            _ => 400,
+        }
+    }
+}
+
+impl From<Error> for wire::Error {
+    fn from(error: Error) -> wire::Error {
+        let message = match &error {
+            // What the disk said is for the log, not for the caller.
+            Error::Store(_) => "An internal error has occurred.".to_owned(),
+            other => other.to_string(),
+        };
+        wire::Error::new(error.status(), error.code(), message)
+    }
+}
+
+impl From<crate::page::BadToken> for Error {
+    fn from(_: crate::page::BadToken) -> Error {
+        Error::InvalidNextToken("NextToken".to_owned())
+    }
+}
+
+/// What an id or a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Instance,
+    Image,
+    InstanceType,
+    KeyPair,
+    KeyPairId,
+    LaunchTemplate,
+    LaunchTemplateName,
+    NetworkInterface,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+    Volume,
+    Vpc,
+    Zone,
+}
+
+impl Kind {
+    /// Of its error codes: `InvalidInstanceID` in `InvalidInstanceID.NotFound`.
+    fn stem(self) -> &'static str {
+        match self {
+            Kind::Instance => "InvalidInstanceID",
+            Kind::Image => "InvalidAMIID",
+            Kind::InstanceType => "InvalidInstanceType",
+            Kind::KeyPair | Kind::KeyPairId => "InvalidKeyPair",
+            Kind::LaunchTemplate => "InvalidLaunchTemplateId",
+            Kind::LaunchTemplateName => "InvalidLaunchTemplateName",
+            Kind::NetworkInterface => "InvalidNetworkInterfaceID",
+            Kind::SecurityGroup => "InvalidGroup",
+            Kind::SecurityGroupRule => "InvalidSecurityGroupRuleId",
+            Kind::Subnet => "InvalidSubnetID",
+            Kind::Volume => "InvalidVolume",
+            Kind::Vpc => "InvalidVpcID",
+            Kind::Zone => "InvalidZone",
+        }
+    }
+
+    fn not_found_code(self) -> String {
+        match self {
+            Kind::InstanceType => "InvalidInstanceType".to_owned(),
+            Kind::LaunchTemplateName => format!("{}.NotFoundException", self.stem()),
+            _ => format!("{}.NotFound", self.stem()),
+        }
+    }
+
+    /// What its ids begin with.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Kind::Instance => "i-",
+            Kind::Image => "ami-",
+            Kind::KeyPairId => "key-",
+            Kind::LaunchTemplate => "lt-",
+            Kind::NetworkInterface => "eni-",
+            Kind::SecurityGroup => "sg-",
+            Kind::SecurityGroupRule => "sgr-",
+            Kind::Subnet => "subnet-",
+            Kind::Volume => "vol-",
+            Kind::Vpc => "vpc-",
+            Kind::InstanceType | Kind::KeyPair | Kind::LaunchTemplateName | Kind::Zone => "",
+        }
+    }
+
+    /// Whether `id` could be one: the prefix and 8 or 17 hexadecimal digits.
+    pub fn is_id(self, id: &str) -> bool {
+        id.strip_prefix(self.prefix()).is_some_and(|digits| {
+            matches!(digits.len(), 8 | 17) && digits.bytes().all(|b| b.is_ascii_hexdigit())
+        })
+    }
+
+    fn not_found(self, ids: &[String]) -> String {
+        let list = ids.join(", ");
+        let many = ids.len() > 1;
+        let plain = |noun: &str| {
+            if many {
+                format!("The {noun}s '{list}' do not exist")
+            } else {
+                format!("The {noun} '{list}' does not exist")
+            }
+        };
+        match self {
+            Kind::Instance => plain("instance ID"),
+            Kind::Image => format!("The image id '[{list}]' does not exist"),
+            Kind::InstanceType => {
+                format!("The following supplied instance types do not exist: [{list}]")
+            }
+            Kind::KeyPair => plain("key pair"),
+            Kind::KeyPairId => plain("key pair ID"),
+            Kind::LaunchTemplate => {
+                format!("The specified launch template, with template ID {list}, does not exist.")
+            }
+            Kind::LaunchTemplateName => {
+                format!("The specified launch template, with template name {list}, does not exist.")
+            }
+            Kind::NetworkInterface => plain("networkInterface ID"),
+            Kind::SecurityGroup => plain("security group"),
+            Kind::SecurityGroupRule => plain("security group rule ID"),
+            Kind::Subnet => plain("subnet ID"),
+            Kind::Volume => plain("volume"),
+            Kind::Vpc => plain("vpc ID"),
+            Kind::Zone => format!("The zone '{list}' does not exist."),
+        }
+    }
+
+    fn malformed(self, ids: &[String]) -> String {
+        let list = ids.join(", ");
+        let plural = if ids.len() > 1 { "s" } else { "" };
+        match self.prefix() {
+            "" => format!("Invalid value '{list}'"),
+            prefix => format!("Invalid id{plural}: \"{list}\" (expecting \"{prefix}...\")"),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Amazon EC2: one folder per kind of resource, one error for all of them.
+
+pub mod error;
+pub mod listing;
+pub mod tag;
+pub mod vpc;
+
+pub use error::{Error, Kind, Result};

@@ -1,0 +1,4 @@
+//! Tags of all EC2 resources, in one table, so that no resource's own record holds them.
+
+pub mod model;
+pub mod ops;

@@ -1,0 +1,40 @@
+//! The tags of one resource.
+
+use serde::{Deserialize, Serialize};
+
+use crate::tag::Tags;
+
+/// Exists only while there are tags.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tagged {
+    pub account: String,
+    pub region: String,
+    pub resource_id: String,
+    pub tags: Tags,
+}
+
+impl store::Record for Tagged {
+    const TABLE: &'static str = "ec2_tags";
+    fn key(&self) -> String {
+        format!("{}/{}/{}", self.account, self.region, self.resource_id)
+    }
+}
+
+/// What a resource id says its kind is, in the words of DescribeTags.
+pub fn resource_type(id: &str) -> Option<&'static str> {
+    let (prefix, _) = id.rsplit_once('-')?;
+    TYPES.iter().find(|(known, _)| *known == prefix).map(|(_, name)| *name)
+}
+
+const TYPES: &[(&str, &str)] = &[
+    ("ami", "image"),
+    ("eni", "network-interface"),
+    ("i", "instance"),
+    ("key", "key-pair"),
+    ("lt", "launch-template"),
+    ("sg", "security-group"),
+    ("sgr", "security-group-rule"),
+    ("subnet", "subnet"),
+    ("vol", "volume"),
+    ("vpc", "vpc"),
+];
