@@ -11,8 +11,8 @@ pub mod fake_balancers;
 pub mod filter;
 pub mod id;
 pub mod page;
-pub mod schema;
 pub mod region;
+pub mod schema;
 pub mod services;
 pub mod tag;
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub fn context() -> Context {
         driver: Arc::new(Absent),
         fabric: Arc::new(Absent),
         balancers: Arc::new(Absent),
+        metrics: crate::cloudwatch::Metrics::default(),
     });
     Context {
         env,
