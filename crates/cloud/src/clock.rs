@@ -29,6 +29,33 @@ impl Timestamp {
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
+
+    /// `2026-01-02T03:04:05Z`
+    pub fn iso8601(self) -> String {
+        format!("{}T{}Z", self.date(), self.time_of_day())
+    }
+
+    /// `2026-01-02`, in UTC.
+    pub fn date(self) -> String {
+        // Days to civil date, after Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms".
+        let z = self.seconds().div_euclid(86_400) + 719_468;
+        let era = z.div_euclid(146_097);
+        let day_of_era = z.rem_euclid(146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        format!("{year:04}-{month:02}-{day:02}")
+    }
+
+    /// `03:04:05`, in UTC.
+    pub fn time_of_day(self) -> String {
+        let second = self.seconds().rem_euclid(86_400);
+        format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+    }
 }
 
 #[derive(Clone)]
@@ -124,6 +151,23 @@ impl Clock {
         let later = state.sleepers.split_off(&(Timestamp(to.0 + 1), 0));
         for (_, wake) in std::mem::replace(&mut state.sleepers, later) {
             let _ = wake.send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Timestamp;
+
+    #[test]
+    fn dates() {
+        for (ms, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400_000, "2000-02-29T00:00:00Z"),
+            (1_798_761_599_999, "2026-12-31T23:59:59Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(Timestamp(ms).iso8601(), expected);
         }
     }
 }

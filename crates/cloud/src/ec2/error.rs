@@ -93,7 +93,7 @@ impl Error {
         use Error::*;
         match self {
             NotFound { kind, .. } => return kind.not_found_code(),
-            Malformed { kind, .. } => return format!("{}.Malformed", kind.stem()),
+            Malformed { kind, .. } => return kind.malformed_code(),
             InvalidParameterValue(_) | InvalidFilter(_) => "InvalidParameterValue",
             InvalidParameterCombination(_) => "InvalidParameterCombination",
             MissingParameter(_) => "MissingParameter",
@@ -188,6 +188,15 @@ impl Kind {
             Kind::InstanceType => "InvalidInstanceType".to_owned(),
             Kind::LaunchTemplateName => format!("{}.NotFoundException", self.stem()),
             _ => format!("{}.NotFound", self.stem()),
+        }
+    }
+
+    fn malformed_code(self) -> String {
+        match self {
+            Kind::SecurityGroup => "InvalidGroupId.Malformed".to_owned(),
+            Kind::Volume => "InvalidVolumeID.Malformed".to_owned(),
+            Kind::NetworkInterface => "InvalidNetworkInterfaceId.Malformed".to_owned(),
+            _ => format!("{}.Malformed", self.stem()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Amazon EC2: one folder per kind of resource, one error for all of them.
 
 pub mod error;
+pub mod instance;
 pub mod listing;
 pub mod tag;
 pub mod vpc;
