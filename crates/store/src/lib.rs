@@ -1,5 +1,6 @@
-//! Embedded transactional store of control records: typed tables held in memory as persistent maps,
-//! snapshots that never block, one writer, a change feed. Not for bulk data (see `keyspace`).
+//! Embedded transactional store. Control records: typed tables held in memory as persistent maps,
+//! snapshots that never block, one writer, a change feed. Bulk data beside them: `Keyspace` for small
+//! values in great number, `Blobs` for bytes in files.
 //!
 //! ```text
 //!  write(closure) ─► working head ─► batch ─► disk (fsync, grouped) ─► published head ─► answer
@@ -10,18 +11,34 @@
 //! Invariant: nobody reads what is not durable, but for the next writer's closure; when a batch
 //! fails, the working head falls back to the published one and every waiting write gets the error.
 
+mod blobs;
+mod commit;
+mod engine;
+mod keyspace;
+mod locks;
 mod schema;
+mod snapshot;
 
-use std::ops::Bound;
+use std::fs::{File, TryLockError};
+use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+pub use blobs::{Blobs, Reader, Writer};
+pub use keyspace::{Batch, Keyspace, Range, View};
+pub use locks::Locked;
 pub use schema::Schema;
+pub use snapshot::{Snapshot, Tx};
+
+use commit::{Committer, Heads, Job, Work};
+use engine::Engine;
+use keyspace::Memory;
+use locks::Locks;
+use snapshot::Changes;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -31,6 +48,16 @@ pub enum Error {
     Io(Arc<std::io::Error>),
     #[error("store: record {table}/{key}: {message}")]
     Record { table: &'static str, key: String, message: String },
+    #[error("store: {0} is in use by another process")]
+    Locked(String),
+    #[error("store: {0} was written by a newer release: it holds the unknown {1}")]
+    Unknown(String, String),
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Error {
+        Error::Io(Arc::new(error))
+    }
 }
 
 /// A type with a table of its own.
@@ -47,118 +74,178 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
     }
 }
 
-use schema::Row;
-type Table = RedBlackTreeMapSync<Arc<str>, Row>;
-
-/// All tables at one moment. Cheap to clone.
-#[derive(Clone)]
-pub struct Snapshot {
-    tables: HashTrieMapSync<&'static str, Table>,
-}
-
-impl Snapshot {
-    pub fn get<R: Record>(&self, key: &str) -> Option<Arc<R>> {
-        let row = self.tables.get(R::TABLE)?.get(key)?;
-        Some(typed(row))
-    }
-
-    /// Every record whose key starts with `prefix`, in key order.
-    pub fn scan<'a, R: Record>(&'a self, prefix: &'a str) -> impl Iterator<Item = Arc<R>> + 'a {
-        self.tables
-            .get(R::TABLE)
-            .into_iter()
-            .flat_map(move |table| {
-                table.range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-            })
-            .take_while(move |(key, _)| key.starts_with(prefix))
-            .map(|(_, row)| typed(row))
-    }
-}
-
-fn typed<R: Record>(row: &Row) -> Arc<R> {
-    Arc::clone(row).downcast::<R>().expect("a table holds records of one type")
-}
-
-/// A write in the making: reads see its own writes.
-pub struct Tx {
-    snapshot: Snapshot,
-    changed: bool,
-}
-
-impl std::ops::Deref for Tx {
-    type Target = Snapshot;
-    fn deref(&self) -> &Snapshot {
-        &self.snapshot
-    }
-}
-
-impl Tx {
-    /// Inserts or replaces.
-    pub fn put<R: Record>(&mut self, record: R) {
-        let key: Arc<str> = record.key().into();
-        let table = self.snapshot.tables.get(R::TABLE).cloned().unwrap_or_default();
-        self.snapshot.tables.insert_mut(R::TABLE, table.insert(key, Arc::new(record)));
-        self.changed = true;
-    }
-
-    /// Whether it was there.
-    pub fn delete<R: Record>(&mut self, key: &str) -> bool {
-        let Some(table) = self.snapshot.tables.get(R::TABLE) else { return false };
-        if !table.contains_key(key) {
-            return false;
-        }
-        let table = table.remove(key);
-        self.snapshot.tables.insert_mut(R::TABLE, table);
-        self.changed = true;
-        true
-    }
-}
-
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    head: Mutex<Snapshot>,
-    changes: watch::Sender<u64>,
+    heads: Arc<Heads>,
+    bulk: Bulk,
+    blobs: Blobs,
+    locks: Mutex<std::collections::BTreeMap<&'static str, Arc<Locks>>>,
+    /// Held for as long as the store is open.
+    _lock: Option<File>,
+}
+
+/// Where what was written goes.
+enum Bulk {
+    Memory(Memory),
+    Disk { engine: Arc<Engine>, schema: Schema, committer: Committer },
 }
 
 impl Store {
-    /// Everything in memory, gone with the process.
+    /// Everything in memory, gone with the process. Writes complete at once, on the caller.
     pub fn ephemeral() -> Store {
-        let head = Snapshot { tables: HashTrieMapSync::new_sync() };
-        Store { shared: Arc::new(Shared { head: Mutex::new(head), changes: watch::channel(0).0 }) }
+        Store::new(Arc::default(), Bulk::Memory(Memory::default()), Blobs::ephemeral(), None)
     }
 
-    /// The store in `dir`, made when there is none.
-    pub fn open(_dir: impl AsRef<Path>, _schema: Schema) -> Result<Store> {
-        Err(Error::Io(Arc::new(std::io::Error::from(std::io::ErrorKind::Unsupported))))
+    /// The store in `dir`, made when there is none. Blocks until every record is in memory.
+    pub fn open(dir: impl AsRef<Path>, schema: Schema) -> Result<Store> {
+        let dir = dir.as_ref();
+        std::fs::create_dir_all(dir)?;
+        let lock = lock(dir)?;
+        let engine = Arc::new(Engine::open(dir, &schema)?);
+        let heads = Arc::new(Heads::new(engine.load(&schema)?));
+        let blobs = Blobs::open(dir.join("blobs"))?;
+        let committer = Committer::start(Arc::clone(&engine), Arc::clone(&heads))?;
+        Ok(Store::new(heads, Bulk::Disk { engine, schema, committer }, blobs, Some(lock)))
+    }
+
+    fn new(heads: Arc<Heads>, bulk: Bulk, blobs: Blobs, lock: Option<File>) -> Store {
+        let shared = Shared { heads, bulk, blobs, locks: Mutex::default(), _lock: lock };
+        Store { shared: Arc::new(shared) }
     }
 
     pub fn read(&self) -> Snapshot {
-        self.shared.head.lock().expect("no panics under the lock").clone()
+        self.shared.heads.published()
     }
 
     /// Runs `closure` on the newest state; when it is `Ok` its changes are durable before this returns.
     /// The closure may run again, so it must have no side effects.
     pub async fn write<T, E: From<Error>>(
         &self,
-        mut closure: impl FnMut(&mut Tx) -> Result<T, E>,
+        closure: impl FnMut(&mut Tx) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut head = self.shared.head.lock().expect("no panics under the lock");
-        let mut tx = Tx { snapshot: head.clone(), changed: false };
-        let answer = closure(&mut tx)?;
-        if tx.changed {
-            *head = tx.snapshot;
-            drop(head);
-            self.shared.changes.send_modify(|n| *n += 1);
+        let (answer, job) = self.prepare(closure)?;
+        if let Some(job) = job {
+            job.wait().await?;
         }
-        Ok(answer)
+        answer
     }
 
-    /// Counts commits; wakes whoever waits for one.
+    /// Runs the closure and queues its changes. What it answers, be it an error, may rest on changes
+    /// that are not published yet: then there is a job to wait for even if it changed nothing.
+    fn prepare<T, E: From<Error>>(
+        &self,
+        mut closure: impl FnMut(&mut Tx) -> Result<T, E>,
+    ) -> Result<(Result<T, E>, Option<Job>)> {
+        let mut working = self.shared.heads.working();
+        let mut tx = Tx::new(working.head.clone());
+        let answer = closure(&mut tx);
+        let (head, changes) = match answer {
+            Ok(_) => tx.into_parts(),
+            Err(_) => (working.head.clone(), Changes::new()),
+        };
+        match &self.shared.bulk {
+            Bulk::Memory(_) if changes.is_empty() => Ok((answer, None)),
+            Bulk::Memory(_) => {
+                working.advance(head.clone());
+                self.shared.heads.publish(head, working.number());
+                Ok((answer, None))
+            }
+            Bulk::Disk { .. } if changes.is_empty() && self.shared.heads.settled(&working) => {
+                Ok((answer, None))
+            }
+            Bulk::Disk { schema, committer, .. } => {
+                let ops = engine::encode(schema, &changes)?;
+                if !changes.is_empty() {
+                    working.advance(head);
+                }
+                let work =
+                    Work::Records { ops, head: working.head.clone(), number: working.number() };
+                Ok((answer, Some(committer.submit(work))))
+            }
+        }
+    }
+
+    /// Counts commits of records; wakes whoever waits for one.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.shared.changes.subscribe()
+        self.shared.heads.changes()
+    }
+
+    /// Empties everything: records, keyspaces and blobs. Takes the same time whatever there was.
+    pub async fn reset(&self) -> Result<()> {
+        let job = {
+            let mut working = self.shared.heads.working();
+            working.advance(Snapshot::default());
+            let number = working.number();
+            match &self.shared.bulk {
+                Bulk::Memory(memory) => {
+                    memory.clear();
+                    self.shared.heads.publish(Snapshot::default(), number);
+                    None
+                }
+                Bulk::Disk { committer, .. } => Some(committer.submit(Work::Reset { number })),
+            }
+        };
+        if let Some(job) = job {
+            job.wait().await?;
+        }
+        self.shared.blobs.clear()
+    }
+
+    /// The bulk keyspace `name`, which the schema must list.
+    pub fn keyspace(&self, name: &'static str) -> Keyspace {
+        if let Bulk::Disk { schema, .. } = &self.shared.bulk {
+            assert!(schema.keyspaces().any(|n| n == name), "keyspace {name} is not in the schema");
+        }
+        let mut locks = self.shared.locks.lock().expect("no panics under the lock");
+        let locks = Arc::clone(locks.entry(name).or_default());
+        Keyspace { store: self.clone(), name, locks }
+    }
+
+    pub fn blobs(&self) -> &Blobs {
+        &self.shared.blobs
+    }
+
+    /// Reads several keyspaces as they are at one moment. `read` may block on the disk for a short
+    /// while.
+    pub fn view<T, E: From<Error>>(
+        &self,
+        read: impl FnOnce(&View<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        match &self.shared.bulk {
+            Bulk::Memory(memory) => read(&View::Memory(memory.snapshot())),
+            Bulk::Disk { engine, .. } => engine.view(|view| read(&View::Disk(view))),
+        }
+    }
+
+    /// Applies all of `batch` or nothing; durable before this returns.
+    pub async fn apply(&self, batch: Batch) -> Result<()> {
+        if batch.ops.is_empty() {
+            return Ok(());
+        }
+        match &self.shared.bulk {
+            Bulk::Memory(memory) => memory.apply(batch),
+            Bulk::Disk { committer, .. } => {
+                committer.submit(Work::Bulk { ops: batch.ops }).wait().await?
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lock(dir: &Path) -> Result<File> {
+    let path = dir.join("lock");
+    let mut file = File::options().create(true).truncate(false).write(true).open(path)?;
+    match file.try_lock() {
+        Ok(()) => {
+            file.set_len(0)?;
+            writeln!(file, "{}", std::process::id())?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => Err(Error::Locked(dir.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
