@@ -10,6 +10,8 @@
 //! ```
 
 pub mod fake;
+#[cfg(target_os = "linux")]
+pub mod linux;
 
 use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
@@ -38,6 +40,15 @@ pub struct Interface {
     pub gateway: Ipv4Addr,
 }
 
+/// Cumulative since the interface was attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    pub rx_packets: u64,
+    pub tx_packets: u64,
+}
+
 /// Blocking calls, each a few netlink messages; every one may run twice. Cheap enough (well under a
 /// millisecond) to be made from an async task, but for `ensure_network` and `remove_network`.
 pub trait Fabric: Send + Sync {
@@ -62,6 +73,9 @@ pub trait Fabric: Send + Sync {
     ) -> Result<()>;
     /// A file that opens as the network's namespace (for `setns`), for other processes of this program.
     fn namespace_path(&self, network: &str) -> Result<PathBuf>;
-    /// A socket that lives in the network, made by a thread that stays there. TCP, not yet bound.
+    /// A socket that lives in the network, made by a thread that stays there. TCP, not blocking, not yet
+    /// bound.
     fn tcp_socket(&self, network: &str) -> Result<std::os::fd::OwnedFd>;
+    /// What an interface carried, as its instance sees it. `None`: unknown.
+    fn counters(&self, network: &str, interface: &str) -> Option<Counters>;
 }

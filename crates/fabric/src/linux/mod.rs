@@ -1,0 +1,405 @@
+//! The fabric on this host's kernel, by system calls and netlink alone; `ip` and `nft` are not needed.
+//! See the picture in the crate's documentation.
+//!
+//! Everything is kept by the kernel, so any number of processes may open the same directory, and
+//! nothing has to be learned again after a restart:
+//! - a network is a namespace pinned at `RUN_DIR/netns/NETWORK`;
+//! - an interface's addresses and MAC stand in the alias of its outer end, so that its route can be
+//!   restored when its link comes up again (the kernel drops routes of links that are down);
+//! - an instance's gateway is an address of the network's loopback device with link scope, which tells
+//!   it from the addresses that callers ensured.
+
+mod namespace;
+mod netlink;
+mod route;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+
+use netlink::{Message, Socket};
+
+use crate::{Counters, Error, Fabric, Interface, Result};
+
+pub struct LinuxFabric {
+    directory: PathBuf,
+    lock: PathBuf,
+    networks: Mutex<HashMap<String, Arc<Network>>>,
+}
+
+impl LinuxFabric {
+    /// Needs the right to make namespaces and mounts (root, or root of a user namespace).
+    pub fn open(run_dir: &Path) -> Result<LinuxFabric> {
+        let fabric = LinuxFabric {
+            directory: run_dir.join("netns"),
+            lock: run_dir.join("netns.lock"),
+            networks: Mutex::default(),
+        };
+        std::fs::create_dir_all(run_dir).map_err(os("making the run directory"))?;
+        let _lock = fabric.lock()?;
+        namespace::prepare(&fabric.directory).map_err(os("preparing the namespace directory"))?;
+        Ok(fabric)
+    }
+
+    /// A listening TCP socket in the network, not blocking.
+    pub fn tcp_listener(&self, network: &str, address: SocketAddrV4) -> Result<TcpListener> {
+        let socket = self.tcp_socket(network)?;
+        listen(&socket, address).map_err(os(&format!("listening on {address} in {network}")))?;
+        Ok(TcpListener::from(socket))
+    }
+
+    fn lock(&self) -> Result<namespace::Lock> {
+        namespace::lock(&self.lock).map_err(os("locking the namespace directory"))
+    }
+
+    fn pin(&self, network: &str) -> Result<PathBuf> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if network.is_empty() || network.starts_with('.') || !network.chars().all(plain) {
+            let error = io::Error::from(io::ErrorKind::InvalidInput);
+            return Err(os(&format!("network name {network:?}"))(error));
+        }
+        Ok(self.directory.join(network))
+    }
+
+    fn cache(&self) -> MutexGuard<'_, HashMap<String, Arc<Network>>> {
+        self.networks.lock().expect("no panics under the lock")
+    }
+
+    /// The open network; opened again when its namespace is another one by now.
+    fn network(&self, name: &str) -> Result<Arc<Network>> {
+        let pin = self.pin(name)?;
+        let identity = match namespace::identity(&pin) {
+            Ok(identity) if namespace::is_pinned(&pin) => identity,
+            _ => {
+                self.cache().remove(name);
+                return Err(Error::NoNetwork(name.to_owned()));
+            }
+        };
+        let mut cache = self.cache();
+        if let Some(network) = cache.get(name)
+            && network.identity == identity
+        {
+            return Ok(Arc::clone(network));
+        }
+        let open = Network::open(&pin, identity).map_err(os(&format!("entering {name}")))?;
+        let network = Arc::new(open);
+        cache.insert(name.to_owned(), Arc::clone(&network));
+        Ok(network)
+    }
+}
+
+/// Removes every network under `run_dir`, also after its daemon was killed. Nothing there: nothing.
+pub fn tear_down(run_dir: &Path) -> Result<()> {
+    let lock = run_dir.join("netns.lock");
+    if !run_dir.exists() {
+        return Ok(());
+    }
+    let held = namespace::lock(&lock).map_err(os("locking the namespace directory"))?;
+    namespace::remove_all(&run_dir.join("netns")).map_err(os("removing networks"))?;
+    std::fs::remove_file(&lock).map_err(os("removing the lock"))?;
+    drop(held);
+    Ok(())
+}
+
+impl Fabric for LinuxFabric {
+    fn ensure_network(&self, network: &str) -> Result<()> {
+        let pin = self.pin(network)?;
+        if namespace::is_pinned(&pin) {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        let loopback_up = || Socket::open()?.run(vec![route::set_link(route::LOOPBACK, true)]);
+        namespace::create(&pin, loopback_up).map_err(os(&format!("making network {network}")))
+    }
+
+    fn remove_network(&self, network: &str) -> Result<()> {
+        let pin = self.pin(network)?;
+        self.cache().remove(network);
+        let _lock = self.lock()?;
+        namespace::remove(&pin).map_err(os(&format!("removing network {network}")))
+    }
+
+    fn networks(&self) -> Result<Vec<String>> {
+        let entries = std::fs::read_dir(&self.directory).map_err(os("listing networks"))?;
+        let pinned = |entry: std::fs::DirEntry| {
+            let name = entry.file_name().into_string().ok()?;
+            namespace::is_pinned(&entry.path()).then_some(name)
+        };
+        let mut names: Vec<String> = entries.filter_map(|entry| pinned(entry.ok()?)).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn ensure_address(&self, network: &str, address: Ipv4Addr) -> Result<()> {
+        let message = route::add_address(route::LOOPBACK, address, 32, libc::RT_SCOPE_UNIVERSE);
+        self.network(network)?.run(vec![message]).map_err(os(&format!("adding {address}")))
+    }
+
+    fn remove_address(&self, network: &str, address: Ipv4Addr) -> Result<()> {
+        let message = route::delete_address(route::LOOPBACK, address, 32);
+        self.network(network)?.run(vec![message]).map_err(os(&format!("removing {address}")))
+    }
+
+    fn addresses(&self, network: &str) -> Result<Vec<Ipv4Addr>> {
+        let network = self.network(network)?;
+        let mut socket = network.socket();
+        route::addresses(&mut socket, route::LOOPBACK).map_err(os("listing addresses"))
+    }
+
+    fn set_link(&self, network: &str, interface: &str, up: bool) -> Result<()> {
+        let network = match self.network(network) {
+            Err(Error::NoNetwork(_)) => return Ok(()),
+            network => network?,
+        };
+        let mut socket = network.socket();
+        set_link(&mut socket, interface, up).map_err(os(&format!("setting link {interface}")))
+    }
+
+    fn attach(
+        &self,
+        network: &str,
+        interface: &Interface,
+        inner_netns: BorrowedFd<'_>,
+    ) -> Result<()> {
+        let network = self.network(network)?;
+        let what = |step| os(&format!("attaching {}: {step}", interface.name));
+        let mut inner = namespace::inside(inner_netns, Socket::open)
+            .map_err(what("entering the inner namespace"))?;
+        let mut outer = network.socket();
+        let link = create_pair(&mut outer, interface, inner_netns).map_err(what("link"))?;
+        connect_outer(&mut outer, interface, link.index).map_err(what("outer end"))?;
+        drop(outer);
+        connect_inner(&mut inner, interface, link.peer).map_err(what("inner end"))
+    }
+
+    fn namespace_path(&self, network: &str) -> Result<PathBuf> {
+        let pin = self.pin(network)?;
+        if namespace::is_pinned(&pin) { Ok(pin) } else { Err(Error::NoNetwork(network.to_owned())) }
+    }
+
+    fn tcp_socket(&self, network: &str) -> Result<OwnedFd> {
+        self.network(network)?.tcp_socket().map_err(os(&format!("opening a socket in {network}")))
+    }
+
+    fn counters(&self, network: &str, interface: &str) -> Option<Counters> {
+        let network = self.network(network).ok()?;
+        let stats = route::link(&mut network.socket(), interface).ok()??.stats;
+        // What the outer end sends, the instance receives.
+        Some(Counters {
+            rx_bytes: stats.tx_bytes,
+            tx_bytes: stats.rx_bytes,
+            rx_packets: stats.tx_packets,
+            tx_packets: stats.rx_packets,
+        })
+    }
+}
+
+fn os(what: &str) -> impl FnOnce(io::Error) -> Error + use<> {
+    let what = what.to_owned();
+    move |source| Error::Os { what, source }
+}
+
+/// Replaces an outer end of that name. Deleting one takes long (it waits for all processors), so it is
+/// only done when it is in the way.
+fn create_pair(
+    socket: &mut Socket,
+    interface: &Interface,
+    inner_netns: BorrowedFd<'_>,
+) -> io::Result<route::Link> {
+    let Interface { name, inner, mac, .. } = interface;
+    let new = || route::new_veth(name, inner, mac, inner_netns);
+    match socket.run(vec![new()]) {
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+            let delete = route::delete_link(name).accept(&[libc::ENODEV]);
+            socket.run(vec![delete, new()])?;
+        }
+        made => made?,
+    }
+    route::link(socket, name)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Ready before the inner end is up, so that the instance's first packet finds an answer.
+fn connect_outer(socket: &mut Socket, interface: &Interface, index: u32) -> io::Result<()> {
+    let gateway = route::add_address(route::LOOPBACK, interface.gateway, 32, libc::RT_SCOPE_LINK);
+    let mut batch = vec![
+        gateway,
+        route::set_alias(index, &Inner::of(interface).alias()),
+        route::prompt_arp(index),
+    ];
+    batch.extend(link_up(index, &Inner::of(interface)));
+    socket.run(batch)
+}
+
+fn connect_inner(socket: &mut Socket, interface: &Interface, index: u32) -> io::Result<()> {
+    socket.run(vec![
+        route::set_link(route::LOOPBACK, true),
+        route::prompt_arp(index),
+        route::add_address(index, interface.address, interface.prefix, libc::RT_SCOPE_UNIVERSE),
+        route::set_link(index, true),
+        route::default_route(index, interface.gateway),
+    ])
+}
+
+fn link_up(index: u32, inner: &Inner) -> [Message; 3] {
+    [
+        route::set_link(index, true),
+        route::host_route(index, inner.address, inner.gateway),
+        route::neighbour(index, inner.address, &inner.mac),
+    ]
+}
+
+fn set_link(socket: &mut Socket, name: &str, up: bool) -> io::Result<()> {
+    let Some(link) = route::link(socket, name)? else { return Ok(()) };
+    let batch = match (up, Inner::parse(&link.alias)) {
+        (true, Some(inner)) => link_up(link.index, &inner).into(),
+        _ => vec![route::set_link(link.index, up)],
+    };
+    match socket.run(batch) {
+        // Its instance ended in between.
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+        done => done,
+    }
+}
+
+/// What the outer end must know of the inner one.
+#[derive(Debug, PartialEq)]
+struct Inner {
+    address: Ipv4Addr,
+    gateway: Ipv4Addr,
+    mac: [u8; 6],
+}
+
+impl Inner {
+    fn of(interface: &Interface) -> Inner {
+        let Interface { address, gateway, mac, .. } = *interface;
+        Inner { address, gateway, mac }
+    }
+
+    /// `172.31.0.5 172.31.0.1 02aabbccddee`.
+    fn alias(&self) -> String {
+        let mac: String = self.mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{} {} {mac}", self.address, self.gateway)
+    }
+
+    fn parse(alias: &str) -> Option<Inner> {
+        let mut words = alias.split(' ');
+        let address = words.next()?.parse().ok()?;
+        let gateway = words.next()?.parse().ok()?;
+        let digits = words.next()?;
+        let mut mac = [0; 6];
+        for (i, byte) in mac.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok()?;
+        }
+        Some(Inner { address, gateway, mac })
+    }
+}
+
+/// An open network: a netlink socket that lives in it, and a thread that does once it is needed.
+struct Network {
+    identity: (u64, u64),
+    netns: File,
+    netlink: Mutex<Socket>,
+    thread: Mutex<Option<mpsc::Sender<Reply>>>,
+}
+
+type Reply = mpsc::Sender<io::Result<OwnedFd>>;
+
+impl Network {
+    fn open(pin: &Path, identity: (u64, u64)) -> io::Result<Network> {
+        let netns = File::open(pin)?;
+        let netlink = Mutex::new(namespace::inside(netns.as_fd(), Socket::open)?);
+        Ok(Network { identity, netns, netlink, thread: Mutex::default() })
+    }
+
+    fn socket(&self) -> MutexGuard<'_, Socket> {
+        self.netlink.lock().expect("no panics under the lock")
+    }
+
+    fn run(&self, batch: Vec<Message>) -> io::Result<()> {
+        self.socket().run(batch)
+    }
+
+    /// Made by the thread that stays in the namespace; it ends when this network is dropped.
+    fn tcp_socket(&self) -> io::Result<OwnedFd> {
+        let (reply, answer) = mpsc::channel();
+        let mut thread = self.thread.lock().expect("no panics under the lock");
+        let requests = match &*thread {
+            Some(requests) => requests,
+            None => thread.insert(stay(self.netns.try_clone()?)?),
+        };
+        let sent = requests.send(reply);
+        if sent.is_err() {
+            *thread = None;
+        }
+        drop(thread);
+        answer.recv().unwrap_or_else(|_| Err(io::Error::other("the network's thread ended")))
+    }
+}
+
+/// Starts a thread that enters the namespace and makes a socket for each request.
+fn stay(netns: File) -> io::Result<mpsc::Sender<Reply>> {
+    let (requests, inbox) = mpsc::channel::<Reply>();
+    let serve = move || {
+        if let Err(error) = namespace::enter(netns.as_fd()) {
+            tracing::warn!("entering a network: {error}");
+            return;
+        }
+        drop(netns);
+        for reply in inbox {
+            // Whoever asked may be gone.
+            let _ = reply.send(namespace::tcp_socket());
+        }
+    };
+    std::thread::Builder::new().name("network".into()).stack_size(128 * 1024).spawn(serve)?;
+    Ok(requests)
+}
+
+fn listen(socket: &OwnedFd, address: SocketAddrV4) -> io::Result<()> {
+    let one: libc::c_int = 1;
+    // SAFETY: `one` is a c_int that outlives the call, and its size is given.
+    let reuse = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_REUSEADDR,
+            (&raw const one).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    let name = libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: address.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
+        sin_zero: [0; 8],
+    };
+    let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+    // SAFETY: `name` is a sockaddr_in of the given length that outlives the call.
+    let bind = unsafe { libc::bind(socket.as_raw_fd(), (&raw const name).cast(), length) };
+    let bound = reuse == 0 && bind == 0;
+    // SAFETY: a plain system call on a descriptor that is open.
+    if !bound || unsafe { libc::listen(socket.as_raw_fd(), 4096) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alias_carries_the_inner_end() {
+        let inner = Inner {
+            address: Ipv4Addr::new(172, 31, 0, 5),
+            gateway: Ipv4Addr::new(172, 31, 0, 1),
+            mac: [2, 0xab, 0, 0xcd, 0, 0xff],
+        };
+        assert_eq!(Inner::parse(&inner.alias()), Some(inner));
+        assert_eq!(Inner::parse("something else"), None);
+        assert_eq!(Inner::parse(""), None);
+    }
+}

@@ -1,0 +1,347 @@
+//! The Linux fabric against the kernel: reachability, spoofing, pulled cables, and that nothing stays.
+//! Needs the right to make namespaces; without it every test is reported as ignored.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use fabric::linux::{LinuxFabric, tear_down};
+use fabric::{Error, Fabric, Interface};
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    let tests: [(&str, fn()); 7] = [
+        ("instances_talk_through_the_router", instances_talk_through_the_router),
+        ("a_spoofed_source_is_dropped", a_spoofed_source_is_dropped),
+        ("a_pulled_cable_fails_at_once_and_heals", a_pulled_cable_fails_at_once_and_heals),
+        ("addresses_of_the_network", addresses_of_the_network),
+        ("networks_with_equal_addresses_stay_apart", networks_with_equal_addresses_stay_apart),
+        ("another_process_finds_the_same", another_process_finds_the_same),
+        ("tear_down_leaves_nothing", tear_down_leaves_nothing),
+    ];
+    let reason = missing_privilege();
+    if let Some(reason) = &reason {
+        eprintln!("ignored: {reason}");
+    }
+    let trial = |(name, test): (&str, fn())| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+        .with_ignored_flag(reason.is_some())
+    };
+    // One at a time: they compare the host's mounts before and after.
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    libtest_mimic::run(&arguments, tests.map(trial).into()).exit();
+}
+
+fn missing_privilege() -> Option<String> {
+    let scratch = std::env::temp_dir().join(format!("fabric-probe-{}", std::process::id()));
+    let made = LinuxFabric::open(&scratch).and_then(|fabric| fabric.ensure_network("probe"));
+    let _ = tear_down(&scratch);
+    let _ = std::fs::remove_dir_all(&scratch);
+    made.err().map(|error| format!("this host does not let the tests make networks: {error}"))
+}
+
+fn instances_talk_through_the_router() {
+    let world = World::new("talk");
+    let (a, b) = (world.instance("n", "e-a", 5), world.instance("n", "e-b", 6));
+    // Attaching again replaces the link, and everything works as before.
+    world.attach("n", "e-a", 5, &a);
+    let listener = b.listen(80);
+    let mut server = accept_one(listener, |mut stream| {
+        let peer = stream.peer_addr().unwrap();
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).unwrap();
+        stream.write_all(&word).unwrap();
+        peer.ip()
+    });
+    let mut client = a.connect(ip(6), 80).expect("b is reachable from a");
+    client.write_all(b"ping").unwrap();
+    let mut answer = [0; 4];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"ping");
+    assert_eq!(server(), ip(5));
+
+    // From the network itself, as a balancer does.
+    let listener = b.listen(81);
+    let server = std::thread::spawn(move || listener.accept().map(drop));
+    world.dial("n", ip(6), 81).expect("b is reachable from its network");
+    server.join().unwrap().unwrap();
+
+    let sent = world.fabric.counters("n", "e-a").unwrap();
+    let got = world.fabric.counters("n", "e-b").unwrap();
+    assert!(sent.tx_packets > 3 && got.rx_packets > 3, "{sent:?} {got:?}");
+    assert_eq!(world.fabric.counters("n", "e-x"), None);
+}
+
+fn a_spoofed_source_is_dropped() {
+    let world = World::new("spoof");
+    let (a, b) = (world.instance("n", "e-a", 5), world.instance("n", "e-b", 6));
+    a.run(|| command_add_loopback_address(ip(7)));
+    let receiver = b.run(|| UdpSocket::bind((ip(6), 9)).unwrap());
+    receiver.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let spoofed = a.run(|| UdpSocket::bind((ip(7), 0)).unwrap());
+    let honest = a.run(|| UdpSocket::bind((ip(5), 0)).unwrap());
+    spoofed.send_to(b"spoofed", (ip(6), 9)).unwrap();
+    honest.send_to(b"honest", (ip(6), 9)).unwrap();
+    let mut word = [0; 16];
+    let (n, from) = receiver.recv_from(&mut word).unwrap();
+    assert_eq!((&word[..n], from.ip()), (&b"honest"[..], ip(5).into()));
+}
+
+fn a_pulled_cable_fails_at_once_and_heals() {
+    let world = World::new("cable");
+    let (a, b) = (world.instance("n", "e-a", 5), world.instance("n", "e-b", 6));
+    let listener = b.listen(80);
+    let _server = std::thread::spawn(move || while listener.accept().is_ok() {});
+    for _ in 0..2 {
+        a.connect(ip(6), 80).expect("reachable");
+        for _ in 0..2 {
+            world.fabric.set_link("n", "e-b", false).unwrap();
+        }
+        let started = Instant::now();
+        let refused = a.connect(ip(6), 80).expect_err("the cable is pulled");
+        assert!(started.elapsed() < Duration::from_millis(500), "{refused} came late");
+        assert!(world.dial("n", ip(6), 80).is_err());
+        for _ in 0..2 {
+            world.fabric.set_link("n", "e-b", true).unwrap();
+        }
+        world.dial("n", ip(6), 80).expect("its route is back");
+    }
+    world.fabric.set_link("n", "unknown", true).unwrap();
+    world.fabric.set_link("unknown", "e-b", true).unwrap();
+}
+
+fn addresses_of_the_network() {
+    let world = World::new("addresses");
+    let a = world.instance("n", "e-a", 5);
+    let metadata = Ipv4Addr::new(169, 254, 169, 254);
+    for _ in 0..2 {
+        world.fabric.ensure_address("n", metadata).unwrap();
+    }
+    // The gateway, though an address of the network, is none that was asked for.
+    assert_eq!(world.fabric.addresses("n").unwrap(), [metadata]);
+    let listener = world.fabric.tcp_listener("n", SocketAddrV4::new(metadata, 80)).unwrap();
+    listener.set_nonblocking(false).unwrap();
+    let mut server = accept_one(listener, |stream| stream.peer_addr().unwrap().ip());
+    a.connect(metadata, 80).expect("metadata is reachable from an instance");
+    assert_eq!(server(), ip(5));
+    for _ in 0..2 {
+        world.fabric.remove_address("n", metadata).unwrap();
+    }
+    assert!(world.fabric.addresses("n").unwrap().is_empty());
+    assert!(a.connect(metadata, 80).is_err());
+}
+
+fn networks_with_equal_addresses_stay_apart() {
+    let world = World::new("apart");
+    world.fabric.ensure_network("m").unwrap();
+    let (a, _same) = (world.instance("n", "e-a", 5), world.instance("m", "e-a", 5));
+    let b = world.instance("m", "e-b", 6);
+    let _listener = b.listen(80);
+    assert!(a.connect(ip(6), 80).is_err());
+    assert_eq!(world.fabric.networks().unwrap(), ["m", "n"]);
+    for _ in 0..2 {
+        world.fabric.remove_network("m").unwrap();
+    }
+    assert_eq!(world.fabric.networks().unwrap(), ["n"]);
+    let gone = world.fabric.ensure_address("m", ip(9));
+    assert!(matches!(gone, Err(Error::NoNetwork(_))), "{gone:?}");
+    assert!(world.fabric.ensure_network("../m").is_err());
+}
+
+fn another_process_finds_the_same() {
+    let world = World::new("again");
+    let _a = world.instance("n", "e-a", 5);
+    let again = LinuxFabric::open(&world.run_dir).unwrap();
+    assert_eq!(again.networks().unwrap(), ["n"]);
+    again.set_link("n", "e-a", false).unwrap();
+    again.ensure_address("n", ip(200)).unwrap();
+    assert_eq!(world.fabric.addresses("n").unwrap(), [ip(200)]);
+    // A network that was removed and made again elsewhere is not taken for the old one.
+    again.remove_network("n").unwrap();
+    again.ensure_network("n").unwrap();
+    assert!(world.fabric.addresses("n").unwrap().is_empty());
+    assert_eq!(world.fabric.counters("n", "e-a"), None);
+}
+
+fn tear_down_leaves_nothing() {
+    let before = traces();
+    let (run_dir, outer) = {
+        let world = World::new("nothing");
+        let a = world.instance("n", "e-a", 5);
+        world.fabric.tcp_socket("n").unwrap();
+        let pin = world.fabric.namespace_path("n").unwrap();
+        let outer = std::fs::metadata(&pin).map(|m| std::os::unix::fs::MetadataExt::ino(&m));
+        drop(a);
+        (world.run_dir.clone(), outer.unwrap())
+    };
+    for _ in 0..2 {
+        tear_down(&run_dir).unwrap();
+    }
+    assert!(!run_dir.join("netns").exists() && !run_dir.join("netns.lock").exists());
+    assert_eq!(traces(), before);
+    // Nobody holds the namespace any more.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while held_namespaces().contains(&outer) {
+        assert!(Instant::now() < deadline, "the namespace is still held");
+        std::thread::yield_now();
+    }
+}
+
+/// The mounts of this mount namespace and the links of the host's network.
+fn traces() -> (BTreeSet<String>, BTreeSet<String>) {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let links = std::fs::read_to_string("/proc/net/dev").unwrap();
+    let name = |line: &str| line.split_once(':').map(|(name, _)| name.trim().to_owned());
+    (mounts.lines().map(str::to_owned).collect(), links.lines().filter_map(name).collect())
+}
+
+/// The network namespaces of every thread of this process.
+fn held_namespaces() -> BTreeSet<u64> {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let inode = |entry: io::Result<std::fs::DirEntry>| {
+        let metadata = std::fs::metadata(entry.ok()?.path().join("ns/net")).ok()?;
+        Some(std::os::unix::fs::MetadataExt::ino(&metadata))
+    };
+    threads.filter_map(inode).collect()
+}
+
+/// A fabric in a scratch directory with one network `n`, taken down when dropped.
+struct World {
+    fabric: LinuxFabric,
+    run_dir: PathBuf,
+}
+
+impl World {
+    fn new(name: &str) -> World {
+        let run_dir = std::env::temp_dir().join(format!("fabric-{name}-{}", std::process::id()));
+        let fabric = LinuxFabric::open(&run_dir).unwrap();
+        for _ in 0..2 {
+            fabric.ensure_network("n").unwrap();
+        }
+        World { fabric, run_dir }
+    }
+
+    fn instance(&self, network: &str, interface: &str, host: u8) -> Instance {
+        let instance = Instance::new();
+        self.attach(network, interface, host, &instance);
+        instance
+    }
+
+    fn attach(&self, network: &str, name: &str, host: u8, instance: &Instance) {
+        let interface = Interface {
+            name: name.into(),
+            inner: "eth0".into(),
+            mac: [2, 0, 0, 0, 0, host],
+            address: ip(host),
+            prefix: 20,
+            gateway: ip(1),
+        };
+        self.fabric.attach(network, &interface, instance.netns.as_fd()).unwrap();
+    }
+
+    fn dial(&self, network: &str, address: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+        let pin = File::open(self.fabric.namespace_path(network).unwrap()).unwrap();
+        std::thread::scope(|scope| {
+            let dial = || {
+                enter(&pin)?;
+                connect(address, port)
+            };
+            scope.spawn(dial).join().unwrap()
+        })
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        tear_down(&self.run_dir).unwrap();
+        std::fs::remove_dir(&self.run_dir).unwrap();
+    }
+}
+
+/// A thread in a network namespace of its own; the namespace ends with it.
+struct Instance {
+    netns: File,
+    jobs: mpsc::Sender<Box<dyn FnOnce() + Send>>,
+}
+
+impl Instance {
+    fn new() -> Instance {
+        let (jobs, inbox) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        let (ready, made) = mpsc::channel();
+        std::thread::spawn(move || {
+            // SAFETY: changes the namespace of this thread only.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
+            ready.send(File::open("/proc/thread-self/ns/net").unwrap()).unwrap();
+            inbox.into_iter().for_each(|job| job());
+        });
+        Instance { netns: made.recv().unwrap(), jobs }
+    }
+
+    fn run<T: Send + 'static>(&self, act: impl FnOnce() -> T + Send + 'static) -> T {
+        let (reply, answer) = mpsc::channel();
+        let job = move || reply.send(act()).expect("somebody waits");
+        self.jobs.send(Box::new(job)).unwrap();
+        answer.recv().unwrap()
+    }
+
+    fn listen(&self, port: u16) -> TcpListener {
+        self.run(move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap())
+    }
+
+    fn connect(&self, address: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+        self.run(move || connect(address, port))
+    }
+}
+
+fn connect(address: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+    TcpStream::connect_timeout(&SocketAddrV4::new(address, port).into(), Duration::from_secs(5))
+}
+
+fn enter(netns: &File) -> io::Result<()> {
+    // SAFETY: changes the namespace of this thread only.
+    let result = unsafe { libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Accepts one connection on a thread; the answer waits for what came of it.
+fn accept_one<T: Send + 'static>(
+    listener: TcpListener,
+    act: impl FnOnce(TcpStream) -> T + Send + 'static,
+) -> impl FnMut() -> T {
+    let thread = std::thread::spawn(move || act(listener.accept().unwrap().0));
+    let mut thread = Some(thread);
+    move || thread.take().expect("asked once").join().unwrap()
+}
+
+/// As root of an instance may do: takes an address that is not its own.
+fn command_add_loopback_address(address: Ipv4Addr) {
+    // SAFETY: all-zero is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo:1") {
+        *to = *from as libc::c_char;
+    }
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let name = libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) },
+        sin_zero: [0; 8],
+    };
+    // SAFETY: a sockaddr_in fits in the union's sockaddr.
+    unsafe { (&raw mut request.ifr_ifru.ifru_addr).cast::<libc::sockaddr_in>().write(name) };
+    // SAFETY: `request` is an ifreq that outlives the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR, &raw const request) };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+}
+
+fn ip(host: u8) -> Ipv4Addr {
+    Ipv4Addr::new(172, 31, 0, host)
+}
