@@ -106,6 +106,9 @@ impl fabric::Fabric for Absent {
     fn tcp_socket(&self, _: &str) -> Fabricated<OwnedFd> {
         unreachable!("no fabric here")
     }
+    fn counters(&self, _: &str, _: &str) -> Option<fabric::Counters> {
+        unreachable!("no fabric here")
+    }
 }
 
 impl Balancers for Absent {
