@@ -2,4 +2,7 @@
 
 pub fn schema() -> store::Schema {
     store::Schema::new()
+        .record::<crate::ec2::instance::model::Instance>()
+        .record::<crate::ec2::instance::model::ClientToken>()
+        .record::<crate::ec2::instance::model::Console>()
 }

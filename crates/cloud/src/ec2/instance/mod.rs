@@ -2,7 +2,10 @@
 
 pub mod launch;
 pub mod model;
+pub mod ops;
+pub mod resolve;
 pub mod state;
+pub mod user_data;
 
 pub use launch::Launch;
 pub use model::{Instance, Reservation};

@@ -33,7 +33,6 @@ pub struct Instance {
     /// `eni-attach-…`
     pub attachment_id: String,
     pub interface_description: String,
-    pub source_dest_check: bool,
     /// Ids, sorted.
     pub security_groups: Vec<String>,
 

@@ -1,0 +1,330 @@
+//! What users and services ask of instances: each checks, then writes intent. Nothing here waits for
+//! anything to become true; the controller does that.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use sha2::Digest;
+use store::{Snapshot, Tx};
+
+use super::launch::Launch;
+use super::model::{ClientToken, Console, Instance, Reservation, RootVolume};
+use super::resolve::{self, Resolved};
+use super::state::{self, Denied, Event, InstanceState, Request};
+use crate::clock::Timestamp;
+use crate::ec2::{Error, Kind, Result, tag, vpc};
+use crate::{Context, id, zone};
+
+/// RunInstances: "Constraints: Maximum 64 ASCII characters".
+const MAX_TOKEN: usize = 64;
+
+pub fn instance(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<Arc<Instance>> {
+    check_ids(std::slice::from_ref(&id.to_owned()))?;
+    snapshot.get(&cx.key(id)).ok_or_else(|| Error::not_found(Kind::Instance, id))
+}
+
+/// All of this account and region, in order of their ids, terminated ones included.
+pub fn instances(snapshot: &Snapshot, cx: &Context) -> Vec<Arc<Instance>> {
+    snapshot.scan(&cx.prefix()).collect()
+}
+
+/// Launches between `min_count` and `max_count` instances, as many as there is room for.
+pub fn run(tx: &mut Tx, cx: &Context, launch: &Launch) -> Result<Reservation> {
+    let fingerprint = fingerprint(launch);
+    if let Some(token) = &launch.client_token {
+        if token.len() > MAX_TOKEN || !token.is_ascii() {
+            return Err(Error::value("Client token must be at most 64 ASCII characters."));
+        }
+        if let Some(used) = tx.get::<ClientToken>(&cx.key(token)) {
+            if used.fingerprint != fingerprint {
+                return Err(Error::IdempotentParameterMismatch(format!(
+                    "Arguments on this idempotent request are inconsistent with arguments used in \
+                     previous request(s) with the token {token}."
+                )));
+            }
+            return reservation(tx, cx, &used.reservation_id);
+        }
+    }
+    if launch.template.is_some() {
+        return Err(Error::unsupported("A launch template"));
+    }
+    let resolved = resolve::resolve(tx, cx, launch)?;
+
+    let reservation_id = id::resource(&cx.env.rng, "r");
+    if let Some(token) = &launch.client_token {
+        tx.put(ClientToken {
+            account: cx.account.clone(),
+            region: cx.region.clone(),
+            token: token.clone(),
+            reservation_id: reservation_id.clone(),
+            fingerprint,
+        });
+    }
+    for index in 0..resolved.count {
+        let instance = create(tx, cx, launch, &resolved, &reservation_id, index)?;
+        for (kind, id) in [
+            ("instance", &instance.id),
+            ("volume", &instance.root.id),
+            ("network-interface", &instance.interface_id),
+        ] {
+            if let Some(tags) = launch.tags.get(kind) {
+                tag::ops::set(tx, cx, id, tags)?;
+            }
+        }
+        tx.put(instance);
+    }
+    reservation(tx, cx, &reservation_id)
+}
+
+fn fingerprint(launch: &Launch) -> String {
+    let text = serde_json::to_vec(launch).expect("a launch has only string keys");
+    id::hex(&sha2::Sha256::digest(text))
+}
+
+fn create(
+    tx: &mut Tx,
+    cx: &Context,
+    launch: &Launch,
+    resolved: &Resolved,
+    reservation_id: &str,
+    index: u32,
+) -> Result<Instance> {
+    let rng = &cx.env.rng;
+    let interface_id = id::resource(rng, "eni");
+    let subnet_id = &resolved.subnet.id;
+    let private_ip = match resolved.private_ip {
+        Some(address) => {
+            vpc::ops::claim(tx, cx, subnet_id, address, &interface_id)?;
+            address
+        }
+        None => vpc::ops::allocate(tx, cx, subnet_id, &interface_id)?,
+    };
+    // Locally administered, as AWS's are.
+    let mut mac = [0; 6];
+    rng.fill(&mut mac[1..]);
+    mac[0] = 0x0a;
+    let (desired, observed, reason) = state::launched();
+    Ok(Instance {
+        account: cx.account.clone(),
+        region: cx.region.clone(),
+        id: id::resource(rng, "i"),
+        reservation_id: reservation_id.to_owned(),
+        launch_index: index,
+        requester: resolve::is_service(cx).then(|| cx.caller.clone()),
+        client_token: launch.client_token.clone(),
+        zone: resolved.subnet.zone.clone(),
+        vpc_id: resolved.subnet.vpc_id.clone(),
+        subnet_id: subnet_id.clone(),
+        private_ip,
+        mac,
+        interface_id,
+        attachment_id: id::resource(rng, "eni-attach"),
+        interface_description: resolved.interface_description.clone(),
+        security_groups: resolved.security_groups.clone(),
+        image_id: resolved.image_id.clone(),
+        layers: resolved.layers.clone(),
+        architecture: resolved.architecture.clone(),
+        root: RootVolume {
+            id: id::resource(rng, "vol"),
+            device_name: resolved.root_device_name.clone(),
+            size_gib: resolved.root_size_gib,
+            snapshot_id: resolved.root_snapshot_id.clone(),
+        },
+        instance_type: resolved.instance_type.clone(),
+        key_name: launch.key_name.clone(),
+        public_key: resolved.public_key.clone(),
+        user_data: resolved.user_data.clone(),
+        metadata: resolved.metadata.clone(),
+        shutdown_behavior: launch.shutdown_behavior.unwrap_or_default(),
+        disable_api_termination: launch.disable_api_termination.unwrap_or(false),
+        disable_api_stop: launch.disable_api_stop.unwrap_or(false),
+        launch_time: cx.now,
+        created_at: cx.now,
+        desired,
+        observed,
+        reason,
+        transition_reason: String::new(),
+    })
+}
+
+fn reservation(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<Reservation> {
+    let mut instances: Vec<Instance> = snapshot
+        .scan::<Instance>(&cx.prefix())
+        .filter(|instance| instance.reservation_id == id)
+        .map(|instance| Instance::clone(&instance))
+        .collect();
+    instances.sort_by_key(|instance| instance.launch_index);
+    Ok(Reservation {
+        id: id.to_owned(),
+        account: cx.account.clone(),
+        requester: instances.first().and_then(|first| first.requester.clone()),
+        instances,
+    })
+}
+
+/// What a request did to the state of one instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateChange {
+    pub id: String,
+    pub previous: InstanceState,
+    pub current: InstanceState,
+}
+
+pub fn start(tx: &mut Tx, cx: &Context, ids: &[String]) -> Result<Vec<StateChange>> {
+    let instances = named(tx, cx, ids)?;
+    for instance in &instances {
+        if instance.state() == InstanceState::Stopped && zone::is_failed(tx, &instance.zone) {
+            return Err(Error::InsufficientInstanceCapacity {
+                instance_type: instance.instance_type.clone(),
+                zone: instance.zone.clone(),
+            });
+        }
+    }
+    request(tx, cx, &instances, Request::Start, "started")
+}
+
+pub fn stop(tx: &mut Tx, cx: &Context, ids: &[String], force: bool) -> Result<Vec<StateChange>> {
+    let instances = named(tx, cx, ids)?;
+    protected(cx, &instances, |i| i.disable_api_stop, "stopped", "disableApiStop")?;
+    request(tx, cx, &instances, Request::Stop { force }, "stopped")
+}
+
+pub fn reboot(tx: &mut Tx, cx: &Context, ids: &[String]) -> Result<()> {
+    let instances = named(tx, cx, ids)?;
+    request(tx, cx, &instances, Request::Reboot, "rebooted").map(drop)
+}
+
+pub fn terminate(
+    tx: &mut Tx,
+    cx: &Context,
+    ids: &[String],
+    force: bool,
+) -> Result<Vec<StateChange>> {
+    let instances = named(tx, cx, ids)?;
+    protected(
+        cx,
+        &instances,
+        |i| i.disable_api_termination && i.is_alive(),
+        "terminated",
+        "disableApiTermination",
+    )?;
+    request(tx, cx, &instances, Request::Terminate { force }, "terminated")
+}
+
+/// Protection is against users; a service that was told to manage the instance may end it.
+fn protected(
+    cx: &Context,
+    instances: &[Arc<Instance>],
+    is_protected: fn(&Instance) -> bool,
+    participle: &str,
+    attribute: &str,
+) -> Result<()> {
+    let found = instances.iter().find(|i| is_protected(i) && !resolve::is_service(cx));
+    found.map_or(Ok(()), |instance| {
+        Err(Error::OperationNotPermitted(format!(
+            "The instance '{}' may not be {participle}. Modify its '{attribute}' instance attribute \
+             and try again.",
+            instance.id
+        )))
+    })
+}
+
+/// All or none.
+fn request(
+    tx: &mut Tx,
+    cx: &Context,
+    instances: &[Arc<Instance>],
+    request: Request,
+    participle: &str,
+) -> Result<Vec<StateChange>> {
+    let mut changes = Vec::new();
+    for instance in instances {
+        let mut next = Instance::clone(instance);
+        let changed = state::request(&mut next, request, cx.now).map_err(|Denied(_)| {
+            Error::IncorrectInstanceState(format!(
+                "The instance '{}' is not in a state from which it can be {participle}.",
+                instance.id
+            ))
+        })?;
+        changes.push(StateChange {
+            id: next.id.clone(),
+            previous: instance.state(),
+            current: next.state(),
+        });
+        if changed {
+            tx.put(next);
+        }
+    }
+    Ok(changes)
+}
+
+/// The instances of these ids, each once, or the error that lists the wrong ones.
+pub fn named(snapshot: &Snapshot, cx: &Context, ids: &[String]) -> Result<Vec<Arc<Instance>>> {
+    if ids.is_empty() {
+        return Err(Error::MissingParameter("InstanceId"));
+    }
+    check_ids(ids)?;
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    for id in ids.iter().filter(|id| seen.insert(id.as_str())) {
+        match snapshot.get::<Instance>(&cx.key(id)) {
+            Some(instance) => found.push(instance),
+            None => missing.push(id.clone()),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    Err(Error::NotFound { kind: Kind::Instance, ids: missing })
+}
+
+fn check_ids(ids: &[String]) -> Result<()> {
+    let bad: Vec<String> = ids.iter().filter(|id| !Kind::Instance.is_id(id)).cloned().collect();
+    if bad.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Malformed { kind: Kind::Instance, ids: bad })
+}
+
+/// Feeds a sighting of the controller into the record. What a terminated instance held is let go.
+pub fn observe(tx: &mut Tx, cx: &Context, id: &str, event: Event, now: Timestamp) {
+    let Some(instance) = tx.get::<Instance>(&cx.key(id)) else { return };
+    let mut next = Instance::clone(&instance);
+    if !state::observe(&mut next, event, now) {
+        return;
+    }
+    if !next.is_alive() && instance.is_alive() {
+        vpc::ops::release(tx, cx, &next.subnet_id, next.private_ip);
+        tag::ops::forget(tx, cx, &next.root.id);
+        tag::ops::forget(tx, cx, &next.interface_id);
+    }
+    tx.put(next);
+}
+
+/// Keeps the console of an instance about to be destroyed.
+pub fn keep_console(tx: &mut Tx, cx: &Context, id: &str, output: String) {
+    if tx.get::<Instance>(&cx.key(id)).is_some() {
+        tx.put(Console {
+            account: cx.account.clone(),
+            region: cx.region.clone(),
+            instance_id: id.to_owned(),
+            output,
+        });
+    }
+}
+
+/// Removes every record of a terminated instance whose time is over.
+pub fn forget(tx: &mut Tx, cx: &Context, id: &str) {
+    let Some(instance) = tx.get::<Instance>(&cx.key(id)) else { return };
+    tx.delete::<Instance>(&cx.key(id));
+    tx.delete::<Console>(&cx.key(id));
+    tag::ops::forget(tx, cx, id);
+    let Some(token) = &instance.client_token else { return };
+    let is_last = !tx
+        .scan::<Instance>(&cx.prefix())
+        .any(|other| other.reservation_id == instance.reservation_id);
+    if is_last {
+        tx.delete::<ClientToken>(&cx.key(token));
+    }
+}

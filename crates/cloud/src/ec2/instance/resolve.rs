@@ -1,0 +1,333 @@
+//! A launch, checked against everything it names. Reads only; the first thing wrong is the error.
+
+use std::net::Ipv4Addr;
+
+use compute::Layer;
+use store::Snapshot;
+
+use super::launch::{BlockDevice, Interface, Launch, Metadata};
+use super::model::MetadataOptions;
+use super::user_data;
+use crate::ec2::vpc::model::Subnet;
+use crate::ec2::{Error, Kind, Result, tag, vpc};
+use crate::{Context, id, zone};
+
+/// The type of a launch that says none, as RunInstances documents.
+const DEFAULT_TYPE: &str = "m1.small";
+
+/// What is launched, `count` times.
+pub struct Resolved {
+    pub count: u32,
+    pub instance_type: String,
+    pub image_id: String,
+    pub layers: Vec<Layer>,
+    pub architecture: String,
+    pub root_device_name: String,
+    pub root_size_gib: u32,
+    pub root_snapshot_id: Option<String>,
+    pub subnet: Subnet,
+    pub private_ip: Option<Ipv4Addr>,
+    pub security_groups: Vec<String>,
+    pub interface_description: String,
+    pub public_key: Option<String>,
+    pub user_data: Vec<u8>,
+    pub metadata: MetadataOptions,
+}
+
+/// Whether a service of this cloud acts for a user, not a user himself.
+pub fn is_service(cx: &Context) -> bool {
+    cx.caller.ends_with(".amazonaws.com")
+}
+
+/// `launch` has its template merged in already.
+pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Resolved> {
+    check_counts(launch)?;
+    check_tags(cx, launch)?;
+    let image_id = launch.image_id.clone().ok_or(Error::MissingParameter("ImageId"))?;
+    let image = image(cx, &image_id)?;
+    let instance_type = launch.instance_type.clone().unwrap_or_else(|| DEFAULT_TYPE.to_owned());
+    let interface = interface(launch)?;
+    let subnet = subnet(snapshot, cx, launch, interface)?;
+    if zone::is_failed(snapshot, &subnet.zone) {
+        return Err(Error::InsufficientInstanceCapacity { instance_type, zone: subnet.zone });
+    }
+    let private_ip = interface.and_then(|i| i.private_ip).or(launch.private_ip);
+    let security_groups = groups(cx, launch, interface)?;
+    check_root(&launch.block_devices, &image)?;
+    let user_data = match &launch.user_data {
+        Some(text) => user_data::decode(text)?,
+        None => Vec::new(),
+    };
+    let count = count(snapshot, cx, launch, &subnet, private_ip)?;
+    Ok(Resolved {
+        count,
+        instance_type,
+        image_id,
+        layers: image.layers,
+        architecture: image.architecture,
+        root_device_name: image.root_device_name,
+        root_size_gib: image.size_gib,
+        root_snapshot_id: image.snapshot_id,
+        subnet,
+        private_ip,
+        security_groups,
+        interface_description: interface.and_then(|i| i.description.clone()).unwrap_or_default(),
+        public_key: None,
+        user_data,
+        metadata: metadata_options(None, &launch.metadata)?,
+    })
+}
+
+fn check_counts(launch: &Launch) -> Result<()> {
+    for (name, count) in [("minCount", launch.min_count), ("maxCount", launch.max_count)] {
+        if count == 0 {
+            return Err(Error::value(format!(
+                "Value (0) for parameter {name} is invalid. Expected a value greater than 0."
+            )));
+        }
+    }
+    if launch.min_count > launch.max_count {
+        return Err(Error::value(format!(
+            "Value ({}) for parameter minCount is invalid. It must not exceed maxCount ({}).",
+            launch.min_count, launch.max_count
+        )));
+    }
+    Ok(())
+}
+
+fn check_tags(cx: &Context, launch: &Launch) -> Result<()> {
+    for (kind, tags) in &launch.tags {
+        if !matches!(kind.as_str(), "instance" | "volume" | "network-interface") {
+            return Err(Error::value(format!(
+                "'{kind}' is not a valid taggable resource type for this operation."
+            )));
+        }
+        if !is_service(cx) {
+            tag::ops::check(tags)?;
+        }
+    }
+    Ok(())
+}
+
+/// The primary network interface, where the launch speaks of interfaces.
+fn interface(launch: &Launch) -> Result<Option<&Interface>> {
+    let Some(first) = launch.interfaces.first() else { return Ok(None) };
+    let said = |what: &str| {
+        Err(Error::combination(format!(
+            "Network interfaces and an instance-level {what} may not be specified on the same request"
+        )))
+    };
+    if launch.subnet_id.is_some() {
+        return said("subnet ID");
+    }
+    if !launch.security_group_ids.is_empty() || !launch.security_group_names.is_empty() {
+        return said("security groups");
+    }
+    if launch.private_ip.is_some() {
+        return said("private address");
+    }
+    if launch.interfaces.len() > 1 {
+        return Err(Error::unsupported("More than one network interface"));
+    }
+    if first.device_index != 0 {
+        return Err(Error::value(
+            "Each network interface requires a device index; the primary one has 0.",
+        ));
+    }
+    if first.delete_on_termination == Some(false) {
+        return Err(Error::unsupported("A network interface that outlives its instance"));
+    }
+    if first.associate_public_ip_address == Some(true) {
+        return Err(Error::unsupported("A public IPv4 address"));
+    }
+    Ok(Some(first))
+}
+
+fn subnet(
+    snapshot: &Snapshot,
+    cx: &Context,
+    launch: &Launch,
+    interface: Option<&Interface>,
+) -> Result<Subnet> {
+    let zone = launch.zone.as_deref();
+    let subnet_id = interface.and_then(|i| i.subnet_id.as_ref()).or(launch.subnet_id.as_ref());
+    if let Some(subnet_id) = subnet_id {
+        if !Kind::Subnet.is_id(subnet_id) {
+            return Err(Error::malformed(Kind::Subnet, subnet_id));
+        }
+        let subnet = vpc::ops::subnet(snapshot, cx, subnet_id)?;
+        if zone.is_some_and(|zone| zone != subnet.zone) {
+            return Err(Error::value(format!(
+                "The availability zone '{}' is not that of the subnet '{subnet_id}'",
+                zone.unwrap_or_default()
+            )));
+        }
+        return Ok(subnet);
+    }
+    if let Some(zone) = zone {
+        return vpc::ops::subnet_for_zone(snapshot, cx, zone)
+            .ok_or_else(|| Error::value(format!("Invalid availability zone: [{zone}]")));
+    }
+    let mut defaults: Vec<Subnet> =
+        vpc::ops::subnets(snapshot, cx).into_iter().filter(|s| s.default_for_zone).collect();
+    let whole: Vec<Subnet> =
+        defaults.iter().filter(|s| !zone::is_failed(snapshot, &s.zone)).cloned().collect();
+    if !whole.is_empty() {
+        defaults = whole;
+    }
+    if defaults.is_empty() {
+        return Err(Error::value("No default subnet was found in this region."));
+    }
+    let chosen = cx.env.rng.below(defaults.len() as u64) as usize;
+    Ok(defaults.swap_remove(chosen))
+}
+
+/// As many as there is room for, between the two counts.
+fn count(
+    snapshot: &Snapshot,
+    cx: &Context,
+    launch: &Launch,
+    subnet: &Subnet,
+    private_ip: Option<Ipv4Addr>,
+) -> Result<u32> {
+    if private_ip.is_some() && launch.max_count > 1 {
+        return Err(Error::combination(
+            "A private IP address can be given for a single instance only.",
+        ));
+    }
+    let room = vpc::ops::available(snapshot, cx, subnet);
+    let count = launch.max_count.min(u32::try_from(room).unwrap_or(u32::MAX));
+    if count < launch.min_count {
+        return Err(Error::InsufficientFreeAddressesInSubnet(subnet.id.clone()));
+    }
+    Ok(count)
+}
+
+struct Image {
+    layers: Vec<Layer>,
+    architecture: String,
+    root_device_name: String,
+    size_gib: u32,
+    snapshot_id: Option<String>,
+}
+
+fn image(_cx: &Context, image_id: &str) -> Result<Image> {
+    if !Kind::Image.is_id(image_id) {
+        return Err(Error::malformed(Kind::Image, image_id));
+    }
+    if image_id != id::stable("ami", &["drover-host"]) {
+        return Err(Error::not_found(Kind::Image, image_id));
+    }
+    Ok(Image {
+        layers: vec![Layer::Host],
+        architecture: "x86_64".to_owned(),
+        root_device_name: "/dev/xvda".to_owned(),
+        size_gib: 8,
+        snapshot_id: None,
+    })
+}
+
+fn groups(cx: &Context, launch: &Launch, interface: Option<&Interface>) -> Result<Vec<String>> {
+    let mut ids = interface.map_or(&launch.security_group_ids, |i| &i.groups).clone();
+    if let Some(bad) = ids.iter().find(|id| !Kind::SecurityGroup.is_id(id)) {
+        return Err(Error::malformed(Kind::SecurityGroup, bad));
+    }
+    if let Some(name) = launch.security_group_names.first() {
+        return Err(Error::not_found(Kind::SecurityGroup, name));
+    }
+    if ids.is_empty() {
+        ids.push(id::stable("sg", &[&cx.account, &cx.region]));
+    }
+    ids.sort();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// The root volume's bytes are a directory without a size, type or key of its own: what is asked for
+/// must be what it is.
+fn check_root(devices: &[BlockDevice], image: &Image) -> Result<()> {
+    for device in devices {
+        if device.device_name != image.root_device_name {
+            return Err(Error::unsupported(format_args!(
+                "A block device besides the root ({})",
+                image.root_device_name
+            )));
+        }
+        if device.delete_on_termination == Some(false) {
+            return Err(Error::unsupported("A root volume that outlives its instance"));
+        }
+        if device.encrypted == Some(true) {
+            return Err(Error::unsupported("An encrypted root volume"));
+        }
+        if device.volume_size_gib.is_some_and(|size| i64::from(size) != i64::from(image.size_gib)) {
+            return Err(Error::unsupported(format_args!(
+                "A root volume of another size than the image's ({} GiB)",
+                image.size_gib
+            )));
+        }
+        if device.volume_type.as_deref().is_some_and(|t| t != VOLUME_TYPE) {
+            return Err(Error::unsupported(format_args!(
+                "A root volume of another type than {VOLUME_TYPE}"
+            )));
+        }
+        if device.snapshot_id.is_some() && device.snapshot_id != image.snapshot_id {
+            return Err(Error::unsupported("A root volume from another snapshot than the image's"));
+        }
+    }
+    Ok(())
+}
+
+/// Of every root volume.
+pub const VOLUME_TYPE: &str = "gp3";
+
+/// `asked` over what there was; EC2's defaults where there was nothing.
+pub fn metadata_options(
+    before: Option<&MetadataOptions>,
+    asked: &Metadata,
+) -> Result<MetadataOptions> {
+    let mut options = before.cloned().unwrap_or(MetadataOptions {
+        tokens_required: false,
+        hop_limit: 1,
+        endpoint_enabled: true,
+        tags_enabled: false,
+    });
+    let one_of = |name: &str, value: &Option<String>, off: &str, on: &str, slot: &mut bool| {
+        match value.as_deref() {
+            None => {}
+            Some(v) if v == on => *slot = true,
+            Some(v) if v == off => *slot = false,
+            Some(v) => {
+                return Err(Error::value(format!(
+                    "Value ({v}) for parameter {name} is invalid. Valid values: {off}, {on}."
+                )));
+            }
+        }
+        Ok(())
+    };
+    let enabled = ("disabled", "enabled");
+    one_of("HttpTokens", &asked.http_tokens, "optional", "required", &mut options.tokens_required)?;
+    one_of(
+        "HttpEndpoint",
+        &asked.http_endpoint,
+        enabled.0,
+        enabled.1,
+        &mut options.endpoint_enabled,
+    )?;
+    one_of(
+        "InstanceMetadataTags",
+        &asked.instance_metadata_tags,
+        enabled.0,
+        enabled.1,
+        &mut options.tags_enabled,
+    )?;
+    if let Some(limit) = asked.http_put_response_hop_limit {
+        options.hop_limit =
+            u8::try_from(limit).ok().filter(|n| (1..=64).contains(n)).ok_or_else(|| {
+                Error::value(format!(
+                    "Value ({limit}) for parameter HttpPutResponseHopLimit is invalid. It must be \
+                     between 1 and 64."
+                ))
+            })?;
+    }
+    Ok(options)
+}
