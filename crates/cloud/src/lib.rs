@@ -1,6 +1,7 @@
 //! The control plane: AWS services as one folder each, over a store, a driver, a fabric and balancers.
 
 pub mod arn;
+pub mod autoscaling;
 pub mod clock;
 pub mod cloudwatch;
 pub mod context;

@@ -6,6 +6,7 @@
 //!  reports ──────┘                                  └─► scaling policies read the value
 //! ```
 
+pub mod alarm;
 pub mod metrics;
 
 pub use metrics::{MetricId, Metrics, Statistic, Statistics};
