@@ -176,6 +176,7 @@ impl Store {
 
     /// Empties everything: records, keyspaces and blobs. Takes the same time whatever there was.
     pub async fn reset(&self) -> Result<()> {
+        let before = self.read();
         let job = {
             let mut working = self.shared.heads.working();
             working.advance(Snapshot::default());
@@ -191,6 +192,8 @@ impl Store {
         };
         if let Some(job) = job {
             job.wait().await?;
+            // Freeing very many records takes a while, for which nobody has to wait.
+            std::thread::spawn(move || drop(before));
         }
         self.shared.blobs.clear()
     }
