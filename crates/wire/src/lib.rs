@@ -83,7 +83,7 @@ pub struct Error {
     pub message: String,
     pub status: u16,
     /// Further members of the error's shape, by name (JSON protocols).
-    pub members: BTreeMap<String, String>,
+    pub members: BTreeMap<String, serde_json::Value>,
 }
 
 impl Error {
