@@ -1,11 +1,26 @@
 //! AWS protocols and shapes: bytes to typed requests and back. No domain, no IO.
+//!
+//! ```text
+//!  http request ─► route ─► sigv4::verify ─► decode::<O> ─► O::Input ─► (the cloud)
+//!  http response ◄───────── encode::<O> ◄─────────────────── O::Output ◄────┘
+//!                           encode_error ◄────────────────── Error
+//! ```
+//!
+//! The shapes are generated (`cargo xtask codegen`); each says its `schema`, and the protocols are
+//! interpreters of schemas that meet the shapes in `value`.
 
+mod check;
+pub mod json;
+pub mod query;
+pub mod route;
 pub mod schema;
 mod shapes;
+mod time;
 pub mod value;
 
 use std::collections::BTreeMap;
 
+pub use route::{Routed, not_served, route};
 pub use shapes::*;
 
 /// What the generated code says of a service.
@@ -24,6 +39,13 @@ pub struct Service {
     pub protocol: Protocol,
     /// All that AWS has, sorted; served or not.
     pub operations: &'static [&'static str],
+}
+
+impl Service {
+    /// The service of botocore's name, if it has shapes here.
+    pub fn named(name: &str) -> Option<&'static Service> {
+        SERVICES.iter().copied().find(|service| service.name == name)
+    }
 }
 
 /// A generated structure: its schema, and its conversion from and to it.
@@ -51,9 +73,6 @@ pub enum Protocol {
     Query,
     Json10,
     Json11,
-    RestJson,
-    RestXml,
-    Cbor,
 }
 
 /// A request as it came, with its service and operation already named by `route`.
@@ -90,17 +109,77 @@ impl Error {
     pub fn new(status: u16, code: impl Into<String>, message: impl Into<String>) -> Error {
         Error { code: code.into(), message: message.into(), status, members: BTreeMap::new() }
     }
+
+    /// Adds the members of the error's generated shape (JSON protocols), but for the message.
+    pub fn with<S: Shape>(mut self, shape: &S) -> Error {
+        let object = json::object(S::SCHEMA, shape);
+        let members: BTreeMap<String, serde_json::Value> =
+            serde_json::from_slice(&object).expect("the encoder writes JSON objects");
+        let more = members.into_iter().filter(|(name, _)| !name.eq_ignore_ascii_case("message"));
+        self.members.extend(more);
+        self
+    }
 }
 
 /// The typed input, or AWS's error for what is unknown, missing or out of range.
-pub fn decode<O: Operation>(_request: &Request) -> Result<O::Input, Error> {
-    Ok(O::Input::default())
+pub fn decode<O: Operation>(request: &Request) -> Result<O::Input, Error> {
+    let schema = O::Input::SCHEMA;
+    let value = match request.protocol {
+        Protocol::Ec2 | Protocol::Query => query::decode(request, schema)?,
+        Protocol::Json10 | Protocol::Json11 => json::decode(&request.body, schema)?,
+    };
+    check::check(request.protocol, schema, &value)?;
+    Ok(value::shape(value))
 }
 
-pub fn encode<O: Operation>(
-    _request: &Request,
-    _output: &O::Output,
-    _request_id: &str,
+/// The answer in the request's protocol.
+pub fn encode<O: Operation>(request: &Request, output: &O::Output, request_id: &str) -> Response {
+    let schema = O::Output::SCHEMA;
+    match request.protocol {
+        protocol @ (Protocol::Ec2 | Protocol::Query) => {
+            query::encode(O::SERVICE, protocol, O::NAME, schema, output, request_id)
+        }
+        protocol => json::encode(protocol, schema, output, request_id),
+    }
+}
+
+/// The error in the given protocol; `service` where it is known.
+pub fn encode_error(
+    service: Option<&Service>,
+    protocol: Protocol,
+    error: &Error,
+    request_id: &str,
 ) -> Response {
-    Response { status: http::StatusCode::OK, headers: Default::default(), body: Default::default() }
+    match protocol {
+        Protocol::Ec2 | Protocol::Query => {
+            let namespace = service.and_then(|service| service.xml_namespace);
+            query::error(namespace, protocol, error, request_id)
+        }
+        Protocol::Json10 | Protocol::Json11 => {
+            let dynamodb = service.is_some_and(|service| service.name == "dynamodb");
+            let prefix = match error.code.as_str() {
+                "ValidationException" if dynamodb => "com.amazon.coral.validate#",
+                "SerializationException" | "UnknownOperationException" if dynamodb => {
+                    "com.amazon.coral.service#"
+                }
+                _ if dynamodb => "com.amazonaws.dynamodb.v20120810#",
+                _ => "",
+            };
+            json::error(prefix, protocol, error, request_id)
+        }
+    }
+}
+
+fn respond(
+    status: http::StatusCode,
+    content_type: &'static str,
+    body: Vec<u8>,
+    request_id: &str,
+) -> Response {
+    let mut headers = http::HeaderMap::with_capacity(4);
+    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    if let Ok(id) = http::HeaderValue::from_str(request_id) {
+        headers.insert("x-amzn-requestid", id);
+    }
+    Response { status, headers, body: body.into() }
 }
