@@ -1,9 +1,14 @@
-//! The project's own chores: `cargo xtask codegen`.
+//! The project's own chores: `cargo xtask codegen`, `cargo xtask catalog`.
 
+mod catalog;
 mod codegen;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask codegen [--check]   the wire's models and shapes, from botocore
+cargo xtask catalog [--check]   the table of instance types, from moto";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -11,10 +16,10 @@ fn main() -> ExitCode {
     let done = match args[..] {
         ["codegen"] => codegen::run(codegen::Mode::Write),
         ["codegen", "--check"] => codegen::run(codegen::Mode::Check),
+        ["catalog"] => catalog::run(catalog::Mode::Write),
+        ["catalog", "--check"] => catalog::run(catalog::Mode::Check),
         _ => {
-            eprintln!(
-                "cargo xtask codegen [--check]   the wire's models and shapes, from botocore"
-            );
+            eprintln!("{USAGE}");
             return ExitCode::from(2);
         }
     };

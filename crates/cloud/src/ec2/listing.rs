@@ -26,7 +26,8 @@ impl Listing {
         for filter in &self.filters {
             let name = filter.name.as_str();
             let of_tags = name.starts_with("tag:") || matches!(name, "tag-key" | "tag-value");
-            if !names.contains(&name) && !(tagged && of_tags) {
+            let known = names.contains(&name) || (tagged && of_tags);
+            if !known {
                 return Err(Error::InvalidFilter(filter.name.clone()));
             }
         }
