@@ -1,5 +1,6 @@
 //! Amazon EC2: one folder per kind of resource, one error for all of them.
 
+pub mod catalog;
 pub mod error;
 pub mod instance;
 pub mod listing;
