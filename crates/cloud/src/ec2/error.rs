@@ -45,6 +45,14 @@ pub enum Error {
     #[error("{0}")]
     IdempotentParameterMismatch(String),
 
+    #[error("AMI name {name} is already in use by AMI {id}")]
+    AmiNameDuplicate { name: String, id: String },
+    #[error(
+        "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, '(', \
+         ')', '.', '-', '/' and '_'"
+    )]
+    AmiNameMalformed,
+
     #[error("{0}")]
     IncorrectInstanceState(String),
     #[error(
@@ -107,6 +115,8 @@ impl Error {
             TagLimitExceeded => "TagLimitExceeded",
             InvalidId(_) => "InvalidID",
             IdempotentParameterMismatch(_) => "IdempotentParameterMismatch",
+            AmiNameDuplicate { .. } => "InvalidAMIName.Duplicate",
+            AmiNameMalformed => "InvalidAMIName.Malformed",
             IncorrectInstanceState(_) => "IncorrectInstanceState",
             InsufficientInstanceCapacity { .. } => "InsufficientInstanceCapacity",
             InsufficientFreeAddressesInSubnet(_) => "InsufficientFreeAddressesInSubnet",

@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod error;
+pub mod image;
 pub mod instance;
 pub mod listing;
 pub mod tag;

@@ -277,7 +277,7 @@ mod tests {
                     ("memory-info.size-in-mib", &["1024"]),
                     ("processor-info.supported-architecture", &["x86_64"]),
                 ],
-                &["t3.micro", "t3a.micro"],
+                &["t3.micro", "t3a.micro", "t8i.micro"],
             ),
             (
                 &[

@@ -5,7 +5,7 @@ use store::{Snapshot, Tx};
 use super::model::{Tagged, resource_type};
 use crate::Context;
 use crate::ec2::listing::Listing;
-use crate::ec2::{Error, Result, vpc};
+use crate::ec2::{Error, Result, image, vpc};
 use crate::tag::{self, Invalid, MAX_PER_RESOURCE, Tags};
 
 pub fn tags_of(snapshot: &Snapshot, cx: &Context, id: &str) -> Tags {
@@ -131,6 +131,7 @@ pub fn delete_tags(
 fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
     match resource_type(id) {
         Some("vpc") => vpc::ops::vpc(snapshot, cx, id).map(drop),
+        Some("image") => image::ops::image(snapshot, cx, id).map(drop),
         Some("subnet") => vpc::ops::subnet(snapshot, cx, id).map(drop),
         _ => Err(Error::InvalidId(id.to_owned())),
     }
