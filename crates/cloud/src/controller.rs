@@ -27,7 +27,7 @@ pub trait Controller: Send + Sync {
 
 /// Every controller of the cloud.
 pub fn all() -> Vec<Box<dyn Controller>> {
-    vec![]
+    vec![Box::new(crate::ec2::instance::controller::Instances::default())]
 }
 
 /// Runs every controller until the returned future is dropped.

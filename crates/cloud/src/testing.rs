@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use compute::fake::Timing;
+use compute::fake::{Fake, Fault, Point, Timing};
 
 use crate::env::{Config, Env, Parts, Rng};
 use crate::fake_balancers::FakeBalancers;
@@ -14,6 +14,13 @@ use crate::{Clock, Context, Timestamp};
 pub const NOW: Timestamp = Timestamp(1_767_225_600_000);
 
 pub fn context() -> Context {
+    world(|_| None).0
+}
+
+/// With the driver's book and a place to inject its faults.
+pub fn world(
+    faults: impl Fn(Point<'_>) -> Option<Fault> + Send + Sync + 'static,
+) -> (Context, Arc<Fake>) {
     let config = Config {
         account: "123456789012".to_owned(),
         default_region: "us-east-1".to_owned(),
@@ -25,23 +32,25 @@ pub fn context() -> Context {
     let clock = Clock::simulated(NOW);
     let timing = Timing { boot: Duration::from_secs(1), stop: Duration::from_secs(1) };
     let driver_clock = clock.clone();
-    let driver = compute::fake::Fake::new(timing, move || driver_clock.now().since(NOW));
+    let driver_now = move || driver_clock.now().since(NOW);
+    let driver = Arc::new(Fake::with_faults(timing, driver_now, faults));
     let env = Env::new(Parts {
         config,
         clock,
         rng: Rng::seeded(1),
         store: store::Store::ephemeral(),
-        driver: Arc::new(driver),
+        driver: driver.clone(),
         fabric: Arc::new(fabric::fake::Fake::new()),
         balancers: Arc::new(FakeBalancers::new(|_| true)),
         metrics: crate::cloudwatch::Metrics::default(),
     });
-    Context {
+    let context = Context {
         env,
         account: "123456789012".to_owned(),
         region: "us-east-1".to_owned(),
         caller: "arn:aws:iam::123456789012:root".to_owned(),
         request_id: "00000000-0000-4000-8000-000000000000".to_owned(),
         now: NOW,
-    }
+    };
+    (context, driver)
 }

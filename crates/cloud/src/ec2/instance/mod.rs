@@ -1,10 +1,17 @@
 //! Instances: from intent (`ops`) over a driver's boots (`controller`) to the states EC2 shows (`state`).
 
+pub mod controller;
 pub mod launch;
 pub mod model;
 pub mod ops;
+mod plan;
 pub mod resolve;
+pub mod spec;
 pub mod state;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 pub mod user_data;
 
 pub use launch::Launch;

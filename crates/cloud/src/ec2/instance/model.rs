@@ -40,7 +40,8 @@ pub struct Instance {
     /// The image's, as they were at launch: the image may go, the instance stays.
     pub layers: Vec<compute::Layer>,
     pub architecture: String,
-    pub root: RootVolume,
+    /// `vol-…`, the root: an EBS volume in every API; its bytes are the driver's writable layer.
+    pub volume_id: String,
 
     pub instance_type: String,
     pub key_name: Option<String>,
@@ -137,18 +138,6 @@ pub enum Cause {
 pub struct Reason {
     pub code: String,
     pub message: String,
-}
-
-/// The root is an EBS volume in every API; its bytes are the driver's writable layer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RootVolume {
-    /// `vol-…`
-    pub id: String,
-    /// `/dev/sda1` or `/dev/xvda`
-    pub device_name: String,
-    pub size_gib: u32,
-    /// The image's snapshot, if it says one.
-    pub snapshot_id: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

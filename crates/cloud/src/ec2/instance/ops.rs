@@ -8,10 +8,9 @@ use sha2::Digest;
 use store::{Snapshot, Tx};
 
 use super::launch::Launch;
-use super::model::{ClientToken, Console, Instance, Reservation, RootVolume};
+use super::model::{ClientToken, Console, Instance, Reservation};
 use super::resolve::{self, Resolved};
 use super::state::{self, Denied, Event, InstanceState, Request};
-use crate::clock::Timestamp;
 use crate::ec2::{Error, Kind, Result, tag, vpc};
 use crate::{Context, id, zone};
 
@@ -64,7 +63,7 @@ pub fn run(tx: &mut Tx, cx: &Context, launch: &Launch) -> Result<Reservation> {
         let instance = create(tx, cx, launch, &resolved, &reservation_id, index)?;
         for (kind, id) in [
             ("instance", &instance.id),
-            ("volume", &instance.root.id),
+            ("volume", &instance.volume_id),
             ("network-interface", &instance.interface_id),
         ] {
             if let Some(tags) = launch.tags.get(kind) {
@@ -124,12 +123,7 @@ fn create(
         image_id: resolved.image_id.clone(),
         layers: resolved.layers.clone(),
         architecture: resolved.architecture.clone(),
-        root: RootVolume {
-            id: id::resource(rng, "vol"),
-            device_name: resolved.root_device_name.clone(),
-            size_gib: resolved.root_size_gib,
-            snapshot_id: resolved.root_snapshot_id.clone(),
-        },
+        volume_id: id::resource(rng, "vol"),
         instance_type: resolved.instance_type.clone(),
         key_name: launch.key_name.clone(),
         public_key: resolved.public_key.clone(),
@@ -288,28 +282,28 @@ fn check_ids(ids: &[String]) -> Result<()> {
 }
 
 /// Feeds a sighting of the controller into the record. What a terminated instance held is let go.
-pub fn observe(tx: &mut Tx, cx: &Context, id: &str, event: Event, now: Timestamp) {
+pub fn observe(tx: &mut Tx, cx: &Context, id: &str, event: Event) {
     let Some(instance) = tx.get::<Instance>(&cx.key(id)) else { return };
     let mut next = Instance::clone(&instance);
-    if !state::observe(&mut next, event, now) {
+    if !state::observe(&mut next, event, cx.now) {
         return;
     }
     if !next.is_alive() && instance.is_alive() {
         vpc::ops::release(tx, cx, &next.subnet_id, next.private_ip);
-        tag::ops::forget(tx, cx, &next.root.id);
+        tag::ops::forget(tx, cx, &next.volume_id);
         tag::ops::forget(tx, cx, &next.interface_id);
     }
     tx.put(next);
 }
 
 /// Keeps the console of an instance about to be destroyed.
-pub fn keep_console(tx: &mut Tx, cx: &Context, id: &str, output: String) {
+pub fn keep_console(tx: &mut Tx, cx: &Context, id: &str, output: &[u8]) {
     if tx.get::<Instance>(&cx.key(id)).is_some() {
         tx.put(Console {
             account: cx.account.clone(),
             region: cx.region.clone(),
             instance_id: id.to_owned(),
-            output,
+            output: String::from_utf8_lossy(output).into_owned(),
         });
     }
 }

@@ -8,8 +8,9 @@ use store::Snapshot;
 use super::launch::{BlockDevice, Interface, Launch, Metadata};
 use super::model::MetadataOptions;
 use super::user_data;
+use crate::ec2::image::model::{Image, ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
 use crate::ec2::vpc::model::Subnet;
-use crate::ec2::{Error, Kind, Result, tag, vpc};
+use crate::ec2::{Error, Kind, Result, catalog, image, tag, vpc};
 use crate::{Context, id, zone};
 
 /// The type of a launch that says none, as RunInstances documents.
@@ -22,9 +23,6 @@ pub struct Resolved {
     pub image_id: String,
     pub layers: Vec<Layer>,
     pub architecture: String,
-    pub root_device_name: String,
-    pub root_size_gib: u32,
-    pub root_snapshot_id: Option<String>,
     pub subnet: Subnet,
     pub private_ip: Option<Ipv4Addr>,
     pub security_groups: Vec<String>,
@@ -44,8 +42,9 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
     check_counts(launch)?;
     check_tags(cx, launch)?;
     let image_id = launch.image_id.clone().ok_or(Error::MissingParameter("ImageId"))?;
-    let image = image(cx, &image_id)?;
+    let image = image::ops::image(snapshot, cx, &image_id)?;
     let instance_type = launch.instance_type.clone().unwrap_or_else(|| DEFAULT_TYPE.to_owned());
+    check_type(&instance_type, &image)?;
     let interface = interface(launch)?;
     let subnet = subnet(snapshot, cx, launch, interface)?;
     if zone::is_failed(snapshot, &subnet.zone) {
@@ -53,7 +52,7 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
     }
     let private_ip = interface.and_then(|i| i.private_ip).or(launch.private_ip);
     let security_groups = groups(cx, launch, interface)?;
-    check_root(&launch.block_devices, &image)?;
+    check_root(&launch.block_devices)?;
     let user_data = match &launch.user_data {
         Some(text) => user_data::decode(text)?,
         None => Vec::new(),
@@ -65,9 +64,6 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
         image_id,
         layers: image.layers,
         architecture: image.architecture,
-        root_device_name: image.root_device_name,
-        root_size_gib: image.size_gib,
-        root_snapshot_id: image.snapshot_id,
         subnet,
         private_ip,
         security_groups,
@@ -203,28 +199,20 @@ fn count(
     Ok(count)
 }
 
-struct Image {
-    layers: Vec<Layer>,
-    architecture: String,
-    root_device_name: String,
-    size_gib: u32,
-    snapshot_id: Option<String>,
-}
-
-fn image(_cx: &Context, image_id: &str) -> Result<Image> {
-    if !Kind::Image.is_id(image_id) {
-        return Err(Error::malformed(Kind::Image, image_id));
+fn check_type(name: &str, image: &Image) -> Result<()> {
+    let Some(size) = catalog::instance_type(name) else {
+        return Err(Error::value(format!("Invalid value '{name}' for InstanceType.")));
+    };
+    if size.architectures.contains(&image.architecture.as_str()) {
+        return Ok(());
     }
-    if image_id != id::stable("ami", &["drover-host"]) {
-        return Err(Error::not_found(Kind::Image, image_id));
-    }
-    Ok(Image {
-        layers: vec![Layer::Host],
-        architecture: "x86_64".to_owned(),
-        root_device_name: "/dev/xvda".to_owned(),
-        size_gib: 8,
-        snapshot_id: None,
-    })
+    Err(Error::value(format!(
+        "The architecture '{}' of the specified instance type does not match the architecture '{}' of \
+         the specified AMI. Specify an instance type and an AMI that have matching architectures, and \
+         try again.",
+        size.architectures.join(","),
+        image.architecture
+    )))
 }
 
 fn groups(cx: &Context, launch: &Launch, interface: Option<&Interface>) -> Result<Vec<String>> {
@@ -245,40 +233,27 @@ fn groups(cx: &Context, launch: &Launch, interface: Option<&Interface>) -> Resul
 
 /// The root volume's bytes are a directory without a size, type or key of its own: what is asked for
 /// must be what it is.
-fn check_root(devices: &[BlockDevice], image: &Image) -> Result<()> {
+fn check_root(devices: &[BlockDevice]) -> Result<()> {
     for device in devices {
-        if device.device_name != image.root_device_name {
-            return Err(Error::unsupported(format_args!(
-                "A block device besides the root ({})",
-                image.root_device_name
-            )));
-        }
-        if device.delete_on_termination == Some(false) {
-            return Err(Error::unsupported("A root volume that outlives its instance"));
-        }
-        if device.encrypted == Some(true) {
-            return Err(Error::unsupported("An encrypted root volume"));
-        }
-        if device.volume_size_gib.is_some_and(|size| i64::from(size) != i64::from(image.size_gib)) {
-            return Err(Error::unsupported(format_args!(
-                "A root volume of another size than the image's ({} GiB)",
-                image.size_gib
-            )));
-        }
-        if device.volume_type.as_deref().is_some_and(|t| t != VOLUME_TYPE) {
-            return Err(Error::unsupported(format_args!(
-                "A root volume of another type than {VOLUME_TYPE}"
-            )));
-        }
-        if device.snapshot_id.is_some() && device.snapshot_id != image.snapshot_id {
-            return Err(Error::unsupported("A root volume from another snapshot than the image's"));
-        }
+        let refused = if device.device_name != ROOT_DEVICE {
+            format!("A block device besides the root ({ROOT_DEVICE})")
+        } else if device.delete_on_termination == Some(false) {
+            "A root volume that outlives its instance".to_owned()
+        } else if device.encrypted == Some(true) {
+            "An encrypted root volume".to_owned()
+        } else if device.volume_size_gib.is_some_and(|size| size != ROOT_SIZE_GIB) {
+            format!("A root volume of another size than the image's ({ROOT_SIZE_GIB} GiB)")
+        } else if device.volume_type.as_deref().is_some_and(|t| t != ROOT_VOLUME_TYPE) {
+            format!("A root volume of another type than {ROOT_VOLUME_TYPE}")
+        } else if device.snapshot_id.is_some() {
+            "A root volume from a snapshot".to_owned()
+        } else {
+            continue;
+        };
+        return Err(Error::unsupported(refused));
     }
     Ok(())
 }
-
-/// Of every root volume.
-pub const VOLUME_TYPE: &str = "gp3";
 
 /// `asked` over what there was; EC2's defaults where there was nothing.
 pub fn metadata_options(

@@ -341,3 +341,193 @@ fn by_user(instance: &mut Instance, now: Timestamp) {
     instance.transition_reason =
         format!("User initiated ({} {} GMT)", now.date(), now.time_of_day());
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::instance;
+    use super::*;
+    use crate::testing::NOW;
+
+    fn up(i: &mut Instance) {
+        let boot = i.desired.boot;
+        assert!(observe(i, Event::Up { boot }, NOW));
+    }
+
+    fn running_instance() -> Instance {
+        let mut i = instance();
+        up(&mut i);
+        i
+    }
+
+    #[test]
+    fn a_life() {
+        let mut i = instance();
+        assert_eq!((i.state(), i.status()), (InstanceState::Pending, Status::NotApplicable));
+        up(&mut i);
+        assert_eq!((i.state(), i.status()), (InstanceState::Running, Status::Ok));
+        assert_eq!(request(&mut i, Request::Reboot, NOW), Ok(true));
+        assert_eq!((i.state(), i.status()), (InstanceState::Running, Status::Initializing));
+        up(&mut i);
+        request(&mut i, Request::Stop { force: false }, NOW).unwrap();
+        assert_eq!(i.state(), InstanceState::Stopping);
+        assert_eq!(i.transition_reason, "User initiated (2026-01-01 00:00:00 GMT)");
+        assert_eq!(request(&mut i, Request::Start, NOW), Err(Denied(InstanceState::Stopping)));
+        observe(&mut i, Event::Down, NOW);
+        assert_eq!(i.state(), InstanceState::Stopped);
+        request(&mut i, Request::Start, NOW).unwrap();
+        assert_eq!((i.state(), i.desired.boot), (InstanceState::Pending, 3));
+        up(&mut i);
+        request(&mut i, Request::Terminate { force: false }, NOW).unwrap();
+        assert_eq!(i.state(), InstanceState::ShuttingDown);
+        observe(&mut i, Event::Gone, NOW);
+        assert_eq!(i.state(), InstanceState::Terminated);
+        assert_eq!(request(&mut i, Request::Start, NOW), Err(Denied(InstanceState::Terminated)));
+        assert_eq!(request(&mut i, Request::Terminate { force: false }, NOW), Ok(false));
+    }
+
+    #[test]
+    fn a_guest_ends_itself() {
+        for (behavior, state) in [
+            (ShutdownBehavior::Stop, InstanceState::Stopped),
+            (ShutdownBehavior::Terminate, InstanceState::ShuttingDown),
+        ] {
+            let mut i = running_instance();
+            i.shutdown_behavior = behavior;
+            observe(&mut i, Event::Exited { boot: 1, how: Exit::PoweredOff }, NOW);
+            assert_eq!(i.state(), state);
+            assert_eq!(i.reason.unwrap().code, "Client.InstanceInitiatedShutdown");
+        }
+        let mut i = running_instance();
+        observe(&mut i, Event::Exited { boot: 1, how: Exit::Rebooted }, NOW);
+        assert_eq!((i.state(), i.desired.boot), (InstanceState::Running, 2));
+    }
+
+    #[test]
+    fn a_failed_launch_terminates_and_a_failed_start_stops() {
+        let failure = |boot| Event::LaunchFailed { boot, failure: Failure::Capacity };
+        let mut i = instance();
+        observe(&mut i, failure(1), NOW);
+        assert_eq!(i.state(), InstanceState::ShuttingDown);
+        assert_eq!(i.reason.unwrap().code, "Server.InsufficientInstanceCapacity");
+        let mut i = running_instance();
+        request(&mut i, Request::Stop { force: true }, NOW).unwrap();
+        observe(&mut i, Event::Down, NOW);
+        request(&mut i, Request::Start, NOW).unwrap();
+        observe(&mut i, Event::Exited { boot: 2, how: Exit::Failed }, NOW);
+        observe(&mut i, Event::Down, NOW);
+        assert_eq!(i.state(), InstanceState::Stopped);
+        assert_eq!(i.reason.unwrap().code, "Server.InternalError");
+    }
+
+    #[test]
+    fn a_lost_host_impairs_until_a_later_boot_is_up() {
+        let mut i = running_instance();
+        observe(&mut i, Event::Exited { boot: 1, how: Exit::Lost }, NOW);
+        assert_eq!((i.state(), i.status()), (InstanceState::Running, Status::Impaired));
+        observe(&mut i, Event::Recover, NOW);
+        assert_eq!(i.broken(), None);
+        let later = NOW.plus(RECOVERY);
+        observe(&mut i, Event::LaunchFailed { boot: 2, failure: Failure::Internal }, later);
+        let fault = i.broken().unwrap();
+        assert_eq!((fault.since, fault.at), (NOW, later));
+        observe(&mut i, Event::Recover, later);
+        up(&mut i);
+        assert_eq!((i.status(), i.desired.boot), (Status::Ok, 3));
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Request(Request),
+        /// `true`: about the boot asked for, else the one before.
+        Up(bool),
+        Exited(bool, Exit),
+        LaunchFailed,
+        Other(Event),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let request = prop::sample::select(vec![
+            Request::Start,
+            Request::Stop { force: false },
+            Request::Stop { force: true },
+            Request::Reboot,
+            Request::Terminate { force: false },
+        ]);
+        let exit = prop::sample::select(vec![
+            Exit::Asked,
+            Exit::PoweredOff,
+            Exit::Rebooted,
+            Exit::Lost,
+            Exit::Failed,
+        ]);
+        let other =
+            prop::sample::select(vec![Event::Down, Event::ZoneFailed, Event::Recover, Event::Gone]);
+        prop_oneof![
+            request.prop_map(Step::Request),
+            any::<bool>().prop_map(Step::Up),
+            (any::<bool>(), exit).prop_map(|(this, how)| Step::Exited(this, how)),
+            Just(Step::LaunchFailed),
+            other.prop_map(Step::Other),
+        ]
+    }
+
+    /// The diagram at the top.
+    fn is_legal(from: InstanceState, to: InstanceState) -> bool {
+        use InstanceState::*;
+        from == to
+            || matches!(
+                (from, to),
+                (Pending, Running | ShuttingDown | Stopping | Stopped)
+                    | (Running, Stopping | Stopped | ShuttingDown)
+                    | (Stopping, Stopped | ShuttingDown)
+                    | (Stopped, Pending | ShuttingDown)
+                    | (ShuttingDown, Terminated)
+            )
+    }
+
+    proptest! {
+        #[test]
+        fn any_history_is_legal(
+            terminates: bool,
+            steps in prop::collection::vec(step(), 0..40),
+        ) {
+            let mut i = instance();
+            if terminates {
+                i.shutdown_behavior = ShutdownBehavior::Terminate;
+            }
+            for step in steps {
+                let before = i.clone();
+                let boot = |this: bool| i.desired.boot - u64::from(!this);
+                let event = match step {
+                    Step::Request(asked) => {
+                        let answer = request(&mut i, asked, NOW);
+                        prop_assert_eq!(answer == Ok(true), i != before);
+                        None
+                    }
+                    Step::Up(this) => Some(Event::Up { boot: boot(this) }),
+                    Step::Exited(this, how) => Some(Event::Exited { boot: boot(this), how }),
+                    Step::LaunchFailed => {
+                        let failure = Failure::Internal;
+                        Some(Event::LaunchFailed { boot: i.desired.boot, failure })
+                    }
+                    Step::Other(event) => Some(event),
+                };
+                if let Some(event) = event {
+                    let changed = observe(&mut i, event, NOW);
+                    prop_assert_eq!(changed, i != before);
+                }
+                prop_assert!(is_legal(before.state(), i.state()), "{:?} by {:?}", before, step);
+                prop_assert!(i.desired.boot >= before.desired.boot);
+                prop_assert!(i.observed.boot <= i.desired.boot);
+                if before.desired.goal == Goal::Terminate {
+                    prop_assert_eq!(i.desired.goal, Goal::Terminate);
+                }
+                if i.state() != InstanceState::Running {
+                    prop_assert_eq!(i.status(), Status::NotApplicable);
+                }
+            }
+        }
+    }
+}

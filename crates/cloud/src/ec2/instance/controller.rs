@@ -1,0 +1,264 @@
+//! Makes instances be what their records ask for: observes the driver and the zones, plans, acts, and
+//! writes what it saw. The only one that writes `observed`, and the only caller of the driver.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use compute::driver::BoxFuture;
+use futures_util::StreamExt;
+
+use super::model::Instance;
+use super::ops;
+use super::plan::{self, Action, View};
+use super::spec;
+use super::state::{Event, Failure};
+use crate::controller::{Controller, Error};
+use crate::env::Env;
+use crate::{Context, zone};
+
+/// How long a guest may take to shut down, in the host's time: it is the guest that needs it.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// How long a zone's or a host's trouble is let be before another round, in the cloud's time.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Driver calls in the air at once.
+const CONCURRENCY: usize = 16;
+
+/// A host error may pass; after this many for one boot the launch has failed.
+const MAX_ATTEMPTS: u32 = 3;
+
+/// Where metadata and the API are served in every network.
+pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+
+/// What it remembers only saves work or repeats: lost in a crash, it is learnt again.
+#[derive(Default)]
+pub struct Instances {
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    /// The boot of an instance that was asked to shut down already: asking again would begin its
+    /// grace period anew.
+    asked: BTreeMap<String, u64>,
+    /// Boots that the host failed to begin, and how often.
+    attempts: BTreeMap<(String, u64), u32>,
+    /// Networks that have all they need.
+    ready: BTreeSet<String>,
+}
+
+/// What one action came to.
+enum Outcome {
+    Event(Arc<Instance>, Event),
+    Destroyed {
+        instance: Arc<Instance>,
+        console: Vec<u8>,
+    },
+    Forget(Arc<Instance>),
+    /// Nothing to write; `Some` says what failed and shall be tried again.
+    Done(Option<String>),
+}
+
+impl Controller for Instances {
+    fn name(&self) -> &'static str {
+        "ec2-instances"
+    }
+
+    fn reconcile<'a>(&'a self, env: &'a Env) -> BoxFuture<'a, Result<Option<Duration>, Error>> {
+        Box::pin(self.round(env))
+    }
+}
+
+impl Instances {
+    async fn round(&self, env: &Env) -> Result<Option<Duration>, Error> {
+        let now = env.clock.now();
+        // The driver first: what it runs was asked for by a record that is in the later snapshot.
+        let seen: BTreeMap<_, _> =
+            env.driver.list().into_iter().map(|seen| (seen.id.clone(), seen)).collect();
+        let snapshot = env.store.read();
+        let failed_zones = zone::failures(&snapshot).iter().map(|f| f.zone.clone()).collect();
+        let view = View { records: snapshot.scan("").collect(), seen, failed_zones };
+        let plan = plan::plan(&view, now);
+        self.forget_old(&view);
+        self.ready_networks(env, &plan.actions)?;
+
+        let snapshot = &snapshot;
+        let outcomes: Vec<Outcome> = futures_util::stream::iter(plan.actions)
+            .map(|action| self.act(env, snapshot, action))
+            .buffer_unordered(CONCURRENCY)
+            .collect()
+            .await;
+
+        let mut wake = plan.wake_at.map(|at| at.since(now));
+        for outcome in &outcomes {
+            if let Outcome::Done(Some(failure)) = outcome {
+                tracing::warn!(controller = self.name(), "{failure}");
+                wake = Some(wake.map_or(RETRY, |wake| wake.min(RETRY)));
+            }
+        }
+        write(env, outcomes).await?;
+        Ok(wake)
+    }
+
+    /// What is no more needs no memory.
+    fn forget_old(&self, view: &View) {
+        let mut memory = self.memory();
+        memory.asked.retain(|id, boot| view.seen.get(id).is_some_and(|seen| seen.boot == *boot));
+        let ids: BTreeSet<&str> = view.records.iter().map(|r| r.id.as_str()).collect();
+        memory.attempts.retain(|(id, _), _| ids.contains(id.as_str()));
+    }
+
+    fn ready_networks(&self, env: &Env, actions: &[Action]) -> Result<(), Error> {
+        let wanted: BTreeSet<&str> = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Launch(instance) => Some(instance.vpc_id.as_str()),
+                _ => None,
+            })
+            .collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let present = env.fabric.networks()?;
+        let mut memory = self.memory();
+        memory.ready.retain(|network| present.contains(network));
+        for network in wanted {
+            if !memory.ready.contains(network) {
+                env.fabric.ensure_network(network)?;
+                env.fabric.ensure_address(network, METADATA)?;
+                memory.ready.insert(network.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    async fn act(&self, env: &Env, snapshot: &store::Snapshot, action: Action) -> Outcome {
+        match action {
+            Action::Launch(instance) => self.launch(env, snapshot, instance).await,
+            Action::Stop { id, boot } => {
+                if self.memory().asked.get(&id) == Some(&boot) {
+                    return Outcome::Done(None);
+                }
+                let answer = env.driver.stop(&id, GRACE);
+                if answer.is_ok() {
+                    self.memory().asked.insert(id.clone(), boot);
+                }
+                Outcome::done("stop", &id, answer)
+            }
+            Action::Cut(instance) => {
+                let interface = spec::interface_name(&instance.interface_id);
+                let unplugged = env.fabric.set_link(&instance.vpc_id, &interface, false);
+                let killed = env.driver.kill(&instance.id);
+                match Outcome::done("kill", &instance.id, killed) {
+                    Outcome::Done(None) => Outcome::done("unplug", &instance.id, unplugged),
+                    failed => failed,
+                }
+            }
+            Action::Kill { id } => Outcome::done("kill", &id, env.driver.kill(&id)),
+            Action::Destroy { id, record } => {
+                let console = env.driver.console(&id);
+                match (env.driver.destroy(&id).await, record) {
+                    (Ok(()), Some(instance)) => Outcome::Destroyed { instance, console },
+                    (answer, _) => Outcome::done("destroy", &id, answer),
+                }
+            }
+            Action::Record(instance, event) => Outcome::Event(instance, event),
+            Action::Forget(instance) => Outcome::Forget(instance),
+        }
+    }
+
+    async fn launch(
+        &self,
+        env: &Env,
+        snapshot: &store::Snapshot,
+        instance: Arc<Instance>,
+    ) -> Outcome {
+        let boot = instance.desired.boot;
+        let cx = context(env, &instance);
+        let spec = match spec::of(snapshot, &cx, &instance) {
+            Ok(spec) => spec,
+            Err(error) => {
+                tracing::warn!(instance = instance.id, "cannot be launched: {error}");
+                let event = Event::LaunchFailed { boot, failure: Failure::Internal };
+                return Outcome::Event(instance, event);
+            }
+        };
+        let error = match env.driver.ensure(&spec).await {
+            Ok(()) => {
+                self.memory().attempts.remove(&(instance.id.clone(), boot));
+                return Outcome::Done(None);
+            }
+            Err(error) => error,
+        };
+        let failure = match error {
+            compute::Error::Capacity(_) => Failure::Capacity,
+            compute::Error::Spec(_) => Failure::Internal,
+            compute::Error::Host(_) => {
+                let mut memory = self.memory();
+                let attempts = memory.attempts.entry((instance.id.clone(), boot)).or_insert(0);
+                *attempts += 1;
+                if *attempts < MAX_ATTEMPTS {
+                    return Outcome::Done(Some(format!("launch {}: {error}", instance.id)));
+                }
+                Failure::Internal
+            }
+        };
+        tracing::warn!(instance = instance.id, "launch failed: {error}");
+        Outcome::Event(instance, Event::LaunchFailed { boot, failure })
+    }
+
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.memory.lock().expect("no panics under the lock")
+    }
+}
+
+impl Outcome {
+    fn done<E: std::fmt::Display>(what: &str, id: &str, answer: Result<(), E>) -> Outcome {
+        Outcome::Done(answer.err().map(|error| format!("{what} {id}: {error}")))
+    }
+}
+
+fn context(env: &Env, instance: &Instance) -> Context {
+    Context::service(env, &instance.account, &instance.region, "ec2.amazonaws.com")
+}
+
+/// All that was seen, in one transaction; none if nothing was.
+async fn write(env: &Env, outcomes: Vec<Outcome>) -> Result<(), Error> {
+    let mut news: Vec<(Context, Outcome)> = Vec::new();
+    for outcome in outcomes {
+        let instance = match &outcome {
+            Outcome::Event(instance, _)
+            | Outcome::Destroyed { instance, .. }
+            | Outcome::Forget(instance) => instance,
+            Outcome::Done(_) => continue,
+        };
+        news.push((context(env, instance), outcome));
+    }
+    if news.is_empty() {
+        return Ok(());
+    }
+    env.store
+        .write(|tx| {
+            for (cx, outcome) in &news {
+                match outcome {
+                    Outcome::Event(instance, event) => {
+                        ops::observe(tx, cx, &instance.id, *event);
+                    }
+                    Outcome::Destroyed { instance, console } => {
+                        if !console.is_empty() {
+                            ops::keep_console(tx, cx, &instance.id, console);
+                        }
+                        ops::observe(tx, cx, &instance.id, Event::Gone);
+                    }
+                    Outcome::Forget(instance) => ops::forget(tx, cx, &instance.id),
+                    Outcome::Done(_) => {}
+                }
+            }
+            Ok::<_, store::Error>(())
+        })
+        .await?;
+    Ok(())
+}

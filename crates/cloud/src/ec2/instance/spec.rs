@@ -1,0 +1,68 @@
+//! What the driver is told of an instance.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use compute::{Nic, Spec};
+use store::Snapshot;
+
+use super::model::Instance;
+use super::user_data;
+use crate::Context;
+use crate::ec2::{Error, Kind, Result, catalog, vpc};
+
+pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec> {
+    let subnet = vpc::ops::subnet(snapshot, cx, &instance.subnet_id)?;
+    let size = catalog::instance_type(&instance.instance_type)
+        .ok_or_else(|| Error::not_found(Kind::InstanceType, &instance.instance_type))?;
+    Ok(Spec {
+        id: instance.id.clone(),
+        boot: instance.desired.boot,
+        layers: instance.layers.clone(),
+        vcpus: size.vcpus,
+        memory_mib: size.memory_mib,
+        nics: vec![Nic {
+            network: instance.vpc_id.clone(),
+            interface: interface_name(&instance.interface_id),
+            mac: instance.mac,
+            address: instance.private_ip,
+            prefix: subnet.cidr.prefix,
+            gateway: subnet.gateway(),
+        }],
+        hostname: host_name(instance.private_ip),
+        env: environment(&instance.region),
+        user_data: user_data::script(&instance.user_data),
+        ssh_keys: instance.public_key.iter().cloned().collect(),
+    })
+}
+
+/// So that SDKs and the AWS CLI inside find this cloud. Never credentials.
+fn environment(region: &str) -> BTreeMap<String, String> {
+    [
+        ("AWS_ENDPOINT_URL", "http://169.254.169.254:4566"),
+        ("AWS_REGION", region),
+        ("AWS_DEFAULT_REGION", region),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// The outer end's name, at most 15 bytes: `e` and the last 14 digits of the interface's id.
+pub fn interface_name(interface_id: &str) -> String {
+    format!("e{}", &interface_id[interface_id.len().saturating_sub(14)..])
+}
+
+/// `ip-172-31-0-5`
+pub fn host_name(address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    format!("ip-{a}-{b}-{c}-{d}")
+}
+
+/// `ip-172-31-0-5.ec2.internal`; elsewhere than in us-east-1 under `REGION.compute.internal`.
+pub fn private_dns_name(region: &str, address: Ipv4Addr) -> String {
+    let host = host_name(address);
+    match region {
+        "us-east-1" => format!("{host}.ec2.internal"),
+        region => format!("{host}.{region}.compute.internal"),
+    }
+}
