@@ -3,5 +3,6 @@
 
 pub mod driver;
 pub mod fake;
+pub mod namespace;
 
 pub use driver::{Driver, Error, Exit, Layer, Nic, Observed, Phase, Result, Spec, Usage};

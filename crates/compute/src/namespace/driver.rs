@@ -1,0 +1,488 @@
+//! `NamespaceDriver`: ensure, stop, kill, destroy, list.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::cgroup::{Layout, Limits};
+use super::follow::{self, Shared, Slot};
+use super::host::{self, HostLayer};
+use super::launcher::Launcher;
+use super::record::{self, Home, Record, RootLayers, ShimRecord};
+use super::shim::ToShim;
+use super::trash::Trash;
+use super::{Config, IDS_PER_INSTANCE, console, sys};
+use crate::driver::BoxFuture;
+use crate::{Driver, Error, Exit, Layer, Observed, Phase, Result, Spec, Usage};
+
+/// How long a killed instance may take to be gone. Killing is the kernel's work; this is for a host
+/// that is very busy.
+const DYING: Duration = Duration::from_secs(20);
+/// More layers than this do not fit into one mount's options.
+const MOST_LAYERS: usize = 40;
+
+/// See the module.
+pub struct NamespaceDriver {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub config: Config,
+    pub layout: Layout,
+    pub launcher: Launcher,
+    pub trash: Trash,
+    pub shared: Arc<Shared>,
+    pub slots: Mutex<HashMap<String, Arc<Slot>>>,
+    pub ranges: Mutex<BTreeSet<u32>>,
+    /// Made when first needed, which a thread sees to at once.
+    pub host: Mutex<Option<HostLayer>>,
+    pub memory_bytes: u64,
+    pub runtime: tokio::runtime::Handle,
+}
+
+impl Drop for NamespaceDriver {
+    /// Lets go of every shim; the instances run on.
+    fn drop(&mut self) {
+        for slot in self.inner.slots().values() {
+            if let Some(follower) = slot.state().follower.take() {
+                follower.abort();
+            }
+        }
+    }
+}
+
+impl Driver for NamespaceDriver {
+    fn ensure<'a>(&'a self, spec: &'a Spec) -> BoxFuture<'a, Result<()>> {
+        let (inner, spec) = (self.inner.clone(), spec.clone());
+        // A task of its own: a caller that stops waiting must not leave a shim that nobody follows.
+        let task = self.inner.runtime.spawn(async move { inner.ensure(&spec).await });
+        Box::pin(async move { task.await.map_err(|error| Error::Host(error.to_string()))? })
+    }
+
+    fn stop(&self, id: &str, grace: Duration) -> Result<()> {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        self.inner.command(id, ToShim::Stop { grace_ms });
+        Ok(())
+    }
+
+    fn kill(&self, id: &str) -> Result<()> {
+        self.inner.command(id, ToShim::Kill);
+        Ok(())
+    }
+
+    fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        let (inner, id) = (self.inner.clone(), id.to_owned());
+        let task = self.inner.runtime.spawn(async move { inner.destroy(&id).await });
+        Box::pin(async move { task.await.map_err(|error| Error::Host(error.to_string()))? })
+    }
+
+    fn list(&self) -> Vec<Observed> {
+        let slots = self.inner.slots();
+        let observed = slots.iter().filter_map(|(id, slot)| {
+            let (boot, phase) = slot.state().now?;
+            Some(Observed { id: id.clone(), boot, phase })
+        });
+        observed.collect()
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.shared.changes.subscribe()
+    }
+
+    fn usage(&self, id: &str) -> Option<Usage> {
+        let slot = self.inner.slot(id)?;
+        let (group, pid) = {
+            let state = slot.state();
+            (state.group.clone()?, state.pid?)
+        };
+        let network = network_usage(pid).unwrap_or_default();
+        Some(Usage {
+            cpu: group.cpu()?,
+            memory_bytes: group.memory_bytes().unwrap_or_default(),
+            ..network
+        })
+    }
+
+    fn console(&self, id: &str) -> Vec<u8> {
+        self.inner.slot(id).map(|slot| console::read(&slot.home.0)).unwrap_or_default()
+    }
+}
+
+impl Inner {
+    pub fn slots(&self) -> MutexGuard<'_, HashMap<String, Arc<Slot>>> {
+        self.slots.lock().expect("not poisoned")
+    }
+
+    fn slot(&self, id: &str) -> Option<Arc<Slot>> {
+        self.slots().get(id).cloned()
+    }
+
+    pub fn home(&self, id: &str) -> Home {
+        Home(self.config.state_dir.join("instances").join(id))
+    }
+
+    fn command(&self, id: &str, command: ToShim) {
+        if let Some(slot) = self.slot(id)
+            && let Some(to_shim) = &slot.state().to_shim
+        {
+            // A follower that is gone has seen the end already.
+            let _ = to_shim.send(command);
+        }
+    }
+
+    async fn ensure(self: &Arc<Self>, spec: &Spec) -> Result<()> {
+        check(spec, self.memory_bytes)?;
+        loop {
+            let slot = {
+                let mut slots = self.slots();
+                let fresh = || Arc::new(Slot::new(self.home(&spec.id)));
+                slots.entry(spec.id.clone()).or_insert_with(fresh).clone()
+            };
+            let _op = slot.op.lock().await;
+            let now = {
+                let state = slot.state();
+                if state.destroyed {
+                    continue;
+                }
+                state.now
+            };
+            match now {
+                Some((boot, _)) if spec.boot <= boot => return Ok(()),
+                Some((_, Phase::Booting | Phase::Up)) => self.end(&slot, &spec.id).await?,
+                _ => {}
+            }
+            let result = self.boot(&slot, spec).await;
+            if result.is_err() && slot.state().now.is_none() {
+                self.forget(&slot, &spec.id)?;
+            }
+            return result;
+        }
+    }
+
+    async fn boot(self: &Arc<Self>, slot: &Arc<Slot>, spec: &Spec) -> Result<()> {
+        // Once more if the launcher was killed before it had forked the shim.
+        for attempt in 0..2 {
+            let old = fs::read(slot.home.record()).ok();
+            let (inner, its, spec_) = (self.clone(), slot.clone(), spec.clone());
+            let begun = tokio::task::spawn_blocking(move || inner.begin(&its, &spec_)).await;
+            let stream = begun.map_err(|error| Error::Host(error.to_string()))??;
+            match follow::greet(stream).await {
+                Ok(Some(greeted)) => {
+                    follow::start(
+                        &self.runtime,
+                        self.shared.clone(),
+                        slot.clone(),
+                        spec.boot,
+                        spec.nics.clone(),
+                        greeted,
+                    );
+                    return Ok(());
+                }
+                Ok(None) => {
+                    let shim: Option<ShimRecord> = record::read(&slot.home.shim());
+                    if attempt > 0 || shim.is_some_and(|shim| shim.boot == spec.boot) {
+                        self.undo(slot, old)?;
+                        return Err(Error::Host("the shim died before it had begun".into()));
+                    }
+                }
+                Err(error) => {
+                    self.undo(slot, old)?;
+                    return Err(Error::Host(error.to_string()));
+                }
+            }
+        }
+        unreachable!("the second attempt returns")
+    }
+
+    /// Puts the record of the boot before this one back.
+    fn undo(&self, slot: &Slot, old: Option<Vec<u8>>) -> Result<()> {
+        let Some(old) = old else { return Ok(()) };
+        let fresh = slot.home.record().with_extension("new");
+        fs::write(&fresh, old)
+            .and_then(|()| fs::rename(&fresh, slot.home.record()))
+            .map_err(host_error)
+    }
+
+    /// Writes the record, makes the directories and asks the launcher. Blocking.
+    fn begin(&self, slot: &Slot, spec: &Spec) -> Result<std::os::unix::net::UnixStream> {
+        let range = self.range(slot)?;
+        let root = self.layers(&spec.layers)?;
+        let group = self.layout.group(&self.config.cgroup, &spec.id);
+        let limits = Limits {
+            vcpus: spec.vcpus,
+            memory_bytes: spec.memory_mib << 20,
+            pids: self.config.pids,
+        };
+        let first_id = self.config.first_id + range * IDS_PER_INSTANCE;
+        slot.state().group = Some(group.clone());
+        let record = Record { spec: spec.clone(), first_id, group, limits, root };
+        self.begin_on_disk(slot, &record).map_err(host_error)
+    }
+
+    fn begin_on_disk(
+        &self,
+        slot: &Slot,
+        record: &Record,
+    ) -> io::Result<std::os::unix::net::UnixStream> {
+        let home = &slot.home;
+        fs::create_dir_all(&home.0)?;
+        record::write(&home.record(), record)?;
+        for name in record::WRITABLE {
+            fs::create_dir_all(home.root().join(name))?;
+        }
+        let lock = fs::File::options().create(true).append(true).open(home.lock())?;
+        let lock = OwnedFd::from(lock);
+        // The shim of the boot before may be on its last instructions.
+        let until = Instant::now() + DYING;
+        while !sys::try_lock(lock.as_fd())? {
+            if Instant::now() > until {
+                return Err(io::Error::other("an earlier shim does not end"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        self.launcher.launch(home, lock, theirs.into())?;
+        Ok(ours)
+    }
+
+    /// The instance's id range, given once for its life.
+    fn range(&self, slot: &Slot) -> Result<u32> {
+        let mut state = slot.state();
+        if let Some(range) = state.range {
+            return Ok(range);
+        }
+        let mut taken = self.ranges.lock().expect("not poisoned");
+        let free = (0..self.config.instances).find(|range| !taken.contains(range));
+        let free = free.ok_or_else(|| {
+            Error::Capacity(format!("all {} id ranges are in use", self.config.instances))
+        })?;
+        taken.insert(free);
+        state.range = Some(free);
+        Ok(free)
+    }
+
+    fn layers(&self, layers: &[Layer]) -> Result<RootLayers> {
+        let mut result = RootLayers::default();
+        for (n, layer) in layers.iter().enumerate() {
+            match layer {
+                Layer::Host if n > 0 => {
+                    return Err(Error::Spec("the host layer must be the lowest".into()));
+                }
+                Layer::Host => {
+                    let host = self.host_layer()?;
+                    result.root.push(host.root);
+                    result.usr = vec![PathBuf::from("/usr"), host.usr_mask];
+                }
+                Layer::Dir(path) if !path.is_dir() => {
+                    return Err(Error::Spec(format!("no layer at {}", path.display())));
+                }
+                Layer::Dir(path) => {
+                    result.root.push(path.clone());
+                    let usr = path.join("usr");
+                    if !result.usr.is_empty() && usr.is_dir() && !usr.is_symlink() {
+                        result.usr.push(usr);
+                    }
+                }
+            }
+        }
+        Ok(result)
+    }
+
+    pub fn host_layer(&self) -> Result<HostLayer> {
+        let mut made = self.host.lock().expect("not poisoned");
+        if let Some(layer) = &*made {
+            return Ok(layer.clone());
+        }
+        host::supported().map_err(Error::Spec)?;
+        let used: Vec<PathBuf> = self
+            .slots()
+            .values()
+            .filter_map(|slot| record::read::<Record>(&slot.home.record()))
+            .flat_map(|record| record.root.root)
+            .collect();
+        let in_use = |path: &Path| used.iter().any(|layer| layer.starts_with(path));
+        let layer = host::make(&self.config.state_dir.join("host"), in_use).map_err(host_error)?;
+        Ok(made.insert(layer).clone())
+    }
+
+    /// Kills the boot that runs and waits for its end.
+    async fn end(&self, slot: &Arc<Slot>, id: &str) -> Result<()> {
+        self.command(id, ToShim::Kill);
+        if slot.ended(&self.shared, DYING / 2).await {
+            return Ok(());
+        }
+        // The shim does not listen (stopped, for one). Without it init dies.
+        kill_shim(&slot.home).map_err(host_error)?;
+        if slot.ended(&self.shared, DYING / 2).await {
+            return Ok(());
+        }
+        Err(Error::Host(format!("{id} does not die")))
+    }
+
+    async fn destroy(self: &Arc<Self>, id: &str) -> Result<()> {
+        let Some(slot) = self.slot(id) else { return Ok(()) };
+        let _op = slot.op.lock().await;
+        if slot.state().destroyed {
+            return Ok(());
+        }
+        if slot.runs() {
+            self.end(&slot, id).await?;
+        }
+        let (inner, its, id) = (self.clone(), slot.clone(), id.to_owned());
+        tokio::task::spawn_blocking(move || inner.forget(&its, &id))
+            .await
+            .map_err(|error| Error::Host(error.to_string()))?
+    }
+
+    /// Removes what is left of an instance that does not run.
+    fn forget(&self, slot: &Arc<Slot>, id: &str) -> Result<()> {
+        let group = slot.state().group.clone();
+        if let Some(group) = group {
+            group.remove().map_err(host_error)?;
+        }
+        self.trash.discard(&slot.home.0).map_err(host_error)?;
+        let range = {
+            let mut state = slot.state();
+            state.now = None;
+            state.destroyed = true;
+            state.range.take()
+        };
+        if let Some(range) = range {
+            self.ranges.lock().expect("not poisoned").remove(&range);
+        }
+        self.slots().remove(id);
+        self.shared.changes.send_modify(|n| *n += 1);
+        Ok(())
+    }
+
+    /// Takes up an instance found on disk that runs no more.
+    pub fn adopt_exited(&self, slot: &Slot, boot: u64, exit: Exit) {
+        slot.state().now = Some((boot, Phase::Exited(exit)));
+    }
+}
+
+/// Kills a shim, and so its init, by the pid it wrote down; only while it holds its lock, so that the
+/// pid is still its own.
+pub(super) fn kill_shim(home: &Home) -> io::Result<()> {
+    let Some(shim) = record::read::<ShimRecord>(&home.shim()) else { return Ok(()) };
+    let Ok(pidfd) = sys::pidfd_open(shim.pid) else { return Ok(()) };
+    if sys::try_lock(fs::File::open(home.lock())?.as_fd())? {
+        return Ok(());
+    }
+    sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL)
+}
+
+pub(super) fn host_error(error: io::Error) -> Error {
+    Error::Host(error.to_string())
+}
+
+/// What can never work, whatever the host.
+fn check(spec: &Spec, host_memory_bytes: u64) -> Result<()> {
+    let refuse = |why: String| Err(Error::Spec(why));
+    let plain = |text: &str, extra: &str| {
+        !text.is_empty()
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
+            && !text.starts_with(['.', '-'])
+    };
+    if !plain(&spec.id, "-_.") || spec.id.len() > 64 {
+        return refuse(format!("{:?} cannot be an id", spec.id));
+    }
+    if !plain(&spec.hostname, "-.") || spec.hostname.len() > 64 {
+        return refuse(format!("{:?} cannot be a host name", spec.hostname));
+    }
+    if spec.layers.is_empty() || spec.layers.len() > MOST_LAYERS {
+        return refuse(format!("{} layers; there must be 1 to {MOST_LAYERS}", spec.layers.len()));
+    }
+    if spec.vcpus == 0 || spec.memory_mib == 0 {
+        return refuse("an instance needs a vCPU and memory".into());
+    }
+    for (key, value) in &spec.env {
+        if !plain(key, "_") || value.contains(['\n', '\0']) {
+            return refuse(format!("environment variable {key:?} cannot be set"));
+        }
+    }
+    let memory_mib = host_memory_bytes >> 20;
+    if spec.memory_mib > memory_mib {
+        let wanted = spec.memory_mib;
+        return Err(Error::Capacity(format!("{wanted} MiB wanted, the host has {memory_mib}")));
+    }
+    Ok(())
+}
+
+/// What went through the interfaces of the network namespace that this process is in.
+fn network_usage(pid: i32) -> Option<Usage> {
+    Some(parse_net_dev(&fs::read_to_string(format!("/proc/{pid}/net/dev")).ok()?))
+}
+
+/// See proc_pid_net(5): after the name eight columns received, eight transmitted.
+fn parse_net_dev(table: &str) -> Usage {
+    let mut usage = Usage::default();
+    for line in table.lines() {
+        let Some((name, columns)) = line.split_once(':') else { continue };
+        if name.trim() == "lo" {
+            continue;
+        }
+        let n: Vec<u64> = columns.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+        let [in_bytes, in_packets, _, _, _, _, _, _, out_bytes, out_packets, ..] = n[..] else {
+            continue;
+        };
+        usage.network_in_bytes += in_bytes;
+        usage.network_in_packets += in_packets;
+        usage.network_out_bytes += out_bytes;
+        usage.network_out_packets += out_packets;
+    }
+    usage
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_cannot_work() {
+        let good = Spec {
+            id: "i-1".into(),
+            boot: 1,
+            layers: vec![Layer::Host],
+            vcpus: 1,
+            memory_mib: 64,
+            nics: vec![],
+            hostname: "ip-10-0-0-1.ec2.internal".into(),
+            env: [("AWS_REGION".to_owned(), "us-east-1".to_owned())].into(),
+            user_data: None,
+            ssh_keys: vec![],
+        };
+        let memory = 1 << 30;
+        assert!(check(&good, memory).is_ok());
+        for (what, bad) in [
+            ("path", Spec { id: "../x".into(), ..good.clone() }),
+            ("empty id", Spec { id: String::new(), ..good.clone() }),
+            ("slash", Spec { id: "a/b".into(), ..good.clone() }),
+            ("host name", Spec { hostname: "a b".into(), ..good.clone() }),
+            ("no layer", Spec { layers: vec![], ..good.clone() }),
+            ("no memory", Spec { memory_mib: 0, ..good.clone() }),
+            ("newline", Spec { env: [("A".into(), "1\n2".into())].into(), ..good.clone() }),
+        ] {
+            assert!(matches!(check(&bad, memory), Err(Error::Spec(_))), "{what}");
+        }
+        let large = Spec { memory_mib: 4096, ..good };
+        assert!(matches!(check(&large, memory), Err(Error::Capacity(_))));
+    }
+
+    #[test]
+    fn adds_interfaces_up() {
+        let table = "Inter-|   Receive  |  Transmit\n face |bytes packets errs\n\
+            \x20   lo: 9 9 0 0 0 0 0 0 9 9 0 0 0 0 0 0\n\
+            \x20 eth0: 100 2 0 0 0 0 0 0 300 4 0 0 0 0 0 0\n\
+            \x20 eth1: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n";
+        let usage = parse_net_dev(table);
+        assert_eq!((usage.network_in_bytes, usage.network_in_packets), (101, 3));
+        assert_eq!((usage.network_out_bytes, usage.network_out_packets), (301, 5));
+    }
+}

@@ -1,0 +1,129 @@
+//! The launcher: a small single-threaded copy of this program that forks the shims. Forking the daemon
+//! itself would copy the page tables of a large heap and a thread's locks.
+//!
+//! It is started before there is a heap worth copying, with an empty environment: an instance's init is
+//! a copy of it, and must hold nothing of the daemon's.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use super::confine::Filter;
+use super::record::Home;
+use super::sys::Forked;
+use super::{shim, sys};
+
+/// The hidden subcommand. A program that uses the driver calls `dispatch` before anything else.
+const SUBCOMMAND: &str = "namespace-launcher";
+
+/// Becomes the launcher if this program was started to be it, and then never returns. To be called
+/// first in `main`.
+pub fn dispatch() {
+    let mut arguments = std::env::args_os();
+    if arguments.nth(1).as_deref() == Some(OsStr::new(SUBCOMMAND)) {
+        launcher_main()
+    }
+}
+
+fn launcher_main() -> ! {
+    sys::setsid();
+    sys::ignore_signals(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE, libc::SIGCHLD]);
+    sys::set_title("drover-launcher");
+    let _ = std::env::set_current_dir("/");
+    // SAFETY: the daemon started this process with the socket as descriptor 0.
+    let socket = unsafe { BorrowedFd::borrow_raw(0) }.try_clone_to_owned();
+    let done = socket.and_then(|socket| {
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        sys::dup_to(null.as_fd(), 0)?;
+        drop(null);
+        serve(&socket)
+    });
+    sys::exit(i32::from(done.is_err()))
+}
+
+/// The first message brings the lock of the state directory, every other one a launch: the instance's
+/// directory, its lock, and the shim's end of its connection to the daemon.
+fn serve(socket: &OwnedFd) -> io::Result<()> {
+    let filter = Filter::build()?;
+    let mut message = vec![0; 4096];
+    let (_, fds) = sys::receive(socket.as_fd(), &mut message)?;
+    let Ok([state_lock]) = <[OwnedFd; 1]>::try_from(fds) else { return Ok(()) };
+    loop {
+        let (n, fds) = sys::receive(socket.as_fd(), &mut message)?;
+        if n == 0 {
+            return Ok(());
+        }
+        let Ok([lock, daemon]) = <[OwnedFd; 2]>::try_from(fds) else { continue };
+        if let Forked::Child = sys::fork()? {
+            let home = std::ffi::OsString::from_vec(message[..n].to_vec());
+            shim::run(Home(home.into()), lock, daemon, state_lock, &filter);
+        }
+    }
+}
+
+/// The daemon's side. A launcher that is gone is replaced at the next launch.
+pub struct Launcher {
+    state_lock: OwnedFd,
+    socket: Mutex<Option<OwnedFd>>,
+}
+
+impl Launcher {
+    pub fn start(state_lock: OwnedFd) -> io::Result<Launcher> {
+        let launcher = Launcher { state_lock, socket: Mutex::new(None) };
+        *launcher.socket.lock().expect("not poisoned") = Some(launcher.spawn()?);
+        Ok(launcher)
+    }
+
+    fn spawn(&self) -> io::Result<OwnedFd> {
+        let (ours, theirs) = sys::socketpair()?;
+        let mut child = Command::new("/proc/self/exe")
+            .arg0("drover-launcher")
+            .arg(SUBCOMMAND)
+            // Room for the titles that shims and inits show instead.
+            .arg("-".repeat(64))
+            .env_clear()
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        sys::send(ours.as_fd(), b"lock", &[self.state_lock.as_fd()])?;
+        // Reaped whenever it ends, which may be by somebody's kill.
+        std::thread::Builder::new()
+            .name("launcher-wait".into())
+            .stack_size(64 * 1024)
+            .spawn(move || child.wait())?;
+        Ok(ours)
+    }
+
+    /// Asks for a shim. What becomes of it shows on `daemon`'s other end: it closes without a word when
+    /// there is none.
+    pub fn launch(&self, home: &Home, lock: OwnedFd, daemon: OwnedFd) -> io::Result<()> {
+        let fds = [lock.as_fd(), daemon.as_fd()];
+        let path = home.0.as_os_str().as_bytes();
+        let mut socket = self.socket.lock().expect("not poisoned");
+        if let Some(socket) = &*socket
+            && sys::send(socket.as_fd(), path, &fds).is_ok()
+        {
+            return Ok(());
+        }
+        let fresh = self.spawn()?;
+        sys::send(fresh.as_fd(), path, &fds)?;
+        *socket = Some(fresh);
+        Ok(())
+    }
+}
+
+/// Connects to a shim; its socket's path may be longer than an address can hold.
+pub fn connect(home: &Home) -> io::Result<std::os::unix::net::UnixStream> {
+    let path = home.socket();
+    let (parent, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name());
+    let directory = File::open(parent)?;
+    let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+    std::os::unix::net::UnixStream::connect(short.join(name.unwrap_or_default()))
+}

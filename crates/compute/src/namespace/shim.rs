@@ -1,0 +1,397 @@
+//! The shim: one small process per instance, parent of its pid 1. It outlives daemon and launcher,
+//! keeps the console, and writes down how the boot ended.
+//!
+//! One daemon at a time talks to it, in lines of JSON (`ToShim`, `ToDaemon`), first over the socket the
+//! launch brought along, later by connecting to `socket` in the instance's directory. A shim holds the
+//! lock of that directory as long as it lives: that is how everybody else knows that it does.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::confine::Filter;
+use super::record::{self, ExitRecord, Home, Record, ShimRecord};
+use super::sys::Forked;
+use super::{child, console, mount, sys};
+use crate::Exit;
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToDaemon {
+    /// Init's process exists; the interfaces can be attached to its network namespace.
+    Started {
+        pid: i32,
+        wants_network: bool,
+        up: bool,
+    },
+    Up,
+    Exited(Exit),
+    /// Nothing was started.
+    Refused(String),
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToShim {
+    /// The interfaces are there; or why they are not.
+    Network(Result<(), String>),
+    Stop {
+        grace_ms: u64,
+    },
+    Kill,
+}
+
+/// Runs a shim in this process, which the launcher has just forked. Never returns.
+pub fn run(home: Home, lock: OwnedFd, daemon: OwnedFd, state_lock: OwnedFd, filter: &Filter) -> ! {
+    sys::setsid();
+    sys::ignore_signals(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE]);
+    sys::default_signals(&[libc::SIGCHLD]);
+    let fds = [&lock, &daemon, &state_lock].map(|fd| fd.as_raw_fd());
+    sys::close_all_but(&[&[0, 1, 2], &fds[..]].concat());
+    let mut daemon = UnixStream::from(daemon);
+    let result = Shim::start(&home, state_lock, filter);
+    match result {
+        Ok(mut shim) => {
+            shim.daemon = Some(daemon);
+            shim.serve();
+        }
+        Err(error) => {
+            let _ = tell(&mut daemon, &ToDaemon::Refused(error.to_string()));
+        }
+    }
+    // Held up to here.
+    drop(lock);
+    sys::exit(0)
+}
+
+fn tell(daemon: &mut UnixStream, message: &ToDaemon) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    daemon.write_all(&line)
+}
+
+struct Shim {
+    home: Home,
+    record: Record,
+    listener: UnixListener,
+    daemon: Option<UnixStream>,
+    /// What the daemon has sent of a line so far.
+    line: Vec<u8>,
+    pid: libc::pid_t,
+    pidfd: OwnedFd,
+    /// To and from init.
+    channel: Option<OwnedFd>,
+    terminal: Option<OwnedFd>,
+    console: console::Writer,
+    wants_network: bool,
+    up: bool,
+    failed: bool,
+    asked: bool,
+    /// When a stop's grace is over.
+    deadline_ms: Option<u64>,
+}
+
+impl Shim {
+    fn start(home: &Home, state_lock: OwnedFd, filter: &Filter) -> io::Result<Shim> {
+        std::env::set_current_dir(&home.0)?;
+        let record: Record = record::read(&home.record())
+            .ok_or_else(|| io::Error::other("record cannot be read"))?;
+        sys::set_title(&format!("drover-shim {}", record.spec.id));
+        let shim = ShimRecord { boot: record.spec.boot, pid: std::process::id() as i32 };
+        record::write(&home.shim(), &shim)?;
+        // By a relative name: the full path may be longer than a socket's address can be.
+        let _ = fs::remove_file("socket");
+        let listener = UnixListener::bind("socket")?;
+        // A daemon that now takes the state directory over finds this shim.
+        drop(state_lock);
+
+        let mut console = console::Writer::open(&home.0)?;
+        record.group.make(record.limits)?;
+        match Shim::launch(&record, filter) {
+            Ok((pid, pidfd, channel, terminal)) => Ok(Shim {
+                home: home.clone(),
+                wants_network: true,
+                record,
+                listener,
+                daemon: None,
+                line: Vec::new(),
+                pid,
+                pidfd,
+                channel: Some(channel),
+                terminal: Some(terminal),
+                console,
+                up: false,
+                failed: false,
+                asked: false,
+                deadline_ms: None,
+            }),
+            Err(error) => {
+                let _ = console.write(format!("drover: {error}\n").as_bytes());
+                let _ = record.group.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts pid 1 and hands it what its root is made of.
+    fn launch(
+        record: &Record,
+        filter: &Filter,
+    ) -> io::Result<(libc::pid_t, OwnedFd, OwnedFd, OwnedFd)> {
+        let (master, slave) = sys::terminal()?;
+        sys::chown(slave.as_fd(), record.first_id, record.first_id)?;
+        let mut tasks = Vec::new();
+        for directory in record.group.legacy_directories() {
+            tasks.push(OpenOptions::new().write(true).open(directory.join("tasks"))?);
+        }
+        let unified = record.group.unified.as_ref().map(File::open).transpose()?;
+        let (ours, theirs) = sys::socketpair()?;
+        let namespaces = libc::CLONE_NEWUSER
+            | libc::CLONE_NEWNS
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWNET
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWIPC;
+        let cloned = sys::clone_into(namespaces, unified.as_ref().map(|fd| fd.as_fd()))?;
+        let (pid, pidfd) = match cloned {
+            Forked::Child => {
+                drop(ours);
+                child::run(record, theirs, slave, tasks, filter)
+            }
+            Forked::Parent(parts) => parts,
+        };
+        drop(theirs);
+        let equipped = Shim::equip(record, pid, &ours, &master);
+        if let Err(error) = equipped {
+            sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL)?;
+            sys::wait(pid)?;
+            return Err(error);
+        }
+        Ok((pid, pidfd, ours, master))
+    }
+
+    fn equip(
+        record: &Record,
+        pid: libc::pid_t,
+        channel: &OwnedFd,
+        master: &OwnedFd,
+    ) -> io::Result<()> {
+        let proc = Path::new("/proc").join(pid.to_string());
+        let map = format!("0 {} {}", record.first_id, super::IDS_PER_INSTANCE);
+        fs::write(proc.join("uid_map"), &map)?;
+        fs::write(proc.join("gid_map"), &map)?;
+        let user_namespace = File::open(proc.join("ns/user"))?;
+        let shifted = |path: &Path, read_only: bool| {
+            let tree = mount::clone_tree(path)?;
+            mount::map_ids(tree.as_fd(), user_namespace.as_fd(), read_only)?;
+            Ok(tree)
+        };
+        let named = |path: &Path, error: io::Error| {
+            io::Error::other(format!("{}: cannot be given other owners: {error}", path.display()))
+        };
+        let mut trees = Vec::new();
+        for path in &record.root.root {
+            trees.push(shifted(path, true).map_err(|error| named(path, error))?);
+        }
+        for path in &record.root.usr {
+            let tree = shifted(path, true).or_else(|error: io::Error| {
+                if path != Path::new("/usr") {
+                    return Err(named(path, error));
+                }
+                // The host's /usr may be on a file system that cannot (overlay, NFS). Read-only it
+                // serves as it is, with its files owned by nobody.
+                let tree = mount::clone_tree(path)?;
+                mount::read_only(tree.as_fd())?;
+                Ok(tree)
+            });
+            trees.push(tree?);
+        }
+        let root = Path::new("root");
+        trees.push(shifted(root, false).map_err(|error| named(root, error))?);
+        let number = sys::terminal_number(master.as_fd())?;
+        trees.push(mount::clone_tree(&Path::new("/dev/pts").join(number.to_string()))?);
+        let fds: Vec<_> = trees.iter().map(AsFd::as_fd).collect();
+        sys::send(channel.as_fd(), &[child::TREES], &fds)
+    }
+
+    /// Until init is gone.
+    fn serve(&mut self) {
+        self.greet();
+        loop {
+            let none = libc::pollfd { fd: -1, events: 0, revents: 0 };
+            let optional = |fd: Option<libc::pollfd>| fd.unwrap_or(none);
+            let mut fds = [
+                sys::pollfd(&self.pidfd),
+                optional(self.terminal.as_ref().map(sys::pollfd)),
+                optional(self.channel.as_ref().map(sys::pollfd)),
+                sys::pollfd(&self.listener),
+                optional(self.daemon.as_ref().map(sys::pollfd)),
+            ];
+            let timeout = self
+                .deadline_ms
+                .map_or(-1, |at| at.saturating_sub(sys::monotonic_ms()).min(60_000) as i32);
+            if sys::poll(&mut fds, timeout).is_err() {
+                break;
+            }
+            let ready = fds.map(|fd| fd.revents != 0);
+            if ready[1] {
+                self.read_terminal();
+            }
+            if ready[2] {
+                self.read_channel();
+            }
+            if ready[0] {
+                break;
+            }
+            if ready[3]
+                && let Ok((stream, _)) = self.listener.accept()
+            {
+                self.daemon = Some(stream);
+                self.line.clear();
+                self.greet();
+            }
+            if ready[4] && !ready[3] {
+                self.read_daemon();
+            }
+            if self.deadline_ms.is_some_and(|at| sys::monotonic_ms() >= at) {
+                self.deadline_ms = None;
+                self.signal(libc::SIGKILL);
+            }
+        }
+        self.bury();
+    }
+
+    /// Tells a daemon that has just connected where things stand.
+    fn greet(&mut self) {
+        let (pid, wants_network, up) = (self.pid, self.wants_network, self.up);
+        self.tell(&ToDaemon::Started { pid, wants_network, up });
+    }
+
+    fn tell(&mut self, message: &ToDaemon) {
+        if let Some(daemon) = &mut self.daemon
+            && tell(daemon, message).is_err()
+        {
+            self.daemon = None;
+        }
+    }
+
+    fn signal(&self, signal: libc::c_int) {
+        let _ = sys::pidfd_signal(self.pidfd.as_fd(), signal);
+    }
+
+    fn read_terminal(&mut self) {
+        let mut buffer = [0; 4096];
+        let Some(terminal) = &self.terminal else { return };
+        match sys::read(terminal.as_fd(), &mut buffer) {
+            Ok(n) if n > 0 => {
+                // A full disk must not stop the instance: its output is lost then.
+                let _ = self.console.write(&buffer[..n]);
+            }
+            // Nobody has the terminal open any more.
+            _ => self.terminal = None,
+        }
+    }
+
+    fn read_channel(&mut self) {
+        let mut buffer = [0; 1024];
+        let Some(channel) = &self.channel else { return };
+        match sys::receive(channel.as_fd(), &mut buffer) {
+            Ok((n, _)) if n > 0 && buffer[0] == child::UP => {
+                self.up = true;
+                self.tell(&ToDaemon::Up);
+            }
+            Ok((n, _)) if n > 0 && buffer[0] == child::FAILED => {
+                self.fail(&String::from_utf8_lossy(&buffer[1..n]));
+            }
+            Ok((n, _)) if n > 0 => {}
+            _ => self.channel = None,
+        }
+    }
+
+    fn fail(&mut self, why: &str) {
+        self.failed = true;
+        let _ = self.console.write(format!("drover: boot failed: {why}\n").as_bytes());
+    }
+
+    fn read_daemon(&mut self) {
+        let Some(daemon) = &mut self.daemon else { return };
+        let mut buffer = [0; 1024];
+        match daemon.read(&mut buffer) {
+            Ok(n) if n > 0 => self.line.extend(&buffer[..n]),
+            _ => {
+                self.daemon = None;
+                return;
+            }
+        }
+        while let Some(end) = self.line.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = self.line.drain(..=end).collect();
+            if let Ok(message) = serde_json::from_slice(&line) {
+                self.act(message);
+            }
+        }
+    }
+
+    fn act(&mut self, message: ToShim) {
+        match message {
+            ToShim::Network(Ok(())) if self.wants_network => {
+                self.wants_network = false;
+                if let Some(channel) = &self.channel {
+                    let _ = sys::send(channel.as_fd(), &[child::NETWORK], &[]);
+                }
+            }
+            ToShim::Network(Err(why)) if self.wants_network => {
+                self.fail(&format!("network: {why}"));
+                self.signal(libc::SIGKILL);
+            }
+            ToShim::Network(_) => {}
+            ToShim::Stop { grace_ms } => {
+                self.asked = true;
+                let deadline = sys::monotonic_ms().saturating_add(grace_ms);
+                self.deadline_ms = Some(self.deadline_ms.map_or(deadline, |at| at.min(deadline)));
+                // Before init runs, nobody is there to be asked.
+                self.signal(if self.up { libc::SIGTERM } else { libc::SIGKILL });
+            }
+            ToShim::Kill => {
+                self.asked = true;
+                self.signal(libc::SIGKILL);
+            }
+        }
+    }
+
+    /// Init is dead, and with it every process of its pid namespace.
+    fn bury(&mut self) {
+        let status = sys::wait(self.pid).unwrap_or(0);
+        while self.terminal.is_some() {
+            let mut fds = [self.terminal.as_ref().map(sys::pollfd).expect("just checked")];
+            match sys::poll(&mut fds, 0) {
+                Ok(1) => self.read_terminal(),
+                _ => self.terminal = None,
+            }
+        }
+        while self.channel.is_some() && !self.failed && !self.up {
+            self.read_channel();
+        }
+        let exit = self.verdict(status);
+        let _ = self.record.group.remove();
+        let boot = self.record.spec.boot;
+        if let Err(error) = record::write(&self.home.exit(), &ExitRecord { boot, exit }) {
+            let _ = self.console.write(format!("drover: exit not kept: {error}\n").as_bytes());
+        }
+        self.tell(&ToDaemon::Exited(exit));
+    }
+
+    fn verdict(&self, status: libc::c_int) -> Exit {
+        match status {
+            _ if self.asked => Exit::Asked,
+            _ if self.failed => Exit::Failed,
+            // How the kernel tells reboot(2) in a pid namespace apart, see pid_namespaces(7).
+            s if libc::WIFSIGNALED(s) && libc::WTERMSIG(s) == libc::SIGHUP => Exit::Rebooted,
+            s if libc::WIFSIGNALED(s) && libc::WTERMSIG(s) == libc::SIGINT => Exit::PoweredOff,
+            s if libc::WIFSIGNALED(s) => Exit::Lost,
+            _ if !self.up => Exit::Failed,
+            _ => Exit::PoweredOff,
+        }
+    }
+}
