@@ -32,10 +32,7 @@ struct Kept {
 
 impl NamespaceDriver {
     /// Opens the state directory and takes up what runs there. From within a tokio runtime.
-    pub async fn open(
-        config: Config,
-        fabric: Arc<dyn fabric::Fabric>,
-    ) -> Result<NamespaceDriver> {
+    pub async fn open(config: Config, fabric: Arc<dyn fabric::Fabric>) -> Result<NamespaceDriver> {
         // SAFETY: no arguments.
         if unsafe { libc::geteuid() } != 0 {
             let why = "instances need root for now: run it with sudo, or with --driver fake";

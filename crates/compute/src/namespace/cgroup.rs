@@ -210,7 +210,9 @@ impl Group {
         }
         // Swap is not memory: an instance that needs more than it has is out of memory, as on EC2.
         let swap = match self.legacy.get(&Controller::Memory) {
-            Some(directory) => Some((directory.join("memory.memsw.limit_in_bytes"), bytes.as_str())),
+            Some(directory) => {
+                Some((directory.join("memory.memsw.limit_in_bytes"), bytes.as_str()))
+            }
             None => self.file(Controller::Memory, "", "memory.swap.max").map(|file| (file, "0")),
         };
         if let Some((file, value)) = swap.filter(|(file, _)| file.exists()) {
@@ -249,10 +251,6 @@ impl Group {
     /// Removes the directories. The last process may have to be reaped first, so this waits a little.
     pub fn remove(&self) -> io::Result<()> {
         self.directories().into_iter().try_for_each(remove)
-    }
-
-    pub fn exists(&self) -> bool {
-        self.directories().into_iter().any(Path::exists)
     }
 
     pub fn cpu(&self) -> Option<Duration> {

@@ -107,12 +107,7 @@ impl Filter {
         // SAFETY: sock_fprog points at `len` instructions, laid out as the kernel's (repr(C)), that
         // outlive the call.
         let result = unsafe {
-            libc::syscall(
-                libc::SYS_seccomp,
-                libc::SECCOMP_SET_MODE_FILTER,
-                0,
-                &raw const program,
-            )
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
         };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }

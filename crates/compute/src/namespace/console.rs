@@ -55,7 +55,7 @@ mod tests {
     fn keeps_the_newest() {
         let home = std::env::temp_dir().join(format!("drover-console-{}", std::process::id()));
         fs::create_dir_all(&home).unwrap();
-        let mut all = Vec::new();
+        let mut all: Vec<u8> = Vec::new();
         for n in 0..40u32 {
             let chunk = format!("{n:08}").repeat(700);
             // Opened anew each time, as by the shims of later boots.

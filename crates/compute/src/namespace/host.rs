@@ -202,7 +202,11 @@ fn make_root(root: &Path) -> io::Result<()> {
         "passwd: files\ngroup: files\nshadow: files\ngshadow: files\nhosts: files dns\n\
          networks: files\nprotocols: files\nservices: files\nethers: files\nrpc: files\n",
     )?;
-    file("sudoers", 0o440, "Defaults env_reset\nroot ALL=(ALL:ALL) ALL\n@includedir /etc/sudoers.d\n")?;
+    file(
+        "sudoers",
+        0o440,
+        "Defaults env_reset\nroot ALL=(ALL:ALL) ALL\n@includedir /etc/sudoers.d\n",
+    )?;
     file("sudoers.d/90-cloud-init-users", 0o440, "ec2-user ALL=(ALL) NOPASSWD:ALL\n")?;
     file("fstab", 0o644, "")?;
     file("machine-id", 0o444, "")?;

@@ -214,8 +214,7 @@ fn replace(path: &str, content: &str, mode: u32) -> io::Result<()> {
 
 fn hosts(hostname: &str, addresses: &[Ipv4Addr]) -> String {
     let short = hostname.split('.').next().unwrap_or(hostname);
-    let names =
-        if short == hostname { hostname.to_owned() } else { format!("{hostname} {short}") };
+    let names = if short == hostname { hostname.to_owned() } else { format!("{hostname} {short}") };
     let mut text = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_owned();
     match addresses.first() {
         Some(address) => text += &format!("{address} {names}\n"),
@@ -337,10 +336,12 @@ impl UserData {
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer);
-        // SAFETY: setsid is a plain system call, safe between fork and exec.
+        // SAFETY: plain system calls, safe between fork and exec.
         unsafe {
             command.pre_exec(|| {
                 sys::setsid();
+                // Init blocks what it waits for, and a mask is inherited.
+                sys::unblock_signals();
                 Ok(())
             });
         }

@@ -191,8 +191,7 @@ pub fn receive(socket: BorrowedFd<'_>, data: &mut [u8]) -> io::Result<(usize, Ve
         message.msg_control = (&raw mut control).cast();
         message.msg_controllen = size_of::<Control>() as _;
         let received = loop {
-            let n =
-                libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC);
+            let n = libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC);
             if n >= 0 {
                 break n as usize;
             }
@@ -363,6 +362,15 @@ pub fn default_signals(signals: &[libc::c_int]) {
     for &signal in signals {
         // SAFETY: SIG_DFL runs no code of ours.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+pub fn unblock_signals() {
+    // SAFETY: sigset_t is plain data, initialised by sigemptyset.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
     }
 }
 

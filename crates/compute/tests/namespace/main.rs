@@ -1,0 +1,23 @@
+//! The namespace driver on this host's kernel. Needs root; without it every test is ignored.
+
+mod life;
+mod world;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    compute::namespace::dispatch();
+    // SAFETY: no arguments.
+    let root = unsafe { libc::geteuid() } == 0;
+    if !root {
+        eprintln!("ignored: instances need root");
+    }
+    let trials = life::TESTS.iter().map(|&(name, test)| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+        .with_ignored_flag(!root)
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
+}
