@@ -46,6 +46,7 @@ pub fn run(mode: Mode) -> Result<()> {
     let data = source::botocore(&wire.join("models/botocore.txt"))?;
 
     let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
+    let mut models = BTreeMap::new();
     for (service, wanted) in &table {
         let full = source::service(&data, service, &wanted.version)?;
         let model = trim::trim(&full, wanted).with_context(|| service.clone())?;
@@ -54,7 +55,10 @@ pub fn run(mode: Mode) -> Result<()> {
         let code = rust::service(service, &model, wanted).with_context(|| service.clone())?;
         files.insert(wire.join(format!("models/{service}.json")), json);
         files.insert(wire.join(format!("src/shapes/{service}.rs")), format_rust(&code)?);
+        models.insert(service.as_str(), model);
     }
+    let code = rust::operations(&models);
+    files.insert(wire.join("tests/operations/mod.rs"), format_rust(&code)?);
     let code = rust::index(table.keys().map(String::as_str));
     files.insert(wire.join("src/shapes/mod.rs"), format_rust(&code)?);
 
