@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 #[derive(Debug)]
 pub struct Structure {
+    /// Empty where the model has no shape and the generator made one.
     pub name: &'static str,
     /// In the order of the indices that `Shape::get` and `set` take.
     pub members: &'static [Member],

@@ -219,7 +219,7 @@ impl<'a> Generator<'a> {
                 ensure!(!self.model.shapes.contains_key(&empty), "{empty} is a shape");
                 let schema = names::screaming(&empty);
                 ensure!(!self.statics.values().any(|s| *s == schema), "{schema} is taken");
-                self.define(&empty, &empty, &schema, &[]);
+                self.define(&empty, "", &schema, &[]);
             }
         }
         Ok(())

@@ -27,7 +27,7 @@ pub fn encode(
         }
         xml.structure(schema, output);
     } else {
-        if !schema.members.is_empty() {
+        if !schema.name.is_empty() {
             let result = format!("{operation}Result");
             xml.open(&result);
             xml.structure(schema, output);

@@ -117,8 +117,7 @@ impl Shape for CreateAutoScalingGroupOutput {
     }
 }
 
-static CREATE_AUTO_SCALING_GROUP_OUTPUT: s::Structure =
-    s::Structure { name: "CreateAutoScalingGroupOutput", members: &[] };
+static CREATE_AUTO_SCALING_GROUP_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct CreateOrUpdateTags;
@@ -143,8 +142,7 @@ impl Shape for CreateOrUpdateTagsOutput {
     }
 }
 
-static CREATE_OR_UPDATE_TAGS_OUTPUT: s::Structure =
-    s::Structure { name: "CreateOrUpdateTagsOutput", members: &[] };
+static CREATE_OR_UPDATE_TAGS_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct DeleteAutoScalingGroup;
@@ -169,8 +167,7 @@ impl Shape for DeleteAutoScalingGroupOutput {
     }
 }
 
-static DELETE_AUTO_SCALING_GROUP_OUTPUT: s::Structure =
-    s::Structure { name: "DeleteAutoScalingGroupOutput", members: &[] };
+static DELETE_AUTO_SCALING_GROUP_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct DeletePolicy;
@@ -195,8 +192,7 @@ impl Shape for DeletePolicyOutput {
     }
 }
 
-static DELETE_POLICY_OUTPUT: s::Structure =
-    s::Structure { name: "DeletePolicyOutput", members: &[] };
+static DELETE_POLICY_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct DeleteTags;
@@ -221,7 +217,7 @@ impl Shape for DeleteTagsOutput {
     }
 }
 
-static DELETE_TAGS_OUTPUT: s::Structure = s::Structure { name: "DeleteTagsOutput", members: &[] };
+static DELETE_TAGS_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct DescribeAccountLimits;
@@ -246,8 +242,7 @@ impl Shape for DescribeAccountLimitsInput {
     }
 }
 
-static DESCRIBE_ACCOUNT_LIMITS_INPUT: s::Structure =
-    s::Structure { name: "DescribeAccountLimitsInput", members: &[] };
+static DESCRIBE_ACCOUNT_LIMITS_INPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct DescribeAdjustmentTypes;
@@ -272,8 +267,7 @@ impl Shape for DescribeAdjustmentTypesInput {
     }
 }
 
-static DESCRIBE_ADJUSTMENT_TYPES_INPUT: s::Structure =
-    s::Structure { name: "DescribeAdjustmentTypesInput", members: &[] };
+static DESCRIBE_ADJUSTMENT_TYPES_INPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct DescribeAutoScalingGroups;
@@ -348,8 +342,7 @@ impl Shape for DescribeScalingProcessTypesInput {
     }
 }
 
-static DESCRIBE_SCALING_PROCESS_TYPES_INPUT: s::Structure =
-    s::Structure { name: "DescribeScalingProcessTypesInput", members: &[] };
+static DESCRIBE_SCALING_PROCESS_TYPES_INPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct DescribeTags;
@@ -385,7 +378,7 @@ impl Shape for DescribeTerminationPolicyTypesInput {
 }
 
 static DESCRIBE_TERMINATION_POLICY_TYPES_INPUT: s::Structure =
-    s::Structure { name: "DescribeTerminationPolicyTypesInput", members: &[] };
+    s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct DetachLoadBalancerTargetGroups;
@@ -420,8 +413,7 @@ impl Shape for ExecutePolicyOutput {
     }
 }
 
-static EXECUTE_POLICY_OUTPUT: s::Structure =
-    s::Structure { name: "ExecutePolicyOutput", members: &[] };
+static EXECUTE_POLICY_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct PutScalingPolicy;
@@ -456,8 +448,7 @@ impl Shape for ResumeProcessesOutput {
     }
 }
 
-static RESUME_PROCESSES_OUTPUT: s::Structure =
-    s::Structure { name: "ResumeProcessesOutput", members: &[] };
+static RESUME_PROCESSES_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct SetDesiredCapacity;
@@ -482,8 +473,7 @@ impl Shape for SetDesiredCapacityOutput {
     }
 }
 
-static SET_DESIRED_CAPACITY_OUTPUT: s::Structure =
-    s::Structure { name: "SetDesiredCapacityOutput", members: &[] };
+static SET_DESIRED_CAPACITY_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct SetInstanceHealth;
@@ -508,8 +498,7 @@ impl Shape for SetInstanceHealthOutput {
     }
 }
 
-static SET_INSTANCE_HEALTH_OUTPUT: s::Structure =
-    s::Structure { name: "SetInstanceHealthOutput", members: &[] };
+static SET_INSTANCE_HEALTH_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct SetInstanceProtection;
@@ -544,8 +533,7 @@ impl Shape for SuspendProcessesOutput {
     }
 }
 
-static SUSPEND_PROCESSES_OUTPUT: s::Structure =
-    s::Structure { name: "SuspendProcessesOutput", members: &[] };
+static SUSPEND_PROCESSES_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct TerminateInstanceInAutoScalingGroup;
@@ -580,8 +568,7 @@ impl Shape for UpdateAutoScalingGroupOutput {
     }
 }
 
-static UPDATE_AUTO_SCALING_GROUP_OUTPUT: s::Structure =
-    s::Structure { name: "UpdateAutoScalingGroupOutput", members: &[] };
+static UPDATE_AUTO_SCALING_GROUP_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AcceleratorCountRequest {

@@ -225,7 +225,7 @@ impl Shape for TagResourceOutput {
     }
 }
 
-static TAG_RESOURCE_OUTPUT: s::Structure = s::Structure { name: "TagResourceOutput", members: &[] };
+static TAG_RESOURCE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct TransactGetItems;
@@ -270,8 +270,7 @@ impl Shape for UntagResourceOutput {
     }
 }
 
-static UNTAG_RESOURCE_OUTPUT: s::Structure =
-    s::Structure { name: "UntagResourceOutput", members: &[] };
+static UNTAG_RESOURCE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct UpdateItem;

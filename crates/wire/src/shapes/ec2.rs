@@ -931,7 +931,7 @@ impl Shape for CreateTagsOutput {
     }
 }
 
-static CREATE_TAGS_OUTPUT: s::Structure = s::Structure { name: "CreateTagsOutput", members: &[] };
+static CREATE_TAGS_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct DeleteKeyPair;
@@ -996,7 +996,7 @@ impl Shape for DeleteTagsOutput {
     }
 }
 
-static DELETE_TAGS_OUTPUT: s::Structure = s::Structure { name: "DeleteTagsOutput", members: &[] };
+static DELETE_TAGS_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct DescribeAccountAttributes;
@@ -1231,8 +1231,7 @@ impl Shape for ModifyInstanceAttributeOutput {
     }
 }
 
-static MODIFY_INSTANCE_ATTRIBUTE_OUTPUT: s::Structure =
-    s::Structure { name: "ModifyInstanceAttributeOutput", members: &[] };
+static MODIFY_INSTANCE_ATTRIBUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct ModifyInstanceMetadataOptions;
@@ -1297,8 +1296,7 @@ impl Shape for RebootInstancesOutput {
     }
 }
 
-static REBOOT_INSTANCES_OUTPUT: s::Structure =
-    s::Structure { name: "RebootInstancesOutput", members: &[] };
+static REBOOT_INSTANCES_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct ResetInstanceAttribute;
@@ -1323,8 +1321,7 @@ impl Shape for ResetInstanceAttributeOutput {
     }
 }
 
-static RESET_INSTANCE_ATTRIBUTE_OUTPUT: s::Structure =
-    s::Structure { name: "ResetInstanceAttributeOutput", members: &[] };
+static RESET_INSTANCE_ATTRIBUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct RevokeSecurityGroupEgress;
