@@ -7,6 +7,7 @@ pub mod cloudwatch;
 pub mod context;
 pub mod controller;
 pub mod ec2;
+pub mod elbv2;
 pub mod env;
 pub mod fake_balancers;
 pub mod filter;

@@ -2,6 +2,12 @@
 
 pub fn schema() -> store::Schema {
     store::Schema::new()
+        .record::<crate::elbv2::LoadBalancer>()
+        .record::<crate::elbv2::Node>()
+        .record::<crate::elbv2::Listener>()
+        .record::<crate::elbv2::Rule>()
+        .record::<crate::elbv2::TargetGroup>()
+        .record::<crate::elbv2::Target>()
         .record::<crate::ec2::instance::model::Instance>()
         .record::<crate::ec2::instance::model::ClientToken>()
         .record::<crate::ec2::instance::model::Console>()
