@@ -15,6 +15,7 @@ pub mod query;
 pub mod route;
 pub mod schema;
 mod shapes;
+pub mod sigv4;
 mod time;
 pub mod value;
 

@@ -48,6 +48,11 @@ pub fn pairs(form: &[u8]) -> impl Iterator<Item = (String, String)> {
 
 /// `%41` → `A`, and `+` → space where `plus`; what is no escape stays; bad UTF-8 is replaced.
 pub fn percent_decode(text: &[u8], plus: bool) -> String {
+    let out = percent_decode_bytes(text, plus);
+    String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+}
+
+pub fn percent_decode_bytes(text: &[u8], plus: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut i = 0;
     while i < text.len() {
@@ -64,7 +69,7 @@ pub fn percent_decode(text: &[u8], plus: bool) -> String {
         }
         i += 1;
     }
-    String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+    out
 }
 
 pub fn hex(digit: u8) -> Option<u8> {
