@@ -45,6 +45,10 @@ pub enum Error {
     #[error("{0}")]
     IdempotentParameterMismatch(String),
 
+    #[error("The keypair already exists")]
+    KeyPairDuplicate,
+    #[error("Key is not in valid OpenSSH public key format")]
+    KeyFormat,
     #[error("AMI name {name} is already in use by AMI {id}")]
     AmiNameDuplicate { name: String, id: String },
     #[error(
@@ -115,6 +119,8 @@ impl Error {
             TagLimitExceeded => "TagLimitExceeded",
             InvalidId(_) => "InvalidID",
             IdempotentParameterMismatch(_) => "IdempotentParameterMismatch",
+            KeyPairDuplicate => "InvalidKeyPair.Duplicate",
+            KeyFormat => "InvalidKey.Format",
             AmiNameDuplicate { .. } => "InvalidAMIName.Duplicate",
             AmiNameMalformed => "InvalidAMIName.Malformed",
             IncorrectInstanceState(_) => "IncorrectInstanceState",

@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod error;
 pub mod image;
 pub mod instance;
+pub mod key_pair;
 pub mod listing;
 pub mod tag;
 pub mod vpc;

@@ -4,8 +4,10 @@ use store::{Snapshot, Tx};
 
 use super::model::{Tagged, resource_type};
 use crate::Context;
+use crate::ec2::instance::model::Instance;
+use crate::ec2::key_pair::KeyPair;
 use crate::ec2::listing::Listing;
-use crate::ec2::{Error, Result, image, vpc};
+use crate::ec2::{Error, Kind, Result, image, vpc};
 use crate::tag::{self, Invalid, MAX_PER_RESOURCE, Tags};
 
 pub fn tags_of(snapshot: &Snapshot, cx: &Context, id: &str) -> Tags {
@@ -130,11 +132,18 @@ pub fn delete_tags(
 /// Refuses an id that names nothing that can have tags.
 fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
     match resource_type(id) {
-        Some("vpc") => vpc::ops::vpc(snapshot, cx, id).map(drop),
         Some("image") => image::ops::image(snapshot, cx, id).map(drop),
+        Some("instance") => stored::<Instance>(snapshot, cx, Kind::Instance, id),
+        Some("key-pair") => stored::<KeyPair>(snapshot, cx, Kind::KeyPairId, id),
         Some("subnet") => vpc::ops::subnet(snapshot, cx, id).map(drop),
+        Some("vpc") => vpc::ops::vpc(snapshot, cx, id).map(drop),
         _ => Err(Error::InvalidId(id.to_owned())),
     }
+}
+
+fn stored<R: store::Record>(snapshot: &Snapshot, cx: &Context, kind: Kind, id: &str) -> Result<()> {
+    let found = snapshot.get::<R>(&cx.key(id));
+    found.map(drop).ok_or_else(|| Error::not_found(kind, id))
 }
 
 /// One line of DescribeTags.
