@@ -49,6 +49,15 @@ pub enum Error {
     KeyPairDuplicate,
     #[error("Key is not in valid OpenSSH public key format")]
     KeyFormat,
+    #[error("Launch template name already in use.")]
+    LaunchTemplateNameInUse,
+    #[error(
+        "A launch template name must be between 3 and 128 characters, and may contain letters, \
+         numbers, and the following characters: - ( ) . / _."
+    )]
+    LaunchTemplateNameMalformed,
+    #[error("Could not find the specified version {version} for the launch template with ID {id}.")]
+    LaunchTemplateVersionNotFound { id: String, version: String },
     #[error("AMI name {name} is already in use by AMI {id}")]
     AmiNameDuplicate { name: String, id: String },
     #[error(
@@ -121,6 +130,9 @@ impl Error {
             IdempotentParameterMismatch(_) => "IdempotentParameterMismatch",
             KeyPairDuplicate => "InvalidKeyPair.Duplicate",
             KeyFormat => "InvalidKey.Format",
+            LaunchTemplateNameInUse => "InvalidLaunchTemplateName.AlreadyExistsException",
+            LaunchTemplateNameMalformed => "InvalidLaunchTemplateName.MalformedException",
+            LaunchTemplateVersionNotFound { .. } => "InvalidLaunchTemplateId.VersionNotFound",
             AmiNameDuplicate { .. } => "InvalidAMIName.Duplicate",
             AmiNameMalformed => "InvalidAMIName.Malformed",
             IncorrectInstanceState(_) => "IncorrectInstanceState",

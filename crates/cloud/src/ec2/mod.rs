@@ -5,6 +5,7 @@ pub mod error;
 pub mod image;
 pub mod instance;
 pub mod key_pair;
+pub mod launch_template;
 pub mod listing;
 pub mod tag;
 pub mod vpc;

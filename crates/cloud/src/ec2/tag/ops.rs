@@ -6,6 +6,7 @@ use super::model::{Tagged, resource_type};
 use crate::Context;
 use crate::ec2::instance::model::Instance;
 use crate::ec2::key_pair::KeyPair;
+use crate::ec2::launch_template::LaunchTemplate;
 use crate::ec2::listing::Listing;
 use crate::ec2::{Error, Kind, Result, image, vpc};
 use crate::tag::{self, Invalid, MAX_PER_RESOURCE, Tags};
@@ -135,6 +136,7 @@ fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
         Some("image") => image::ops::image(snapshot, cx, id).map(drop),
         Some("instance") => stored::<Instance>(snapshot, cx, Kind::Instance, id),
         Some("key-pair") => stored::<KeyPair>(snapshot, cx, Kind::KeyPairId, id),
+        Some("launch-template") => stored::<LaunchTemplate>(snapshot, cx, Kind::LaunchTemplate, id),
         Some("subnet") => vpc::ops::subnet(snapshot, cx, id).map(drop),
         Some("vpc") => vpc::ops::vpc(snapshot, cx, id).map(drop),
         _ => Err(Error::InvalidId(id.to_owned())),
