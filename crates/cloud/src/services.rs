@@ -43,6 +43,7 @@ where
 
 /// The table. Each service lists its own operations in its `handlers.rs`.
 pub fn table() -> Vec<Entry> {
-    let entries: Vec<Entry> = Vec::new();
+    let mut entries: Vec<Entry> = Vec::new();
+    entries.extend(crate::ec2::handlers::operations());
     entries
 }

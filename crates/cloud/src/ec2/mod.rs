@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod error;
+pub mod handlers;
 pub mod image;
 pub mod instance;
 pub mod key_pair;

@@ -21,6 +21,8 @@ pub struct Launch {
 
     /// `Placement.AvailabilityZone`
     pub zone: Option<String>,
+    /// `Placement.AvailabilityZoneId`: instead of `zone`.
+    pub zone_id: Option<String>,
     pub subnet_id: Option<String>,
     pub private_ip: Option<Ipv4Addr>,
     pub security_group_ids: Vec<String>,
@@ -36,6 +38,8 @@ pub struct Launch {
     pub shutdown_behavior: Option<ShutdownBehavior>,
     pub disable_api_termination: Option<bool>,
     pub disable_api_stop: Option<bool>,
+    /// Detailed monitoring.
+    pub monitoring: Option<bool>,
 
     /// By resource type (`instance`, `volume`, `network-interface`).
     pub tags: BTreeMap<String, Tags>,
@@ -127,16 +131,22 @@ impl Launch {
                 own.entry(key).or_insert(value);
             }
         }
+        let (zone, zone_id) = match (self.zone, self.zone_id) {
+            (None, None) => (base.zone, base.zone_id),
+            said => said,
+        };
         Launch {
             image_id: self.image_id.or(base.image_id),
             instance_type: self.instance_type.or(base.instance_type),
-            zone: self.zone.or(base.zone),
+            zone,
+            zone_id,
             private_ip: self.private_ip.or(base.private_ip),
             key_name: self.key_name.or(base.key_name),
             user_data: self.user_data.or(base.user_data),
             shutdown_behavior: self.shutdown_behavior.or(base.shutdown_behavior),
             disable_api_termination: self.disable_api_termination.or(base.disable_api_termination),
             disable_api_stop: self.disable_api_stop.or(base.disable_api_stop),
+            monitoring: self.monitoring.or(base.monitoring),
             ..self
         }
     }

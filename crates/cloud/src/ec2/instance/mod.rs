@@ -1,6 +1,9 @@
 //! Instances: from intent (`ops`) over a driver's boots (`controller`) to the states EC2 shows (`state`).
 
+pub mod attribute;
 pub mod controller;
+pub mod describe;
+pub mod handlers;
 pub mod launch;
 pub mod model;
 pub mod ops;

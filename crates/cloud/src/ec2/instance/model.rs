@@ -53,6 +53,8 @@ pub struct Instance {
     pub shutdown_behavior: ShutdownBehavior,
     pub disable_api_termination: bool,
     pub disable_api_stop: bool,
+    /// Detailed monitoring. Every instance is measured by the minute; basic monitoring shows less of it.
+    pub monitoring: bool,
 
     /// When it was launched, or last started.
     pub launch_time: Timestamp,
@@ -146,6 +148,13 @@ pub struct MetadataOptions {
     pub hop_limit: u8,
     pub endpoint_enabled: bool,
     pub tags_enabled: bool,
+}
+
+impl MetadataOptions {
+    /// `HttpTokens`
+    pub fn tokens(&self) -> &'static str {
+        if self.tokens_required { "required" } else { "optional" }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

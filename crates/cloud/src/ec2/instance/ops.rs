@@ -132,6 +132,7 @@ fn create(
         shutdown_behavior: launch.shutdown_behavior.unwrap_or_default(),
         disable_api_termination: launch.disable_api_termination.unwrap_or(false),
         disable_api_stop: launch.disable_api_stop.unwrap_or(false),
+        monitoring: launch.monitoring.unwrap_or(false),
         launch_time: cx.now,
         created_at: cx.now,
         desired,
@@ -306,6 +307,16 @@ pub fn keep_console(tx: &mut Tx, cx: &Context, id: &str, output: &[u8]) {
             output: String::from_utf8_lossy(output).into_owned(),
         });
     }
+}
+
+/// The console of an instance, or of one that is no more.
+pub fn console(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<(Arc<Instance>, Vec<u8>)> {
+    let instance = instance(snapshot, cx, id)?;
+    let output = match snapshot.get::<Console>(&cx.key(id)) {
+        Some(kept) => kept.output.clone().into_bytes(),
+        None => cx.env.driver.console(id),
+    };
+    Ok((instance, output))
 }
 
 /// Removes every record of a terminated instance whose time is over.

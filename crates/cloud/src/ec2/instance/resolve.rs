@@ -8,7 +8,7 @@ use store::Snapshot;
 use super::launch::{BlockDevice, Interface, Launch, Metadata};
 use super::model::MetadataOptions;
 use super::user_data;
-use crate::ec2::image::model::{Image, ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
+use crate::ec2::image::model::{ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
 use crate::ec2::vpc::model::Subnet;
 use crate::ec2::{Error, Kind, Result, catalog, image, tag, vpc};
 use crate::{Context, id, zone};
@@ -44,14 +44,14 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
     let image_id = launch.image_id.clone().ok_or(Error::MissingParameter("ImageId"))?;
     let image = image::ops::image(snapshot, cx, &image_id)?;
     let instance_type = launch.instance_type.clone().unwrap_or_else(|| DEFAULT_TYPE.to_owned());
-    check_type(&instance_type, &image)?;
+    check_type(&instance_type, &image.architecture)?;
     let interface = interface(launch)?;
     let subnet = subnet(snapshot, cx, launch, interface)?;
     if zone::is_failed(snapshot, &subnet.zone) {
         return Err(Error::InsufficientInstanceCapacity { instance_type, zone: subnet.zone });
     }
     let private_ip = interface.and_then(|i| i.private_ip).or(launch.private_ip);
-    let security_groups = groups(cx, launch, interface)?;
+    let security_groups = groups(snapshot, cx, &subnet.vpc_id, launch, interface)?;
     check_root(&launch.block_devices)?;
     let user_data = match &launch.user_data {
         Some(text) => user_data::decode(text)?,
@@ -145,7 +145,8 @@ fn subnet(
     launch: &Launch,
     interface: Option<&Interface>,
 ) -> Result<Subnet> {
-    let zone = launch.zone.as_deref();
+    let zone = zone_name(snapshot, cx, launch)?;
+    let zone = zone.as_deref();
     let subnet_id = interface.and_then(|i| i.subnet_id.as_ref()).or(launch.subnet_id.as_ref());
     if let Some(subnet_id) = subnet_id {
         if !Kind::Subnet.is_id(subnet_id) {
@@ -178,6 +179,20 @@ fn subnet(
     Ok(defaults.swap_remove(chosen))
 }
 
+fn zone_name(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Option<String>> {
+    let Some(zone_id) = &launch.zone_id else { return Ok(launch.zone.clone()) };
+    if launch.zone.is_some() {
+        return Err(Error::combination(
+            "AvailabilityZone and AvailabilityZoneId may not be specified on the same request.",
+        ));
+    }
+    let subnets = vpc::ops::subnets(snapshot, cx);
+    let found = subnets.into_iter().find(|subnet| subnet.zone_id == *zone_id);
+    found
+        .map(|subnet| Some(subnet.zone))
+        .ok_or_else(|| Error::value(format!("Invalid availability zone id: [{zone_id}]")))
+}
+
 /// As many as there is room for, between the two counts.
 fn count(
     snapshot: &Snapshot,
@@ -199,36 +214,65 @@ fn count(
     Ok(count)
 }
 
-fn check_type(name: &str, image: &Image) -> Result<()> {
+pub fn check_type(name: &str, architecture: &str) -> Result<()> {
     let Some(size) = catalog::instance_type(name) else {
         return Err(Error::value(format!("Invalid value '{name}' for InstanceType.")));
     };
-    if size.architectures.contains(&image.architecture.as_str()) {
+    if size.architectures.contains(&architecture) {
         return Ok(());
     }
     Err(Error::value(format!(
-        "The architecture '{}' of the specified instance type does not match the architecture '{}' of \
-         the specified AMI. Specify an instance type and an AMI that have matching architectures, and \
+        "The architecture '{}' of the specified instance type does not match the architecture \
+         '{architecture}' of the specified AMI. Specify an instance type and an AMI that have matching architectures, and \
          try again.",
-        size.architectures.join(","),
-        image.architecture
+        size.architectures.join(",")
     )))
 }
 
-fn groups(cx: &Context, launch: &Launch, interface: Option<&Interface>) -> Result<Vec<String>> {
-    let mut ids = interface.map_or(&launch.security_group_ids, |i| &i.groups).clone();
-    if let Some(bad) = ids.iter().find(|id| !Kind::SecurityGroup.is_id(id)) {
-        return Err(Error::malformed(Kind::SecurityGroup, bad));
-    }
+fn groups(
+    snapshot: &Snapshot,
+    cx: &Context,
+    vpc_id: &str,
+    launch: &Launch,
+    interface: Option<&Interface>,
+) -> Result<Vec<String>> {
+    let ids = interface.map_or(&launch.security_group_ids, |i| &i.groups);
     if let Some(name) = launch.security_group_names.first() {
         return Err(Error::not_found(Kind::SecurityGroup, name));
     }
     if ids.is_empty() {
-        ids.push(id::stable("sg", &[&cx.account, &cx.region]));
+        return Ok(vec![default_group(cx)]);
     }
+    groups_by_id(snapshot, cx, vpc_id, ids)
+}
+
+fn default_group(cx: &Context) -> String {
+    id::stable("sg", &[&cx.account, &cx.region])
+}
+
+/// Sorted, each once.
+pub fn groups_by_id(
+    _snapshot: &Snapshot,
+    cx: &Context,
+    _vpc_id: &str,
+    ids: &[String],
+) -> Result<Vec<String>> {
+    for id in ids {
+        if !Kind::SecurityGroup.is_id(id) {
+            return Err(Error::malformed(Kind::SecurityGroup, id));
+        }
+        if *id != default_group(cx) {
+            return Err(Error::not_found(Kind::SecurityGroup, id));
+        }
+    }
+    let mut ids = ids.to_vec();
     ids.sort();
     ids.dedup();
     Ok(ids)
+}
+
+pub fn group_name(_snapshot: &Snapshot, cx: &Context, id: &str) -> Option<String> {
+    (id == default_group(cx)).then(|| "default".to_owned())
 }
 
 /// The root volume's bytes are a directory without a size, type or key of its own: what is asked for

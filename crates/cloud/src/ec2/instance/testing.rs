@@ -43,6 +43,7 @@ pub fn instance() -> Instance {
         shutdown_behavior: Default::default(),
         disable_api_termination: false,
         disable_api_stop: false,
+        monitoring: false,
         launch_time: NOW,
         created_at: NOW,
         desired,

@@ -35,10 +35,16 @@ pub fn decode(text: &str) -> Result<Vec<u8>> {
     let bytes = STANDARD
         .decode(packed)
         .map_err(|_| Error::value("Invalid BASE64 encoding of user data."))?;
+    check(&bytes)?;
+    Ok(bytes)
+}
+
+/// Whether an instance may carry it.
+pub fn check(bytes: &[u8]) -> Result<()> {
     if bytes.len() > MAX_BYTES {
         return Err(Error::value(format!("User data is limited to {MAX_BYTES} bytes")));
     }
-    let content = unpack(&bytes)
+    let content = unpack(bytes)
         .ok_or_else(|| Error::InvalidUserData("The gzip user data is not readable.".to_owned()))?;
     let beginning = content[..content.len().min(64)].to_ascii_lowercase();
     if let Some(format) = FORMATS.iter().find(|f| beginning.starts_with(f.as_bytes())) {
@@ -47,7 +53,7 @@ pub fn decode(text: &str) -> Result<Vec<u8>> {
             format.trim_end_matches(':')
         )));
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// What the instance shall run at its first boot.

@@ -1,0 +1,57 @@
+//! All operations of EC2, and the translations that its handlers share.
+
+use std::collections::BTreeMap;
+
+use wire::ec2 as w;
+
+use super::listing::Listing;
+use super::{Error, Result, tag};
+use crate::filter::Filter;
+use crate::services::Entry;
+use crate::tag::Tags;
+
+pub fn operations() -> Vec<Entry> {
+    let mut entries = Vec::new();
+    entries.extend(super::instance::handlers::operations());
+    entries
+}
+
+pub fn listing(
+    filters: Option<Vec<w::Filter>>,
+    max_results: Option<i32>,
+    next_token: Option<String>,
+) -> Listing {
+    let filter = |filter: w::Filter| Filter {
+        name: filter.name.unwrap_or_default(),
+        values: filter.values.unwrap_or_default(),
+    };
+    let filters = filters.unwrap_or_default().into_iter().map(filter).collect();
+    Listing { filters, max_results, next_token }
+}
+
+/// As they stand in a resource: absent when there are none.
+pub fn tags_out(tags: Tags) -> Option<Vec<w::Tag>> {
+    let tag = |(key, value)| w::Tag { key: Some(key), value: Some(value) };
+    (!tags.is_empty()).then(|| tags.into_iter().map(tag).collect())
+}
+
+pub fn tags_in(tags: Option<Vec<w::Tag>>) -> Result<Tags> {
+    let pair = |tag: w::Tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default());
+    tag::ops::unique(tags.unwrap_or_default().into_iter().map(pair))
+}
+
+/// `TagSpecifications`, by resource type; each type at most once.
+pub fn tags_by_type(specs: Option<Vec<w::TagSpecification>>) -> Result<BTreeMap<String, Tags>> {
+    let mut by_type = BTreeMap::new();
+    for spec in specs.unwrap_or_default() {
+        let kind = spec.resource_type.ok_or(Error::MissingParameter("ResourceType"))?;
+        let tags = tags_in(spec.tags)?;
+        if by_type.insert(kind.clone(), tags).is_some() {
+            return Err(Error::value(format!(
+                "The same resource type may not be specified more than once in tag specifications: \
+                 {kind}"
+            )));
+        }
+    }
+    Ok(by_type)
+}

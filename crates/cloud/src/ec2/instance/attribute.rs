@@ -1,0 +1,96 @@
+//! Changing one attribute of an instance.
+
+use store::Tx;
+
+use super::launch::Metadata;
+use super::model::{Instance, ShutdownBehavior};
+use super::ops;
+use super::resolve;
+use super::state::InstanceState;
+use super::user_data;
+use crate::Context;
+use crate::ec2::{Error, Result};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    InstanceType(String),
+    UserData(Vec<u8>),
+    DisableApiTermination(bool),
+    DisableApiStop(bool),
+    ShutdownBehavior(ShutdownBehavior),
+    /// Ids.
+    Groups(Vec<String>),
+    SourceDestCheck(bool),
+}
+
+pub fn modify(tx: &mut Tx, cx: &Context, id: &str, change: &Change) -> Result<()> {
+    let mut next = alive(tx, cx, id)?;
+    match change.clone() {
+        Change::InstanceType(name) => {
+            stopped(&next, "instanceType")?;
+            resolve::check_type(&name, &next.architecture)?;
+            next.instance_type = name;
+        }
+        Change::UserData(bytes) => {
+            stopped(&next, "userData")?;
+            user_data::check(&bytes)?;
+            next.user_data = bytes;
+        }
+        Change::DisableApiTermination(on) => next.disable_api_termination = on,
+        Change::DisableApiStop(on) => next.disable_api_stop = on,
+        Change::ShutdownBehavior(behavior) => next.shutdown_behavior = behavior,
+        Change::Groups(ids) => {
+            if ids.is_empty() {
+                return Err(Error::value("You must specify at least one security group."));
+            }
+            next.security_groups = resolve::groups_by_id(tx, cx, &next.vpc_id, &ids)?;
+        }
+        Change::SourceDestCheck(true) => {}
+        // A packet that is not from the instance's own address is dropped on its way, always.
+        Change::SourceDestCheck(false) => {
+            return Err(Error::unsupported("An instance without source/destination check"));
+        }
+    }
+    tx.put(next);
+    Ok(())
+}
+
+/// The instance as it is then.
+pub fn modify_metadata(tx: &mut Tx, cx: &Context, id: &str, asked: &Metadata) -> Result<Instance> {
+    let mut next = alive(tx, cx, id)?;
+    next.metadata = resolve::metadata_options(Some(&next.metadata), asked)?;
+    tx.put(next.clone());
+    Ok(next)
+}
+
+/// Switches detailed monitoring.
+pub fn monitor(tx: &mut Tx, cx: &Context, ids: &[String], on: bool) -> Result<Vec<String>> {
+    let mut changed = Vec::new();
+    for instance in ops::named(tx, cx, ids)? {
+        let mut next = alive(tx, cx, &instance.id)?;
+        changed.push(next.id.clone());
+        if next.monitoring != on {
+            next.monitoring = on;
+            tx.put(next);
+        }
+    }
+    Ok(changed)
+}
+
+fn alive(tx: &Tx, cx: &Context, id: &str) -> Result<Instance> {
+    let instance = ops::instance(tx, cx, id)?;
+    if !instance.is_alive() {
+        return Err(Error::IncorrectInstanceState(format!("The instance '{id}' is terminated.")));
+    }
+    Ok(Instance::clone(&instance))
+}
+
+fn stopped(instance: &Instance, attribute: &str) -> Result<()> {
+    if instance.state() == InstanceState::Stopped {
+        return Ok(());
+    }
+    Err(Error::IncorrectInstanceState(format!(
+        "The instance '{}' is not in the 'stopped' state, in which alone {attribute} can be modified.",
+        instance.id
+    )))
+}

@@ -1,0 +1,442 @@
+//! Which instances, interfaces and volumes a Describe call is about: ids, filters, pages.
+
+use std::sync::Arc;
+
+use store::Snapshot;
+
+use super::model::Instance;
+use super::ops;
+use super::resolve;
+use super::spec::private_dns_name;
+use super::state::{InstanceState, Status};
+use crate::Context;
+use crate::ec2::image::model::{ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
+use crate::ec2::listing::{self, Listing};
+use crate::ec2::{Error, Kind, Result, catalog, tag, vpc};
+
+type Found = (Vec<Arc<Instance>>, Option<String>);
+
+/// In order of their launch.
+pub fn instances(
+    snapshot: &Snapshot,
+    cx: &Context,
+    ids: &[String],
+    listing: &Listing,
+) -> Result<Found> {
+    check_page(ids, listing, "instancesSet")?;
+    listing.check(INSTANCE_FILTERS, true)?;
+    let mut all = chosen(snapshot, cx, ids)?;
+    all.retain(|i| {
+        let tags = || tag::ops::tags_of(snapshot, cx, &i.id);
+        listing.keeps(tags, |name| instance_value(snapshot, cx, i, name))
+    });
+    in_launch_order(listing, all)
+}
+
+/// Only running ones, unless `include_all`.
+pub fn statuses(
+    snapshot: &Snapshot,
+    cx: &Context,
+    ids: &[String],
+    include_all: bool,
+    listing: &Listing,
+) -> Result<Found> {
+    check_page(ids, listing, "instancesSet")?;
+    listing.check(STATUS_FILTERS, false)?;
+    let mut all = chosen(snapshot, cx, ids)?;
+    all.retain(|i| include_all || i.state() == InstanceState::Running);
+    all.retain(|i| listing.keeps(Default::default, |name| status_value(snapshot, cx, i, name)));
+    in_launch_order(listing, all)
+}
+
+/// Instances by their primary interfaces, in order of the interfaces' ids.
+pub fn network_interfaces(
+    snapshot: &Snapshot,
+    cx: &Context,
+    ids: &[String],
+    listing: &Listing,
+) -> Result<Found> {
+    check_page(ids, listing, "networkInterfaceIdSet")?;
+    listing.check(INTERFACE_FILTERS, true)?;
+    let mut all = ops::instances(snapshot, cx);
+    all.retain(|i| i.is_alive());
+    listing::only(&mut all, ids, |i| &i.interface_id, Kind::NetworkInterface)?;
+    all.retain(|i| {
+        let tags = || tag::ops::tags_of(snapshot, cx, &i.interface_id);
+        listing.keeps(tags, |name| interface_value(snapshot, cx, i, name))
+    });
+    all.sort_by(|a, b| a.interface_id.cmp(&b.interface_id));
+    listing.page(all, |i| i.interface_id.clone())
+}
+
+/// Instances by their root volumes, in order of the volumes' ids.
+pub fn volumes(
+    snapshot: &Snapshot,
+    cx: &Context,
+    ids: &[String],
+    listing: &Listing,
+) -> Result<Found> {
+    check_page(ids, listing, "volumeSet")?;
+    listing.check(VOLUME_FILTERS, true)?;
+    let mut all = ops::instances(snapshot, cx);
+    all.retain(|i| i.is_alive());
+    listing::only(&mut all, ids, |i| &i.volume_id, Kind::Volume)?;
+    all.retain(|i| {
+        let tags = || tag::ops::tags_of(snapshot, cx, &i.volume_id);
+        listing.keeps(tags, |name| volume_value(snapshot, cx, i, name))
+    });
+    all.sort_by(|a, b| a.volume_id.cmp(&b.volume_id));
+    listing.page(all, |i| i.volume_id.clone())
+}
+
+fn check_page(ids: &[String], listing: &Listing, set: &str) -> Result<()> {
+    if !ids.is_empty() && listing.max_results.is_some() {
+        return Err(Error::combination(format!(
+            "The parameter {set} cannot be used with the parameter maxResults"
+        )));
+    }
+    listing.check_max_results(5..=1000)
+}
+
+fn chosen(snapshot: &Snapshot, cx: &Context, ids: &[String]) -> Result<Vec<Arc<Instance>>> {
+    if ids.is_empty() {
+        return Ok(ops::instances(snapshot, cx));
+    }
+    ops::named(snapshot, cx, ids)
+}
+
+fn in_launch_order(listing: &Listing, mut all: Vec<Arc<Instance>>) -> Result<Found> {
+    let key = |i: &Arc<Instance>| {
+        format!("{:015}/{}/{:05}/{}", i.created_at.0, i.reservation_id, i.launch_index, i.id)
+    };
+    all.sort_by_cached_key(key);
+    listing.page(all, key)
+}
+
+pub fn zone_id(snapshot: &Snapshot, cx: &Context, zone: &str) -> Option<String> {
+    vpc::ops::subnet_for_zone(snapshot, cx, zone).map(|subnet| subnet.zone_id)
+}
+
+/// `0a:01:02:03:04:05`
+pub fn mac(instance: &Instance) -> String {
+    instance.mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+pub fn attachment_status(instance: &Instance) -> &'static str {
+    match instance.state() {
+        InstanceState::Pending => "attaching",
+        InstanceState::ShuttingDown => "detaching",
+        _ => "attached",
+    }
+}
+
+const INSTANCE_FILTERS: &[&str] = &[
+    "affinity",
+    "architecture",
+    "availability-zone",
+    "availability-zone-id",
+    "block-device-mapping.attach-time",
+    "block-device-mapping.delete-on-termination",
+    "block-device-mapping.device-name",
+    "block-device-mapping.status",
+    "block-device-mapping.volume-id",
+    "capacity-reservation-id",
+    "client-token",
+    "dns-name",
+    "ebs-optimized",
+    "ena-support",
+    "enclave-options.enabled",
+    "group-id",
+    "group-name",
+    "hibernation-options.configured",
+    "host-id",
+    "hypervisor",
+    "iam-instance-profile.arn",
+    "iam-instance-profile.id",
+    "image-id",
+    "instance-id",
+    "instance-lifecycle",
+    "instance-state-code",
+    "instance-state-name",
+    "instance-type",
+    "instance.group-id",
+    "instance.group-name",
+    "ip-address",
+    "ipv6-address",
+    "kernel-id",
+    "key-name",
+    "launch-index",
+    "launch-time",
+    "maintenance-options.auto-recovery",
+    "metadata-options.http-endpoint",
+    "metadata-options.http-protocol-ipv4",
+    "metadata-options.http-protocol-ipv6",
+    "metadata-options.http-put-response-hop-limit",
+    "metadata-options.http-tokens",
+    "metadata-options.instance-metadata-tags",
+    "monitoring-state",
+    "network-interface.addresses.association.public-ip",
+    "network-interface.addresses.primary",
+    "network-interface.addresses.private-ip-address",
+    "network-interface.attachment.attach-time",
+    "network-interface.attachment.attachment-id",
+    "network-interface.attachment.delete-on-termination",
+    "network-interface.attachment.device-index",
+    "network-interface.attachment.instance-id",
+    "network-interface.attachment.instance-owner-id",
+    "network-interface.attachment.status",
+    "network-interface.availability-zone",
+    "network-interface.description",
+    "network-interface.group-id",
+    "network-interface.group-name",
+    "network-interface.mac-address",
+    "network-interface.network-interface-id",
+    "network-interface.owner-id",
+    "network-interface.private-dns-name",
+    "network-interface.private-ip-address",
+    "network-interface.requester-managed",
+    "network-interface.source-dest-check",
+    "network-interface.status",
+    "network-interface.subnet-id",
+    "network-interface.vpc-id",
+    "owner-id",
+    "placement-group-name",
+    "platform",
+    "platform-details",
+    "private-dns-name",
+    "private-dns-name-options.hostname-type",
+    "private-ip-address",
+    "product-code",
+    "ramdisk-id",
+    "reason",
+    "requester-id",
+    "reservation-id",
+    "root-device-name",
+    "root-device-type",
+    "source-dest-check",
+    "spot-instance-request-id",
+    "state-reason-code",
+    "state-reason-message",
+    "subnet-id",
+    "tenancy",
+    "usage-operation",
+    "virtualization-type",
+    "vpc-id",
+];
+
+fn instance_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -> Vec<String> {
+    let switch = |on: bool| if on { "enabled" } else { "disabled" }.to_owned();
+    let one = match name {
+        "architecture" => i.architecture.clone(),
+        "availability-zone" => i.zone.clone(),
+        "availability-zone-id" => return zone_id(snapshot, cx, &i.zone).into_iter().collect(),
+        "client-token" => i.client_token.clone().unwrap_or_default(),
+        "ebs-optimized" | "enclave-options.enabled" | "hibernation-options.configured" => {
+            "false".to_owned()
+        }
+        "ena-support" => has_ena(&i.instance_type).to_string(),
+        "hypervisor" => "xen".to_owned(),
+        "image-id" => i.image_id.clone(),
+        "instance-id" => i.id.clone(),
+        "instance-state-code" => i.state().code().to_string(),
+        "instance-state-name" => i.state().name().to_owned(),
+        "instance-type" => i.instance_type.clone(),
+        "key-name" => return i.key_name.iter().cloned().collect(),
+        "launch-index" => i.launch_index.to_string(),
+        "launch-time" => launch_time(i),
+        "maintenance-options.auto-recovery" => "default".to_owned(),
+        "metadata-options.http-endpoint" | "metadata-options.http-protocol-ipv4" => {
+            switch(i.metadata.endpoint_enabled)
+        }
+        "metadata-options.http-protocol-ipv6" => switch(false),
+        "metadata-options.http-put-response-hop-limit" => i.metadata.hop_limit.to_string(),
+        "metadata-options.http-tokens" => i.metadata.tokens().to_owned(),
+        "metadata-options.instance-metadata-tags" => switch(i.metadata.tags_enabled),
+        "monitoring-state" => switch(i.monitoring),
+        "owner-id" => i.account.clone(),
+        "platform-details" => "Linux/UNIX".to_owned(),
+        "private-dns-name-options.hostname-type" => "ip-name".to_owned(),
+        "reason" => i.transition_reason.clone(),
+        "requester-id" => return i.requester.iter().cloned().collect(),
+        "reservation-id" => i.reservation_id.clone(),
+        "root-device-name" => ROOT_DEVICE.to_owned(),
+        "root-device-type" => "ebs".to_owned(),
+        "state-reason-code" => return i.reason.iter().map(|r| r.code.clone()).collect(),
+        "state-reason-message" => return i.reason.iter().map(|r| r.message.clone()).collect(),
+        "tenancy" => "default".to_owned(),
+        "usage-operation" => "RunInstances".to_owned(),
+        "virtualization-type" => "hvm".to_owned(),
+        _ if !i.is_alive() => return vec![],
+        "private-dns-name" | "private-ip-address" | "source-dest-check" | "subnet-id"
+        | "vpc-id" => return interface_value(snapshot, cx, i, name),
+        "group-id" | "instance.group-id" => return interface_value(snapshot, cx, i, "group-id"),
+        "group-name" | "instance.group-name" => {
+            return interface_value(snapshot, cx, i, "group-name");
+        }
+        other => {
+            if let Some(rest) = other.strip_prefix("network-interface.") {
+                return interface_value(snapshot, cx, i, rest);
+            }
+            if let Some(rest) = other.strip_prefix("block-device-mapping.") {
+                return volume_value(snapshot, cx, i, &format!("attachment.{rest}"));
+            }
+            return vec![];
+        }
+    };
+    vec![one]
+}
+
+/// `2026-01-02T03:04:05.000Z`
+fn launch_time(i: &Instance) -> String {
+    filter_time(i.launch_time)
+}
+
+fn filter_time(at: crate::Timestamp) -> String {
+    format!("{}T{}.{:03}Z", at.date(), at.time_of_day(), at.0.rem_euclid(1000))
+}
+
+pub fn has_ena(instance_type: &str) -> bool {
+    catalog::instance_type(instance_type).is_some_and(|t| t.network.ena != "unsupported")
+}
+
+const STATUS_FILTERS: &[&str] = &[
+    "availability-zone",
+    "availability-zone-id",
+    "event.code",
+    "event.description",
+    "event.instance-event-id",
+    "event.not-after",
+    "event.not-before",
+    "event.not-before-deadline",
+    "instance-state-code",
+    "instance-state-name",
+    "instance-status.reachability",
+    "instance-status.status",
+    "system-status.reachability",
+    "system-status.status",
+];
+
+fn status_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -> Vec<String> {
+    match name {
+        "instance-status.status" | "system-status.status" => vec![i.status().name().to_owned()],
+        "instance-status.reachability" | "system-status.reachability" => {
+            reachability(i.status()).into_iter().map(str::to_owned).collect()
+        }
+        name if name.starts_with("event.") => vec![],
+        name => instance_value(snapshot, cx, i, name),
+    }
+}
+
+/// The status checks' one detail; none when they do not apply.
+pub fn reachability(status: Status) -> Option<&'static str> {
+    match status {
+        Status::Ok => Some("passed"),
+        Status::Initializing => Some("initializing"),
+        Status::Impaired => Some("failed"),
+        Status::InsufficientData => Some("insufficient-data"),
+        Status::NotApplicable => None,
+    }
+}
+
+const INTERFACE_FILTERS: &[&str] = &[
+    "addresses.association.public-ip",
+    "addresses.primary",
+    "addresses.private-ip-address",
+    "association.public-ip",
+    "attachment.attach-time",
+    "attachment.attachment-id",
+    "attachment.delete-on-termination",
+    "attachment.device-index",
+    "attachment.instance-id",
+    "attachment.instance-owner-id",
+    "attachment.status",
+    "availability-zone",
+    "availability-zone-id",
+    "description",
+    "group-id",
+    "group-name",
+    "interface-type",
+    "ipv6-addresses.ipv6-address",
+    "mac-address",
+    "network-interface-id",
+    "owner-id",
+    "private-dns-name",
+    "private-ip-address",
+    "requester-id",
+    "requester-managed",
+    "source-dest-check",
+    "status",
+    "subnet-id",
+    "vpc-id",
+];
+
+fn interface_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -> Vec<String> {
+    let one = match name {
+        "addresses.primary" | "attachment.delete-on-termination" | "source-dest-check" => {
+            "true".to_owned()
+        }
+        "addresses.private-ip-address" | "private-ip-address" => i.private_ip.to_string(),
+        "attachment.attach-time" => filter_time(i.created_at),
+        "attachment.attachment-id" => i.attachment_id.clone(),
+        "attachment.device-index" => "0".to_owned(),
+        "attachment.instance-id" => i.id.clone(),
+        "attachment.instance-owner-id" | "owner-id" => i.account.clone(),
+        "attachment.status" => attachment_status(i).to_owned(),
+        "availability-zone" => i.zone.clone(),
+        "availability-zone-id" => return zone_id(snapshot, cx, &i.zone).into_iter().collect(),
+        "description" => i.interface_description.clone(),
+        "group-id" => return i.security_groups.clone(),
+        "group-name" => {
+            let name = |id: &String| resolve::group_name(snapshot, cx, id);
+            return i.security_groups.iter().filter_map(name).collect();
+        }
+        "interface-type" => "interface".to_owned(),
+        "mac-address" => mac(i),
+        "network-interface-id" => i.interface_id.clone(),
+        "private-dns-name" => private_dns_name(&i.region, i.private_ip),
+        "requester-managed" => "false".to_owned(),
+        "status" => "in-use".to_owned(),
+        "subnet-id" => i.subnet_id.clone(),
+        "vpc-id" => i.vpc_id.clone(),
+        _ => return vec![],
+    };
+    vec![one]
+}
+
+const VOLUME_FILTERS: &[&str] = &[
+    "attachment.attach-time",
+    "attachment.delete-on-termination",
+    "attachment.device",
+    "attachment.instance-id",
+    "attachment.status",
+    "availability-zone",
+    "availability-zone-id",
+    "create-time",
+    "encrypted",
+    "fast-restored",
+    "multi-attach-enabled",
+    "size",
+    "snapshot-id",
+    "status",
+    "volume-id",
+    "volume-type",
+];
+
+fn volume_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -> Vec<String> {
+    let one = match name {
+        "attachment.attach-time" | "create-time" => filter_time(i.created_at),
+        "attachment.delete-on-termination" => "true".to_owned(),
+        "attachment.device" | "attachment.device-name" => ROOT_DEVICE.to_owned(),
+        "attachment.instance-id" => i.id.clone(),
+        "attachment.status" => attachment_status(i).to_owned(),
+        "availability-zone" => i.zone.clone(),
+        "availability-zone-id" => return zone_id(snapshot, cx, &i.zone).into_iter().collect(),
+        "encrypted" | "fast-restored" | "multi-attach-enabled" => "false".to_owned(),
+        "size" => ROOT_SIZE_GIB.to_string(),
+        "status" => "in-use".to_owned(),
+        "attachment.volume-id" | "volume-id" => i.volume_id.clone(),
+        "volume-type" => ROOT_VOLUME_TYPE.to_owned(),
+        _ => return vec![],
+    };
+    vec![one]
+}

@@ -1,0 +1,263 @@
+//! Instances and their status, as the wire shows them.
+
+use store::Snapshot;
+use wire::ec2 as w;
+
+use super::super::model::{Instance, MetadataOptions, Reservation};
+use super::super::spec::private_dns_name;
+use super::super::{describe, resolve, state};
+use crate::Context;
+use crate::clock::Timestamp;
+use crate::ec2::handlers::{listing, tags_out};
+use crate::ec2::image::model::ROOT_DEVICE;
+use crate::ec2::listing::dry_run;
+use crate::ec2::{Result, catalog, tag};
+
+pub async fn instances(
+    cx: Context,
+    input: w::DescribeInstancesRequest,
+) -> Result<w::DescribeInstancesResult> {
+    let snapshot = cx.read();
+    let ids = input.instance_ids.unwrap_or_default();
+    let listing = listing(input.filters, input.max_results, input.next_token);
+    let (found, next_token) = describe::instances(&snapshot, &cx, &ids, &listing)?;
+    dry_run(input.dry_run)?;
+    let mut reservations: Vec<w::Reservation> = Vec::new();
+    for i in &found {
+        let shown = instance(&snapshot, &cx, i);
+        match reservations.last_mut() {
+            Some(last) if last.reservation_id.as_ref() == Some(&i.reservation_id) => {
+                last.instances.get_or_insert_default().push(shown);
+            }
+            _ => reservations.push(empty_reservation(
+                &i.reservation_id,
+                &i.account,
+                i.requester.as_ref(),
+                vec![shown],
+            )),
+        }
+    }
+    Ok(w::DescribeInstancesResult { reservations: Some(reservations), next_token })
+}
+
+pub fn reservation(snapshot: &Snapshot, cx: &Context, reservation: &Reservation) -> w::Reservation {
+    let instances = reservation.instances.iter().map(|i| instance(snapshot, cx, i)).collect();
+    let Reservation { id, account, requester, .. } = reservation;
+    empty_reservation(id, account, requester.as_ref(), instances)
+}
+
+/// Groups are EC2-Classic's: in a VPC there are none.
+fn empty_reservation(
+    id: &str,
+    account: &str,
+    requester: Option<&String>,
+    instances: Vec<w::Instance>,
+) -> w::Reservation {
+    w::Reservation {
+        reservation_id: Some(id.to_owned()),
+        owner_id: Some(account.to_owned()),
+        requester_id: requester.cloned(),
+        groups: Some(vec![]),
+        instances: Some(instances),
+    }
+}
+
+fn instance(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::Instance {
+    let alive = i.is_alive();
+    let private_dns = private_dns_name(&i.region, i.private_ip);
+    let size = catalog::instance_type(&i.instance_type);
+    w::Instance {
+        ami_launch_index: Some(i.launch_index as i32),
+        architecture: Some(i.architecture.clone()),
+        block_device_mappings: Some(if alive { vec![block_device(i)] } else { vec![] }),
+        capacity_reservation_specification: Some(w::CapacityReservationSpecificationResponse {
+            capacity_reservation_preference: Some("open".to_owned()),
+            ..Default::default()
+        }),
+        client_token: Some(i.client_token.clone().unwrap_or_default()),
+        cpu_options: size.map(|size| w::CpuOptions {
+            core_count: Some(size.cores as i32),
+            threads_per_core: Some(size.threads_per_core as i32),
+            ..Default::default()
+        }),
+        ebs_optimized: Some(false),
+        ena_support: Some(describe::has_ena(&i.instance_type)),
+        enclave_options: Some(w::EnclaveOptions { enabled: Some(false) }),
+        hibernation_options: Some(w::HibernationOptions { configured: Some(false) }),
+        // AWS says xen for Nitro too.
+        hypervisor: Some("xen".to_owned()),
+        image_id: Some(i.image_id.clone()),
+        instance_id: Some(i.id.clone()),
+        instance_type: Some(i.instance_type.clone()),
+        key_name: i.key_name.clone(),
+        launch_time: Some(time(i.launch_time)),
+        maintenance_options: Some(w::InstanceMaintenanceOptions {
+            auto_recovery: Some("default".to_owned()),
+            ..Default::default()
+        }),
+        metadata_options: Some(metadata_options(&i.metadata)),
+        monitoring: Some(monitoring(i.monitoring)),
+        network_interfaces: Some(if alive { vec![interface(snapshot, cx, i)] } else { vec![] }),
+        network_performance_options: Some(w::InstanceNetworkPerformanceOptions {
+            bandwidth_weighting: Some("default".to_owned()),
+        }),
+        operator: Some(w::OperatorResponse { managed: Some(false), ..Default::default() }),
+        placement: Some(w::Placement {
+            availability_zone: Some(i.zone.clone()),
+            availability_zone_id: describe::zone_id(snapshot, cx, &i.zone),
+            group_name: Some(String::new()),
+            tenancy: Some("default".to_owned()),
+            ..Default::default()
+        }),
+        platform_details: Some("Linux/UNIX".to_owned()),
+        private_dns_name: Some(if alive { private_dns } else { String::new() }),
+        private_dns_name_options: alive.then(|| w::PrivateDnsNameOptionsResponse {
+            hostname_type: Some("ip-name".to_owned()),
+            enable_resource_name_dns_a_record: Some(false),
+            enable_resource_name_dns_aaaa_record: Some(false),
+        }),
+        private_ip_address: alive.then(|| i.private_ip.to_string()),
+        product_codes: Some(vec![]),
+        public_dns_name: Some(String::new()),
+        root_device_name: Some(ROOT_DEVICE.to_owned()),
+        root_device_type: Some("ebs".to_owned()),
+        security_groups: Some(if alive { groups(snapshot, cx, i) } else { vec![] }),
+        source_dest_check: alive.then_some(true),
+        state: Some(super::state_out(i.state())),
+        state_reason: i.reason.as_ref().map(|reason| w::StateReason {
+            code: Some(reason.code.clone()),
+            message: Some(reason.message.clone()),
+        }),
+        state_transition_reason: Some(i.transition_reason.clone()),
+        subnet_id: alive.then(|| i.subnet_id.clone()),
+        tags: tags_out(tag::ops::tags_of(snapshot, cx, &i.id)),
+        usage_operation: Some("RunInstances".to_owned()),
+        usage_operation_update_time: Some(time(i.created_at)),
+        virtualization_type: Some("hvm".to_owned()),
+        vpc_id: alive.then(|| i.vpc_id.clone()),
+        ..Default::default()
+    }
+}
+
+pub fn block_device(i: &Instance) -> w::InstanceBlockDeviceMapping {
+    w::InstanceBlockDeviceMapping {
+        device_name: Some(ROOT_DEVICE.to_owned()),
+        ebs: Some(w::EbsInstanceBlockDevice {
+            attach_time: Some(time(i.created_at)),
+            delete_on_termination: Some(true),
+            status: Some(describe::attachment_status(i).to_owned()),
+            volume_id: Some(i.volume_id.clone()),
+            ..Default::default()
+        }),
+    }
+}
+
+fn interface(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::InstanceNetworkInterface {
+    let private_dns = private_dns_name(&i.region, i.private_ip);
+    w::InstanceNetworkInterface {
+        attachment: Some(w::InstanceNetworkInterfaceAttachment {
+            attach_time: Some(time(i.created_at)),
+            attachment_id: Some(i.attachment_id.clone()),
+            delete_on_termination: Some(true),
+            device_index: Some(0),
+            network_card_index: Some(0),
+            status: Some(describe::attachment_status(i).to_owned()),
+            ..Default::default()
+        }),
+        description: Some(i.interface_description.clone()),
+        groups: Some(groups(snapshot, cx, i)),
+        interface_type: Some("interface".to_owned()),
+        ipv6_addresses: Some(vec![]),
+        mac_address: Some(describe::mac(i)),
+        network_interface_id: Some(i.interface_id.clone()),
+        owner_id: Some(i.account.clone()),
+        private_dns_name: Some(private_dns.clone()),
+        private_ip_address: Some(i.private_ip.to_string()),
+        private_ip_addresses: Some(vec![w::InstancePrivateIpAddress {
+            primary: Some(true),
+            private_dns_name: Some(private_dns),
+            private_ip_address: Some(i.private_ip.to_string()),
+            ..Default::default()
+        }]),
+        source_dest_check: Some(true),
+        status: Some("in-use".to_owned()),
+        subnet_id: Some(i.subnet_id.clone()),
+        vpc_id: Some(i.vpc_id.clone()),
+        ..Default::default()
+    }
+}
+
+pub fn groups(snapshot: &Snapshot, cx: &Context, i: &Instance) -> Vec<w::GroupIdentifier> {
+    let group = |id: &String| w::GroupIdentifier {
+        group_id: Some(id.clone()),
+        group_name: resolve::group_name(snapshot, cx, id),
+    };
+    i.security_groups.iter().map(group).collect()
+}
+
+pub fn metadata_options(options: &MetadataOptions) -> w::InstanceMetadataOptionsResponse {
+    let switch = |on: bool| Some(if on { "enabled" } else { "disabled" }.to_owned());
+    w::InstanceMetadataOptionsResponse {
+        http_endpoint: switch(options.endpoint_enabled),
+        http_protocol_ipv6: switch(false),
+        http_put_response_hop_limit: Some(i32::from(options.hop_limit)),
+        http_tokens: Some(options.tokens().to_owned()),
+        instance_metadata_tags: switch(options.tags_enabled),
+        state: Some("applied".to_owned()),
+    }
+}
+
+pub fn monitoring(on: bool) -> w::Monitoring {
+    let state = if on { "enabled" } else { "disabled" };
+    w::Monitoring { state: Some(state.to_owned()), ..Default::default() }
+}
+
+pub fn time(at: Timestamp) -> wire::Timestamp {
+    wire::Timestamp(at.0)
+}
+
+pub async fn status(
+    cx: Context,
+    input: w::DescribeInstanceStatusRequest,
+) -> Result<w::DescribeInstanceStatusResult> {
+    let snapshot = cx.read();
+    let ids = input.instance_ids.unwrap_or_default();
+    let include_all = input.include_all_instances == Some(true);
+    let listing = listing(input.filters, input.max_results, input.next_token);
+    let (found, next_token) = describe::statuses(&snapshot, &cx, &ids, include_all, &listing)?;
+    dry_run(input.dry_run)?;
+    let status = |i: &std::sync::Arc<Instance>| w::InstanceStatus {
+        availability_zone: Some(i.zone.clone()),
+        availability_zone_id: describe::zone_id(&snapshot, &cx, &i.zone),
+        events: Some(vec![]),
+        instance_id: Some(i.id.clone()),
+        instance_state: Some(super::state_out(i.state())),
+        instance_status: Some(summary(i)),
+        operator: Some(w::OperatorResponse { managed: Some(false), ..Default::default() }),
+        system_status: Some(summary(i)),
+        ..Default::default()
+    };
+    Ok(w::DescribeInstanceStatusResult {
+        instance_statuses: Some(found.iter().map(status).collect()),
+        next_token,
+    })
+}
+
+/// What fails here, a host or a zone, fails both checks.
+fn summary(i: &Instance) -> w::InstanceStatusSummary {
+    let status = i.status();
+    let detail = |reachability: &str| w::InstanceStatusDetails {
+        name: Some("reachability".to_owned()),
+        status: Some(reachability.to_owned()),
+        impaired_since: i
+            .observed
+            .fault
+            .as_ref()
+            .filter(|_| status == state::Status::Impaired)
+            .map(|fault| time(fault.since)),
+    };
+    w::InstanceStatusSummary {
+        status: Some(status.name().to_owned()),
+        details: describe::reachability(status).map(|text| vec![detail(text)]),
+    }
+}

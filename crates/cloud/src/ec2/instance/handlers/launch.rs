@@ -1,0 +1,308 @@
+//! RunInstances' request. Every member is named here: what has an effect goes into the launch, what
+//! asks for nothing that is not so anyway passes, all else is refused.
+
+use std::net::Ipv4Addr;
+
+use wire::ec2 as w;
+
+use super::super::launch::{BlockDevice, Interface, Launch, Metadata, Template};
+use super::super::model::ShutdownBehavior;
+use crate::ec2::handlers::tags_by_type;
+use crate::ec2::{Error, Result};
+
+pub fn launch(input: w::RunInstancesRequest) -> Result<Launch> {
+    let w::RunInstancesRequest {
+        additional_info,
+        block_device_mappings,
+        capacity_reservation_specification,
+        client_token,
+        cpu_options,
+        credit_specification,
+        disable_api_stop,
+        disable_api_termination,
+        dry_run: _,
+        ebs_optimized,
+        elastic_gpu_specification,
+        elastic_inference_accelerators,
+        enable_primary_ipv6,
+        enclave_options,
+        hibernation_options,
+        iam_instance_profile,
+        image_id,
+        instance_initiated_shutdown_behavior,
+        instance_market_options,
+        instance_type,
+        ipv6_address_count,
+        ipv6_addresses,
+        kernel_id,
+        key_name,
+        launch_template,
+        license_specifications,
+        maintenance_options,
+        max_count,
+        metadata_options,
+        min_count,
+        monitoring,
+        network_interfaces,
+        network_performance_options,
+        operator,
+        placement,
+        private_dns_name_options,
+        private_ip_address,
+        ramdisk_id,
+        secondary_interfaces,
+        security_group_ids,
+        security_groups,
+        subnet_id,
+        tag_specifications,
+        user_data,
+    } = input;
+    refuse_some(&additional_info, "AdditionalInfo")?;
+    refuse_some(&cpu_options, "CpuOptions")?;
+    refuse_list(&elastic_gpu_specification, "ElasticGpuSpecification")?;
+    refuse_list(&elastic_inference_accelerators, "ElasticInferenceAccelerators")?;
+    refuse_true(enable_primary_ipv6, "EnablePrimaryIpv6")?;
+    refuse_true(ebs_optimized, "EbsOptimized")?;
+    refuse_true(enclave_options.and_then(|o| o.enabled), "EnclaveOptions")?;
+    refuse_true(hibernation_options.and_then(|o| o.configured), "HibernationOptions")?;
+    refuse_some(&iam_instance_profile, "IamInstanceProfile")?;
+    refuse_some(&instance_market_options, "InstanceMarketOptions")?;
+    refuse_some(&ipv6_address_count.filter(|n| *n != 0), "Ipv6AddressCount")?;
+    refuse_list(&ipv6_addresses, "Ipv6Addresses")?;
+    refuse_some(&kernel_id, "KernelId")?;
+    refuse_some(&ramdisk_id, "RamdiskId")?;
+    refuse_list(&license_specifications, "LicenseSpecifications")?;
+    refuse_some(&operator, "Operator")?;
+    refuse_list(&secondary_interfaces, "SecondaryInterfaces")?;
+    if let Some(reservation) = capacity_reservation_specification {
+        refuse_some(&reservation.capacity_reservation_target, "CapacityReservationTarget")?;
+        only(
+            &reservation.capacity_reservation_preference,
+            "open",
+            "CapacityReservationPreference",
+        )?;
+    }
+    // There are no credits here, so no instance is held back for want of them.
+    let credits = credit_specification.map(|c| c.cpu_credits);
+    only(&credits, "unlimited", "CreditSpecification.CpuCredits")?;
+    only(&maintenance_options.and_then(|o| o.auto_recovery), "default", "AutoRecovery")?;
+    let weighting = network_performance_options.and_then(|o| o.bandwidth_weighting);
+    only(&weighting, "default", "BandwidthWeighting")?;
+    if let Some(options) = private_dns_name_options {
+        only(&options.hostname_type, "ip-name", "PrivateDnsNameOptions.HostnameType")?;
+        refuse_true(options.enable_resource_name_dns_a_record, "EnableResourceNameDnsARecord")?;
+        refuse_true(
+            options.enable_resource_name_dns_aaaa_record,
+            "EnableResourceNameDnsAAAARecord",
+        )?;
+    }
+    let (monitoring, categories) = monitoring.map(|m| (m.enabled, m.metric_category_ids)).unzip();
+    refuse_some(&categories.flatten(), "Monitoring.MetricCategoryIds")?;
+    let mut launch = Launch {
+        image_id,
+        instance_type,
+        min_count: min_count.try_into().unwrap_or(0),
+        max_count: max_count.try_into().unwrap_or(0),
+        subnet_id,
+        private_ip: private_ip_address.map(address).transpose()?,
+        security_group_ids: security_group_ids.unwrap_or_default(),
+        security_group_names: security_groups.unwrap_or_default(),
+        key_name,
+        user_data,
+        metadata: metadata_options.map(metadata).transpose()?.unwrap_or_default(),
+        shutdown_behavior: instance_initiated_shutdown_behavior
+            .map(|text| shutdown_behavior(&text))
+            .transpose()?,
+        disable_api_termination,
+        disable_api_stop,
+        monitoring,
+        tags: tags_by_type(tag_specifications)?,
+        client_token: client_token.filter(|token| !token.is_empty()),
+        template: launch_template.map(|template| Template {
+            id: template.launch_template_id,
+            name: template.launch_template_name,
+            version: template.version,
+        }),
+        ..Launch::default()
+    };
+    if let Some(placement) = placement {
+        place(&mut launch, placement)?;
+    }
+    for spec in network_interfaces.unwrap_or_default() {
+        launch.interfaces.push(interface(spec)?);
+    }
+    for mapping in block_device_mappings.unwrap_or_default() {
+        launch.block_devices.push(block_device(mapping)?);
+    }
+    Ok(launch)
+}
+
+fn place(launch: &mut Launch, placement: w::Placement) -> Result<()> {
+    let w::Placement {
+        affinity,
+        availability_zone,
+        availability_zone_id,
+        group_id,
+        group_name,
+        host_id,
+        host_resource_group_arn,
+        partition_number,
+        spread_domain,
+        tenancy,
+    } = placement;
+    refuse_some(&affinity, "Placement.Affinity")?;
+    refuse_some(&group_id, "Placement.GroupId")?;
+    refuse_some(&group_name.filter(|name| !name.is_empty()), "Placement.GroupName")?;
+    refuse_some(&host_id, "Placement.HostId")?;
+    refuse_some(&host_resource_group_arn, "Placement.HostResourceGroupArn")?;
+    refuse_some(&partition_number, "Placement.PartitionNumber")?;
+    refuse_some(&spread_domain, "Placement.SpreadDomain")?;
+    only(&tenancy, "default", "Placement.Tenancy")?;
+    launch.zone = availability_zone;
+    launch.zone_id = availability_zone_id;
+    Ok(())
+}
+
+fn interface(spec: w::InstanceNetworkInterfaceSpecification) -> Result<Interface> {
+    let w::InstanceNetworkInterfaceSpecification {
+        associate_carrier_ip_address,
+        associate_public_ip_address,
+        connection_tracking_specification,
+        delete_on_termination,
+        description,
+        device_index,
+        ena_queue_count,
+        ena_srd_specification,
+        groups,
+        interface_type,
+        ipv4_prefix_count,
+        ipv4_prefixes,
+        ipv6_address_count,
+        ipv6_addresses,
+        ipv6_prefix_count,
+        ipv6_prefixes,
+        network_card_index,
+        network_interface_id,
+        primary_ipv6,
+        private_ip_address,
+        private_ip_addresses,
+        secondary_private_ip_address_count,
+        subnet_id,
+    } = spec;
+    refuse_true(associate_carrier_ip_address, "AssociateCarrierIpAddress")?;
+    refuse_some(&connection_tracking_specification, "ConnectionTrackingSpecification")?;
+    refuse_some(&ena_queue_count, "EnaQueueCount")?;
+    refuse_some(&ena_srd_specification, "EnaSrdSpecification")?;
+    only(&interface_type, "interface", "InterfaceType")?;
+    refuse_some(&ipv4_prefix_count.filter(|n| *n != 0), "Ipv4PrefixCount")?;
+    refuse_list(&ipv4_prefixes, "Ipv4Prefixes")?;
+    refuse_some(&ipv6_address_count.filter(|n| *n != 0), "Ipv6AddressCount")?;
+    refuse_list(&ipv6_addresses, "Ipv6Addresses")?;
+    refuse_some(&ipv6_prefix_count.filter(|n| *n != 0), "Ipv6PrefixCount")?;
+    refuse_list(&ipv6_prefixes, "Ipv6Prefixes")?;
+    refuse_some(&network_card_index.filter(|n| *n != 0), "NetworkCardIndex")?;
+    refuse_some(&network_interface_id, "An existing network interface")?;
+    refuse_true(primary_ipv6, "PrimaryIpv6")?;
+    let secondary = secondary_private_ip_address_count.filter(|n| *n != 0);
+    refuse_some(&secondary, "SecondaryPrivateIpAddressCount")?;
+    let mut private_ip = private_ip_address;
+    for listed in private_ip_addresses.unwrap_or_default() {
+        if listed.primary != Some(true) || private_ip.is_some() {
+            return Err(Error::unsupported("A secondary private address"));
+        }
+        private_ip = listed.private_ip_address;
+    }
+    Ok(Interface {
+        device_index: device_index.ok_or(Error::MissingParameter("DeviceIndex"))?,
+        subnet_id,
+        groups: groups.unwrap_or_default(),
+        private_ip: private_ip.map(address).transpose()?,
+        description,
+        delete_on_termination,
+        associate_public_ip_address,
+    })
+}
+
+fn block_device(mapping: w::BlockDeviceMapping) -> Result<BlockDevice> {
+    let w::BlockDeviceMapping { device_name, ebs, no_device, virtual_name } = mapping;
+    refuse_some(&no_device, "NoDevice")?;
+    refuse_some(&virtual_name, "VirtualName")?;
+    let w::EbsBlockDevice {
+        availability_zone,
+        availability_zone_id,
+        delete_on_termination,
+        ebs_card_index,
+        encrypted,
+        iops,
+        kms_key_id,
+        outpost_arn,
+        snapshot_id,
+        throughput,
+        volume_initialization_rate,
+        volume_size,
+        volume_type,
+    } = ebs.unwrap_or_default();
+    refuse_some(&availability_zone, "Ebs.AvailabilityZone")?;
+    refuse_some(&availability_zone_id, "Ebs.AvailabilityZoneId")?;
+    refuse_some(&ebs_card_index.filter(|n| *n != 0), "Ebs.EbsCardIndex")?;
+    refuse_some(&iops, "Ebs.Iops")?;
+    refuse_some(&kms_key_id, "Ebs.KmsKeyId")?;
+    refuse_some(&outpost_arn, "Ebs.OutpostArn")?;
+    refuse_some(&throughput, "Ebs.Throughput")?;
+    refuse_some(&volume_initialization_rate, "Ebs.VolumeInitializationRate")?;
+    Ok(BlockDevice {
+        device_name: device_name.ok_or(Error::MissingParameter("DeviceName"))?,
+        delete_on_termination,
+        volume_size_gib: volume_size,
+        volume_type,
+        snapshot_id,
+        encrypted,
+    })
+}
+
+pub fn metadata(options: w::InstanceMetadataOptionsRequest) -> Result<Metadata> {
+    only(&options.http_protocol_ipv6, "disabled", "HttpProtocolIpv6")?;
+    Ok(Metadata {
+        http_tokens: options.http_tokens,
+        http_put_response_hop_limit: options.http_put_response_hop_limit,
+        http_endpoint: options.http_endpoint,
+        instance_metadata_tags: options.instance_metadata_tags,
+    })
+}
+
+pub fn shutdown_behavior(text: &str) -> Result<ShutdownBehavior> {
+    match text {
+        "stop" => Ok(ShutdownBehavior::Stop),
+        "terminate" => Ok(ShutdownBehavior::Terminate),
+        other => Err(Error::value(format!(
+            "Invalid value '{other}' for InstanceInitiatedShutdownBehavior. Valid values: stop, \
+             terminate."
+        ))),
+    }
+}
+
+fn address(text: String) -> Result<Ipv4Addr> {
+    text.parse().map_err(|_| Error::value(format!("Invalid IPv4 address: {text}")))
+}
+
+pub fn refuse_some<T>(member: &Option<T>, name: &str) -> Result<()> {
+    member.as_ref().map_or(Ok(()), |_| Err(Error::unsupported(name)))
+}
+
+fn refuse_list<T>(member: &Option<Vec<T>>, name: &str) -> Result<()> {
+    refuse_some(&member.as_ref().filter(|list| !list.is_empty()), name)
+}
+
+pub fn refuse_true(member: Option<bool>, name: &str) -> Result<()> {
+    refuse_some(&member.filter(|on| *on), name)
+}
+
+/// For what has one value here.
+fn only(member: &Option<String>, value: &str, name: &str) -> Result<()> {
+    match member {
+        Some(text) if text != value => {
+            Err(Error::unsupported(format_args!("{name} other than '{value}'")))
+        }
+        _ => Ok(()),
+    }
+}
