@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -23,6 +23,9 @@ use crate::{Error, Result};
 
 /// How long another daemon, or the launcher of one that was killed, may hold the directory.
 const HANDOVER: Duration = Duration::from_secs(5);
+
+/// How long a shim may take to do as it is told before it is killed.
+const LISTENING: Duration = Duration::from_secs(2);
 
 /// What `teardown` cannot find out otherwise.
 #[derive(Serialize, Deserialize)]
@@ -194,13 +197,9 @@ pub fn teardown(state_dir: &Path) -> Result<()> {
         .flatten()
         .map(|entry| Home(entry.path()))
         .collect();
-    for home in &homes {
-        kill_shim_of(home).map_err(host_error)?;
-    }
-    for home in &homes {
-        if let Ok(lock) = fs::File::open(home.lock()) {
-            wait_for_lock(&lock, &home.0.display().to_string())?;
-        }
+    // Some at a time, as each takes a descriptor or two.
+    for homes in homes.chunks(128) {
+        end_all(homes)?;
     }
     let kept: Option<Kept> = record::read(&state_dir.join("driver.json"));
     if let Some(Kept { cgroup }) = kept {
@@ -223,18 +222,31 @@ pub fn teardown(state_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Asks a shim to end its instance; one that does not listen is killed, and init with it.
-fn kill_shim_of(home: &Home) -> io::Result<()> {
-    use std::io::Write;
-    let asked = launcher::connect(home).and_then(|mut stream| {
+/// Asks shims to end their instances; one that does not listen is killed, and init with it.
+fn end_all(homes: &[Home]) -> Result<()> {
+    let ask = |home: &Home| {
+        let mut stream = launcher::connect(home)?;
         let mut line = serde_json::to_vec(&ToShim::Kill)?;
         line.push(b'\n');
         stream.write_all(&line)?;
-        // Closing at once could lose the line: the shim first writes its greeting.
-        stream.set_read_timeout(Some(HANDOVER))?;
-        io::copy(&mut stream, &mut io::sink())
-    });
-    if asked.is_err() { kill_shim(home) } else { Ok(()) }
+        Ok::<_, io::Error>(stream)
+    };
+    // Kept open: a shim that cannot write its greeting would not read on.
+    let _streams: Vec<_> = homes.iter().filter_map(|home| ask(home).ok()).collect();
+    let locks: Vec<_> =
+        homes.iter().filter_map(|home| Some((home, fs::File::open(home.lock()).ok()?))).collect();
+    let until = Instant::now() + LISTENING;
+    for (home, lock) in &locks {
+        while !sys::try_lock(lock.as_fd()).map_err(host_error)? {
+            if Instant::now() > until {
+                kill_shim(home).map_err(host_error)?;
+                wait_for_lock(lock, &home.0.display().to_string())?;
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Ok(())
 }
 
 fn wait_for_lock(lock: &fs::File, who: &str) -> Result<()> {

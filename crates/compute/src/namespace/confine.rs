@@ -78,14 +78,10 @@ impl Filter {
         let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
             REFUSED.iter().map(|&call| (call, Vec::new())).collect();
         // Typing into another's terminal.
-        let typing = SeccompCondition::new(
-            1,
-            SeccompCmpArgLen::Dword,
-            SeccompCmpOp::Eq,
-            libc::TIOCSTI as u64,
-        )
-        .and_then(|condition| SeccompRule::new(vec![condition]))
-        .map_err(io::Error::other)?;
+        let typing =
+            SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::TIOCSTI)
+                .and_then(|condition| SeccompRule::new(vec![condition]))
+                .map_err(io::Error::other)?;
         rules.insert(libc::SYS_ioctl, vec![typing]);
         let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
         let filter = SeccompFilter::new(

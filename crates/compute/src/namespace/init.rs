@@ -27,6 +27,9 @@ const GRACE_MS: u64 = 30_000;
 /// Never returns.
 pub fn run(spec: &Spec, channel: OwnedFd) -> ! {
     sys::set_title("/sbin/init");
+    // What a machine has by default, whatever the daemon was started with.
+    sys::limit(libc::RLIMIT_NOFILE, 1024, 524_288);
+    sys::limit(libc::RLIMIT_CORE, 0, libc::RLIM_INFINITY);
     let signals = Signals::take();
     if let Err(error) = identify(spec) {
         say(&format!("identity: {error}"));
@@ -107,9 +110,7 @@ impl Init {
     fn run(&mut self) -> ! {
         loop {
             let mut fds = vec![sys::pollfd(&self.signals.0)];
-            fds.extend(
-                self.user_data.as_ref().and_then(|u| u.output.as_ref()).map(|o| sys::pollfd(o)),
-            );
+            fds.extend(self.user_data.as_ref().and_then(|u| u.output.as_ref()).map(sys::pollfd));
             let timeout = match self.ending {
                 Some((_, until)) => until.saturating_sub(sys::monotonic_ms()).min(60_000) as i32,
                 None => -1,

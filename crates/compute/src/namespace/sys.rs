@@ -365,6 +365,19 @@ pub fn default_signals(signals: &[libc::c_int]) {
     }
 }
 
+/// Sets a resource limit, as far as the inherited hard limit goes.
+pub fn limit(resource: libc::__rlimit_resource_t, soft: u64, hard: u64) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a valid place for the old limit, and a valid new one.
+    unsafe {
+        if libc::getrlimit(resource, &raw mut limit) == 0 {
+            limit.rlim_max = limit.rlim_max.min(hard);
+            limit.rlim_cur = soft.min(limit.rlim_max);
+            libc::setrlimit(resource, &raw const limit);
+        }
+    }
+}
+
 pub fn unblock_signals() {
     // SAFETY: sigset_t is plain data, initialised by sigemptyset.
     unsafe {

@@ -1,18 +1,23 @@
 //! The namespace driver on this host's kernel. Needs root; without it every test is ignored.
 
+mod adopt;
+mod confine;
 mod life;
+mod network;
 mod world;
 
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     compute::namespace::dispatch();
+    adopt::daemon_main();
     // SAFETY: no arguments.
     let root = unsafe { libc::geteuid() } == 0;
     if !root {
         eprintln!("ignored: instances need root");
     }
-    let trials = life::TESTS.iter().map(|&(name, test)| {
+    let tests = [life::TESTS, adopt::TESTS, confine::TESTS, network::TESTS].concat();
+    let trials = tests.into_iter().map(|(name, test)| {
         Trial::test(name, move || {
             test();
             Ok(())

@@ -44,6 +44,10 @@ impl World {
         self.driver = Some(Arc::new(self.runtime.block_on(open).unwrap()));
     }
 
+    pub fn adopt(&mut self, driver: NamespaceDriver) {
+        self.driver = Some(Arc::new(driver));
+    }
+
     /// Lets go of the driver as if the daemon had ended.
     pub fn close(&mut self) {
         self.driver = None;
