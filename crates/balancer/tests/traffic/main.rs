@@ -1,0 +1,4 @@
+//! Traffic through a balancer in this process, on loopback.
+
+mod relay;
+mod world;
