@@ -1,1 +1,31 @@
-fn main() {}
+//! `drover`: one binary that plays every part. Hidden subcommands start the parts.
+
+mod admin;
+mod cli;
+mod credentials;
+mod daemon;
+mod gateway;
+mod guard;
+mod networks;
+mod paths;
+mod slot;
+mod status;
+mod teardown;
+mod tunnel;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The parts come first: they must not run a line more than they need.
+    compute::namespace::dispatch();
+    if let Some(code) = demo::main_if_web() {
+        return code;
+    }
+    match cli::main() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("drover: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

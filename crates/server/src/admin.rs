@@ -1,0 +1,82 @@
+//! `/_drover/…`: what AWS has no API for. Only from this host; JSON in and out.
+//!
+//! ```text
+//!  GET  /_drover/health                 the daemon answers
+//!  GET  /_drover/status                 what `drover status` shows
+//!  POST /_drover/reset                  empties the cloud
+//!  POST /_drover/zones/ZONE/fail|heal   takes a zone down, brings it back
+//!  POST /_drover/instances/ID/kill      pulls an instance's power cord
+//!  POST /_drover/images                 registers an archive as a machine image
+//!  GET  /_drover/resolve/NAME           addresses of a load balancer's live nodes on this host
+//! ```
+
+use anyhow::{Context as _, Result, anyhow};
+use http::{Method, StatusCode};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use crate::gateway::{Answer, Gateway, full};
+use crate::{status, tunnel};
+
+pub async fn answer(gateway: &Gateway, request: http::Request<Incoming>) -> Answer {
+    let (parts, _) = request.into_parts();
+    let path: Vec<&str> = parts.uri.path().trim_start_matches("/_drover/").split('/').collect();
+    let result = match (&parts.method, path.as_slice()) {
+        (&Method::GET, ["health"]) => Ok(health()),
+        (&Method::GET, ["status"]) => Ok(status::of(gateway)),
+        (&Method::POST, ["reset"]) => reset(gateway).await,
+        (&Method::POST, ["zones", zone, verb @ ("fail" | "heal")]) => {
+            set_zone(gateway, zone, *verb == "fail").await
+        }
+        (&Method::GET, ["resolve", name]) => resolve(gateway, name),
+        _ => return reply(StatusCode::NOT_FOUND, json!({"error": "no such path"})),
+    };
+    match result {
+        Ok(value) => reply(StatusCode::OK, value),
+        Err(error) => reply(StatusCode::BAD_REQUEST, json!({"error": format!("{error:#}")})),
+    }
+}
+
+fn reply(status: StatusCode, value: Value) -> Answer {
+    let mut answer = http::Response::new(full(value.to_string()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
+    answer
+}
+
+fn health() -> Value {
+    json!({"status": "running", "version": env!("CARGO_PKG_VERSION")})
+}
+
+/// Records and data go at once; instances and balancers without a record are ended by the controllers.
+async fn reset(gateway: &Gateway) -> Result<Value> {
+    gateway.env.store.reset().await?;
+    gateway.env.metrics.clear();
+    Ok(json!({}))
+}
+
+async fn set_zone(gateway: &Gateway, zone: &str, fail: bool) -> Result<Value> {
+    let env = &gateway.env;
+    let region = cloud::zone::region_of(zone);
+    if !cloud::zone::zones(region, env.config.zones).iter().any(|known| known.name == zone) {
+        return Err(anyhow!("no zone {zone}; zones are named like {}a", env.config.default_region));
+    }
+    let now = env.clock.now();
+    env.store
+        .write(|tx| {
+            if fail {
+                cloud::zone::fail(tx, zone, now)
+            } else {
+                cloud::zone::heal(tx, zone)
+            };
+            Ok::<_, store::Error>(())
+        })
+        .await?;
+    Ok(json!({"zone": zone, "state": if fail { "failed" } else { "available" }}))
+}
+
+fn resolve(gateway: &Gateway, name: &str) -> Result<Value> {
+    let nodes = tunnel::nodes(&gateway.env, &name.to_ascii_lowercase())
+        .context("no load balancer has this name")?;
+    Ok(json!({"addresses": nodes}))
+}

@@ -1,0 +1,98 @@
+//! `drover doctor`: what this host can enforce, and how to fix what is missing.
+
+use std::io::IsTerminal;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use super::image::installed;
+
+#[derive(Args)]
+#[command(after_help = "Exits with 1 when something that `drover up` needs is missing.")]
+pub struct Options {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+struct Check {
+    name: String,
+    state: State,
+    detail: String,
+    fix: String,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Ok,
+    /// Works without, less of it.
+    Optional,
+    Missing,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            State::Ok => "ok",
+            State::Optional => "optional",
+            State::Missing => "missing",
+        }
+    }
+}
+
+pub fn run(options: Options) -> Result<()> {
+    let checks = checks();
+    if options.json {
+        let list: Vec<_> = checks
+            .iter()
+            .map(|c| json!({"name": c.name, "state": c.state.word(), "detail": c.detail, "fix": c.fix}))
+            .collect();
+        println!("{}", serde_json::to_string_pretty(&list)?);
+    } else {
+        print(&checks);
+    }
+    if checks.iter().any(|check| check.state == State::Missing) {
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+fn checks() -> Vec<Check> {
+    let mut checks = Vec::new();
+    let bootstrap = ["mmdebstrap", "debootstrap"].into_iter().find(|tool| installed(tool));
+    checks.push(Check {
+        name: "Debian images".into(),
+        state: if bootstrap.is_some() { State::Ok } else { State::Optional },
+        detail: bootstrap
+            .map_or("no bootstrap tool; `drover image build debian` needs one".into(), |tool| {
+                format!("`drover image build debian` uses {tool}")
+            }),
+        fix: if bootstrap.is_some() { String::new() } else { "apt-get install mmdebstrap".into() },
+    });
+    checks.push(Check {
+        name: "security groups".into(),
+        state: State::Optional,
+        detail: "stored and described, not yet enforced: instances of a VPC reach each other"
+            .into(),
+        fix: String::new(),
+    });
+    checks
+}
+
+fn print(checks: &[Check]) {
+    let colour = std::io::stdout().is_terminal();
+    let width = checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
+    for check in checks {
+        let (code, word) = match check.state {
+            State::Ok => (32, "ok      "),
+            State::Optional => (33, "optional"),
+            State::Missing => (31, "missing "),
+        };
+        let word = if colour { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() };
+        println!("{word}  {:width$}  {}", check.name, check.detail);
+        if !check.fix.is_empty() {
+            println!("{:10}{:width$}  fix: {}", "", "", check.fix);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The command line: what each command takes, and where it is done.
+
+mod admin;
+mod demo;
+mod doctor;
+mod down;
+mod env;
+mod image;
+mod status;
+mod table;
+mod up;
+mod zone;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "drover",
+    version,
+    about = "An elastic compute cloud in one binary: AWS's APIs, and everything real behind them",
+    after_help = "Examples:
+  drover up --ephemeral          a cloud until Ctrl-C
+  eval \"$(drover env)\"           point the AWS CLI and the SDKs at it
+  aws ec2 describe-instances
+  drover status                  zones, instances, groups, balancers
+  drover zone fail us-east-1b    and watch what your architecture does
+  drover demo                    a multi-zone web tier, shown running and surviving"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a cloud and serve it until Ctrl-C; its instances live on for the next start
+    Up(up::Options),
+    /// End a cloud: instances, balancers, networks, everything it started
+    Down(down::Options),
+    /// Print the shell lines that point AWS clients at a cloud: eval "$(drover env)"
+    Env(env::Options),
+    /// Show zones, instances, groups and balancers
+    Status(status::Options),
+    /// Check what this host can enforce, and say how to fix what is missing
+    Doctor(doctor::Options),
+    /// Take a zone down, or bring it back
+    #[command(subcommand)]
+    Zone(zone::Command),
+    /// Machine images
+    #[command(subcommand)]
+    Image(image::Command),
+    /// Pull the power cord of an instance: every process of it dies at once
+    Kill(zone::Kill),
+    /// Run a multi-zone web tier through load, failures and a rollout, and report
+    Demo(demo::Options),
+}
+
+/// How commands find the cloud they are about.
+#[derive(Args, Clone)]
+pub struct Cloud {
+    /// The cloud's endpoint; without it, the cloud of --data-dir, or the only one that runs
+    #[arg(long, env = "DROVER_ENDPOINT", global = true, value_name = "URL")]
+    endpoint: Option<String>,
+    /// The cloud's data directory
+    #[arg(long, env = "DROVER_DATA_DIR", global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+pub fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Up(options) => up::run(options),
+        Command::Down(options) => down::run(options),
+        Command::Env(options) => env::run(options),
+        Command::Status(options) => status::run(options),
+        Command::Doctor(options) => doctor::run(options),
+        Command::Zone(command) => zone::run(command),
+        Command::Image(command) => image::run(command),
+        Command::Kill(options) => zone::kill(options),
+        Command::Demo(options) => demo::run(options),
+    }
+}

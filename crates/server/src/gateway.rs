@@ -1,0 +1,211 @@
+//! The front door: AWS requests come in, go through one list of steps, and are answered.
+//!
+//! ```text
+//!  connection ─ peek ─► tunnel (load balancers' names)
+//!       │
+//!       ▼
+//!  guard ─► admin (/_drover) ─► s3 (its own protocol, by s3s)
+//!       │
+//!       ▼
+//!  read body ─► route ─► verify ─► authorize ─► decode, handle, encode (services::serve)
+//! ```
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cloud::{Context, Env, services};
+use http_body_util::{BodyExt, Full, Limited, combinators::BoxBody};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use wire::Protocol;
+use wire::route::{Refused, Routed};
+use wire::sigv4::Body;
+
+use crate::credentials::RootKey;
+use crate::{admin, guard, tunnel};
+
+pub type Content = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+pub type Answer = http::Response<Content>;
+
+/// Of everything but S3: AWS's own limits are below it (DynamoDB batches 16 MiB).
+const MAX_BODY: usize = 20 << 20;
+
+/// Where a connection came in.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Door {
+    /// The gateway's own address.
+    Host,
+    /// The endpoint inside a VPC.
+    Network,
+}
+
+pub struct Gateway {
+    pub env: Env,
+    pub root: RootKey,
+    pub listen: SocketAddr,
+    /// By service, then operation.
+    table: HashMap<&'static str, HashMap<&'static str, services::Entry>>,
+}
+
+impl Gateway {
+    pub fn new(env: Env, root: RootKey, listen: SocketAddr) -> Gateway {
+        let mut table: HashMap<_, HashMap<_, _>> = HashMap::new();
+        for entry in services::table() {
+            table.entry(entry.service).or_default().insert(entry.operation, entry);
+        }
+        Gateway { env, root, listen, table }
+    }
+
+    /// Accepts connections until dropped.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, door: Door) {
+        loop {
+            let Ok((stream, peer)) = listener.accept().await else {
+                // Out of descriptors, most likely: let connections end first.
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                continue;
+            };
+            tokio::spawn(Arc::clone(&self).connection(stream, peer, door));
+        }
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, door: Door) {
+        let _ = stream.set_nodelay(true);
+        if door == Door::Host
+            && let Some(name) = tunnel::peek(&stream).await
+        {
+            return tunnel::carry(&self.env, &name, stream).await;
+        }
+        let service = service_fn(move |request| {
+            let gateway = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(gateway.answer(request, peer, door).await) }
+        });
+        let _ = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+    }
+
+    async fn answer(
+        &self,
+        request: http::Request<Incoming>,
+        peer: SocketAddr,
+        door: Door,
+    ) -> Answer {
+        let listen = match door {
+            Door::Host => self.listen,
+            Door::Network => crate::networks::ENDPOINT.into(),
+        };
+        if let Err(refusal) = guard::check(request.headers(), listen) {
+            return text(http::StatusCode::FORBIDDEN, refusal.message());
+        }
+        if request.uri().path().starts_with("/_drover/") {
+            if door != Door::Host || !peer.ip().is_loopback() {
+                return text(http::StatusCode::FORBIDDEN, "Only from this host.");
+            }
+            return admin::answer(self, request).await;
+        }
+        self.aws(request).await
+    }
+
+    async fn aws(&self, request: http::Request<Incoming>) -> Answer {
+        let (parts, body) = request.into_parts();
+        let request_id = cloud::id::uuid(&self.env.rng);
+        let body = match Limited::new(body, MAX_BODY).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(_) => {
+                return text(http::StatusCode::PAYLOAD_TOO_LARGE, "The request is too large.");
+            }
+        };
+        let routed = wire::route::route(&parts.uri, &parts.headers, &body);
+        let (service, operation, protocol) = match routed {
+            Ok(Routed::Operation { service, operation, protocol }) => {
+                (service, operation, protocol)
+            }
+            Ok(Routed::Other { signing_name }) => {
+                let service = signing_name.unwrap_or_else(|| "this kind of".to_owned());
+                let message =
+                    format!("Requests for {service} service are not served by this cloud.");
+                let error = wire::Error::new(400, "UnknownOperationException", message);
+                return respond(wire::encode_error(None, Protocol::Json11, &error, &request_id));
+            }
+            Err(refused) => {
+                let Refused { service, protocol, error } = refused;
+                return respond(wire::encode_error(service, protocol, &error, &request_id));
+            }
+        };
+        let refuse = |error: &wire::Error| {
+            respond(wire::encode_error(Some(service), protocol, error, &request_id))
+        };
+        let secret = |access_key: &str| {
+            (access_key == self.root.access_key_id).then(|| self.root.secret_access_key.clone())
+        };
+        let verified = match wire::sigv4::verify(
+            &parts.method,
+            &parts.uri,
+            &parts.headers,
+            Body::Whole(&body),
+            Some(service.signing_name),
+            host_seconds(),
+            secret,
+        ) {
+            Ok(verified) => verified,
+            Err(error) => return refuse(&error.to_wire(protocol)),
+        };
+        let operations = self.table.get(service.name);
+        let Some(entry) = operations.and_then(|table| table.get(operation.as_str())) else {
+            return refuse(&wire::route::not_served(service, &operation));
+        };
+        let context = Context {
+            env: self.env.clone(),
+            account: self.env.config.account.clone(),
+            region: verified.region,
+            // The root key may do all; other principals come with IAM.
+            caller: format!("arn:aws:iam::{}:root", self.env.config.account),
+            request_id: request_id.clone(),
+            now: self.env.clock.now(),
+        };
+        let request = wire::Request {
+            service: service.name,
+            operation,
+            protocol,
+            method: parts.method,
+            uri: parts.uri,
+            headers: parts.headers,
+            body,
+        };
+        match (entry.call)(context, Arc::new(request)).await {
+            Ok(answer) => respond(answer),
+            Err(error) => refuse(&error),
+        }
+    }
+}
+
+/// Signatures are made with the clients' clocks, which know nothing of a scaled cloud.
+#[allow(clippy::disallowed_methods)]
+fn host_seconds() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |elapsed| elapsed.as_secs() as i64)
+}
+
+fn respond(response: wire::Response) -> Answer {
+    let mut answer = http::Response::new(full(response.body));
+    *answer.status_mut() = response.status;
+    *answer.headers_mut() = response.headers;
+    answer
+}
+
+pub fn full(bytes: impl Into<Bytes>) -> Content {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+}
+
+pub fn text(status: http::StatusCode, text: &str) -> Answer {
+    let mut answer = http::Response::new(full(format!("{text}\n")));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert("content-type", http::HeaderValue::from_static("text/plain"));
+    answer
+}
