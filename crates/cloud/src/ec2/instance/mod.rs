@@ -5,6 +5,7 @@ pub mod controller;
 pub mod describe;
 pub mod handlers;
 pub mod launch;
+pub mod metadata;
 pub mod model;
 pub mod ops;
 mod plan;

@@ -1,0 +1,192 @@
+//! What metadata says of an instance: the whole tree as paths and values.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+use store::Snapshot;
+
+use super::super::model::Instance;
+use super::super::spec::private_dns_name;
+use super::super::{describe, resolve};
+use crate::Context;
+use crate::ec2::image::model::ROOT_DEVICE;
+use crate::ec2::{catalog, tag, vpc};
+
+/// Clients ask for one they know; all say the same.
+const VERSIONS: &[&str] = &[
+    "1.0",
+    "2007-01-19",
+    "2007-03-01",
+    "2007-08-29",
+    "2007-10-10",
+    "2007-12-15",
+    "2008-02-01",
+    "2008-09-01",
+    "2009-04-04",
+    "2011-01-01",
+    "2011-05-01",
+    "2012-01-12",
+    "2014-02-25",
+    "2014-11-05",
+    "2015-10-20",
+    "2016-04-19",
+    "2016-06-30",
+    "2016-09-02",
+    "2018-03-28",
+    "2018-08-17",
+    "2018-09-24",
+    "2019-10-01",
+    "2020-10-27",
+    "2021-01-03",
+    "2021-03-23",
+    "2021-07-15",
+    "2022-09-24",
+    "2024-04-11",
+    "latest",
+];
+
+/// The value at `path`, or the listing of what is below it; `None` when there is nothing.
+pub fn content(
+    snapshot: &Snapshot,
+    cx: &Context,
+    instance: &Instance,
+    path: &str,
+) -> Option<Vec<u8>> {
+    let path = path.trim_start_matches('/');
+    if path.is_empty() {
+        return Some(VERSIONS.join("\n").into_bytes());
+    }
+    let (version, path) = path.split_once('/').unwrap_or((path, ""));
+    if !VERSIONS.contains(&version) {
+        return None;
+    }
+    let tree = tree(snapshot, cx, instance);
+    if let Some(value) = tree.get(path) {
+        return Some(value.clone());
+    }
+    let directory = match path.trim_end_matches('/') {
+        "" => String::new(),
+        path => format!("{path}/"),
+    };
+    if let Some(value) = tree.get(&directory) {
+        return Some(value.clone());
+    }
+    let below: BTreeSet<&str> = tree
+        .range(directory.clone()..)
+        .map_while(|(key, _)| key.strip_prefix(&directory))
+        .map(|rest| rest.find('/').map_or(rest, |end| &rest[..=end]))
+        .collect();
+    (!below.is_empty()).then(|| below.into_iter().collect::<Vec<_>>().join("\n").into_bytes())
+}
+
+/// Values by path. A path that ends in `/` is a directory that lists otherwise than its names.
+fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec<u8>> {
+    let mut tree = BTreeMap::new();
+    let mut put = |path: &str, value: &str| {
+        tree.insert(path.to_owned(), value.as_bytes().to_vec());
+    };
+    let host = private_dns_name(&i.region, i.private_ip);
+    let address = i.private_ip.to_string();
+    let mac = describe::mac(i);
+    let group_names: Vec<String> =
+        i.security_groups.iter().filter_map(|id| resolve::group_name(snapshot, cx, id)).collect();
+    let group_names = group_names.join("\n");
+
+    put("dynamic/instance-identity/document", &identity_document(i));
+    for (name, value) in [
+        ("ami-id", i.image_id.as_str()),
+        ("ami-launch-index", &i.launch_index.to_string()),
+        ("ami-manifest-path", "(unknown)"),
+        ("block-device-mapping/ami", ROOT_DEVICE),
+        ("block-device-mapping/root", ROOT_DEVICE),
+        ("events/maintenance/history", "[]"),
+        ("events/maintenance/scheduled", "[]"),
+        ("hostname", &host),
+        ("instance-action", "none"),
+        ("instance-id", &i.id),
+        ("instance-life-cycle", "on-demand"),
+        ("instance-type", &i.instance_type),
+        ("local-hostname", &host),
+        ("local-ipv4", &address),
+        ("mac", &mac),
+        ("placement/availability-zone", &i.zone),
+        ("placement/region", &i.region),
+        ("profile", "default-hvm"),
+        ("reservation-id", &i.reservation_id),
+        ("security-groups", &group_names),
+        ("services/domain", "amazonaws.com"),
+        ("services/partition", "aws"),
+    ] {
+        put(&format!("meta-data/{name}"), value);
+    }
+    if let Some(id) = describe::zone_id(snapshot, cx, &i.zone) {
+        put("meta-data/placement/availability-zone-id", &id);
+    }
+    let hypervisor = catalog::instance_type(&i.instance_type).and_then(|size| size.hypervisor);
+    if let Some(hypervisor) = hypervisor {
+        put("meta-data/system", hypervisor);
+    }
+    if let (Some(name), Some(key)) = (&i.key_name, &i.public_key) {
+        put("meta-data/public-keys/", &format!("0={name}"));
+        put("meta-data/public-keys/0/openssh-key", key);
+    }
+    if i.metadata.tags_enabled {
+        for (key, value) in tag::ops::tags_of(snapshot, cx, &i.id) {
+            put(&format!("meta-data/tags/instance/{key}"), &value);
+        }
+    }
+
+    let base = format!("meta-data/network/interfaces/macs/{mac}");
+    for (name, value) in [
+        ("device-number", "0"),
+        ("interface-id", i.interface_id.as_str()),
+        ("local-hostname", &host),
+        ("local-ipv4s", &address),
+        ("mac", &mac),
+        ("owner-id", &i.account),
+        ("security-group-ids", &i.security_groups.join("\n")),
+        ("security-groups", &group_names),
+        ("subnet-id", &i.subnet_id),
+        ("vpc-id", &i.vpc_id),
+    ] {
+        put(&format!("{base}/{name}"), value);
+    }
+    if let Ok(subnet) = vpc::ops::subnet(snapshot, cx, &i.subnet_id) {
+        put(&format!("{base}/subnet-ipv4-cidr-block"), &subnet.cidr.to_string());
+    }
+    if let Ok(vpc) = vpc::ops::vpc(snapshot, cx, &i.vpc_id) {
+        put(&format!("{base}/vpc-ipv4-cidr-block"), &vpc.cidr.to_string());
+        put(&format!("{base}/vpc-ipv4-cidr-blocks"), &vpc.cidr.to_string());
+    }
+
+    let mut top = vec!["dynamic", "meta-data"];
+    if !i.user_data.is_empty() {
+        top.push("user-data");
+    }
+    put("", &top.join("\n"));
+    if !i.user_data.is_empty() {
+        tree.insert("user-data".to_owned(), i.user_data.clone());
+    }
+    tree
+}
+
+fn identity_document(i: &Instance) -> String {
+    let document = json!({
+        "accountId": i.account,
+        "architecture": i.architecture,
+        "availabilityZone": i.zone,
+        "billingProducts": null,
+        "devpayProductCodes": null,
+        "marketplaceProductCodes": null,
+        "imageId": i.image_id,
+        "instanceId": i.id,
+        "instanceType": i.instance_type,
+        "kernelId": null,
+        "pendingTime": i.launch_time.iso8601(),
+        "privateIp": i.private_ip,
+        "ramdiskId": null,
+        "region": i.region,
+        "version": "2017-09-30",
+    });
+    format!("{document:#}")
+}
