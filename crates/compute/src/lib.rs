@@ -3,6 +3,7 @@
 
 pub mod driver;
 pub mod fake;
+pub mod image;
 pub mod namespace;
 
 pub use driver::{Driver, Error, Exit, Layer, Nic, Observed, Phase, Result, Spec, Usage};

@@ -4,7 +4,6 @@
 //! It is started before there is a heap worth copying, with an empty environment: an instance's init is
 //! a copy of it, and must hold nothing of the daemon's.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -17,17 +16,20 @@ use std::sync::Mutex;
 use super::confine::Filter;
 use super::record::Home;
 use super::sys::Forked;
-use super::{shim, sys};
+use super::{probe, shim, sys};
 
 /// The hidden subcommand. A program that uses the driver calls `dispatch` before anything else.
 const SUBCOMMAND: &str = "namespace-launcher";
 
-/// Becomes the launcher if this program was started to be it, and then never returns. To be called
-/// first in `main`.
+/// Becomes a part of the driver (launcher, probe) if this program was started to be one, and then never
+/// returns. To be called first in `main`.
 pub fn dispatch() {
-    let mut arguments = std::env::args_os();
-    if arguments.nth(1).as_deref() == Some(OsStr::new(SUBCOMMAND)) {
-        launcher_main()
+    let mut arguments = std::env::args_os().skip(1);
+    let subcommand = arguments.next();
+    match subcommand.as_ref().and_then(|name| name.to_str()) {
+        Some(SUBCOMMAND) => launcher_main(),
+        Some(probe::SUBCOMMAND) => probe::probe_main(arguments.next()),
+        _ => {}
     }
 }
 

@@ -22,6 +22,7 @@ mod host;
 mod init;
 mod launcher;
 mod mount;
+mod probe;
 mod record;
 mod shim;
 mod sys;
@@ -34,6 +35,7 @@ use std::path::PathBuf;
 pub use adopt::teardown;
 pub use driver::NamespaceDriver;
 pub use launcher::dispatch;
+pub use probe::{Check, probe};
 
 /// How many user and group ids an instance has.
 pub const IDS_PER_INSTANCE: u32 = 65536;

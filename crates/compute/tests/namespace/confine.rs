@@ -7,6 +7,7 @@ use compute::{Driver, Phase, Spec};
 use crate::world::{World, spec, until};
 
 pub const TESTS: &[(&str, fn())] = &[
+    ("the_probe_finds_what_these_tests_use", the_probe_finds_what_these_tests_use),
     ("root_inside_is_nobody_outside", root_inside_is_nobody_outside),
     ("the_host_s_secrets_are_not_inside", the_host_s_secrets_are_not_inside),
     ("memory_is_limited", memory_is_limited),
@@ -159,4 +160,19 @@ fn instances_do_not_see_each_other() {
     let console =
         world.run("i-two", "#!/bin/sh\nls /tmp /var; ls /proc | grep -c '^[0-9]'; ipcs\n");
     assert!(!console.contains("secret"), "{console}");
+}
+
+fn the_probe_finds_what_these_tests_use() {
+    let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let entries = || std::fs::read_dir(directory).unwrap().flatten().map(|e| e.file_name());
+    let checks = compute::namespace::probe(directory).unwrap();
+    for check in &checks {
+        assert!(check.ok || check.name.starts_with("/dev/"), "{check:?}");
+    }
+    assert!(checks.len() >= 10, "{checks:?}");
+    assert!(!entries().any(|name| name.to_string_lossy().starts_with(".drover-probe")));
+    // Where an overlay cannot be, it says so.
+    let refused = compute::namespace::probe(std::path::Path::new("/proc")).unwrap();
+    let overlay = refused.iter().find(|check| check.name.contains("overlay")).unwrap();
+    assert!(!overlay.ok && overlay.fix.is_some(), "{overlay:?}");
 }

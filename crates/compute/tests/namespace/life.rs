@@ -15,6 +15,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("user_data_by_any_interpreter", user_data_by_any_interpreter),
     ("the_machine_knows_its_name_and_keys", the_machine_knows_its_name_and_keys),
     ("layers_stack_and_bad_ones_are_refused", layers_stack_and_bad_ones_are_refused),
+    ("an_imported_image_boots", an_imported_image_boots),
     ("a_hundred_launches_leave_nothing", a_hundred_launches_leave_nothing),
 ];
 
@@ -193,6 +194,32 @@ fn layers_stack_and_bad_ones_are_refused() {
     world.destroy("i-layer");
     std::fs::remove_dir_all(world.config.state_dir.join("layer")).unwrap();
     world.assert_clean();
+}
+
+/// A root file system of nothing but a shell, as somebody's tar archive.
+fn an_imported_image_boots() {
+    let world = World::new("image");
+    let shell = std::fs::canonicalize("/bin/sh").unwrap();
+    let ldd = std::process::Command::new("ldd").arg(&shell).output().unwrap();
+    let ldd = String::from_utf8(ldd.stdout).unwrap();
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_path_with_name(&shell, "bin/sh").unwrap();
+    for library in ldd.split_whitespace().filter(|word| word.starts_with('/')) {
+        let real = std::fs::canonicalize(library).unwrap();
+        tar.append_path_with_name(real, library.trim_start_matches('/')).unwrap();
+    }
+    let archive = world.config.state_dir.join("image.tar");
+    std::fs::write(&archive, tar.into_inner().unwrap()).unwrap();
+    let image = world.config.state_dir.join("image");
+    compute::image::import(&archive, &image).unwrap();
+
+    let script = "#!/bin/sh\nread name < /etc/hostname; echo \"I am $name\"; echo /*; exit 0\n";
+    let spec =
+        Spec { layers: vec![Layer::Dir(image)], user_data: Some(script.into()), ..spec("i-image") };
+    world.boot(&spec);
+    let console = world.wait_console("i-image", "user data ended with exit status 0");
+    assert!(console.contains("I am ip-10-0-0-5.ec2.internal"), "{console}");
+    assert!(!console.contains("/home"), "nothing of the host's image: {console}");
 }
 
 fn a_hundred_launches_leave_nothing() {

@@ -1,0 +1,166 @@
+//! Root file systems from archives: unpacked into a new directory, all of it or nothing.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Component, Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+use ruzstd::decoding::StreamingDecoder;
+use tar::{Archive, Entry, EntryType};
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The archive names a place outside of the root file system. Nothing of it is kept.
+    #[error("{path}: leads out of the image")]
+    Escape { path: String },
+    #[error("not a root file system: {0}")]
+    NotARoot(String),
+    #[error("{0} exists already")]
+    Exists(PathBuf),
+    #[error("{what}: {source}")]
+    Io { what: String, source: io::Error },
+}
+
+/// What was unpacked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    pub files: u64,
+    pub bytes: u64,
+    /// Device nodes, which an instance gets from its host instead.
+    pub devices_left_out: u64,
+}
+
+/// Unpacks a tar archive, plain or compressed by gzip or zstd (told by its first bytes), as the new
+/// directory `destination`. Owners, modes and extended attributes are kept when root does it. Blocking.
+pub fn import(archive: &Path, destination: &Path) -> Result<Imported> {
+    if destination.symlink_metadata().is_ok() {
+        return Err(Error::Exists(destination.to_owned()));
+    }
+    let fresh = beside(destination);
+    let _ = fs::remove_dir_all(&fresh);
+    fs::create_dir_all(&fresh).map_err(io_error(&fresh))?;
+    let result = unpack(archive, &fresh).and_then(|imported| {
+        check_root(&fresh)?;
+        fs::rename(&fresh, destination).map_err(io_error(destination))?;
+        Ok(imported)
+    });
+    if result.is_err() {
+        let _ = fs::remove_dir_all(&fresh);
+    }
+    result
+}
+
+fn beside(destination: &Path) -> PathBuf {
+    let name = destination.file_name().unwrap_or_default().to_string_lossy();
+    destination.with_file_name(format!(".{name}.importing"))
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let what = path.display().to_string();
+    move |source| Error::Io { what, source }
+}
+
+fn unpack(archive: &Path, root: &Path) -> Result<Imported> {
+    let reader = open(archive).map_err(io_error(archive))?;
+    let mut tar = Archive::new(reader);
+    // SAFETY: no arguments.
+    let privileged = unsafe { libc::geteuid() } == 0;
+    tar.set_preserve_permissions(true);
+    tar.set_preserve_ownerships(privileged);
+    tar.set_unpack_xattrs(privileged);
+    let mut imported = Imported::default();
+    for entry in tar.entries().map_err(io_error(archive))? {
+        unpack_entry(entry.map_err(io_error(archive))?, root, &mut imported)?;
+    }
+    Ok(imported)
+}
+
+/// A reader of the plain archive.
+fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+    let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
+    Ok(match file.fill_buf()? {
+        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(file)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            Box::new(StreamingDecoder::new(file).map_err(io::Error::other)?)
+        }
+        _ => Box::new(file),
+    })
+}
+
+fn unpack_entry<R: Read>(
+    mut entry: Entry<'_, R>,
+    root: &Path,
+    imported: &mut Imported,
+) -> Result<()> {
+    let path = entry.path().map_err(io_error(root))?.into_owned();
+    let escape = || Error::Escape { path: path.display().to_string() };
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err(escape());
+    }
+    match entry.header().entry_type() {
+        EntryType::Char | EntryType::Block => {
+            imported.devices_left_out += 1;
+            return Ok(());
+        }
+        EntryType::Link => {
+            let target = entry.link_name().map_err(io_error(&path))?.ok_or_else(escape)?;
+            if target.components().any(|part| part == Component::ParentDir) {
+                return Err(escape());
+            }
+            // The link itself is made by name: no part of the name may lead elsewhere.
+            if leads_elsewhere(root, &target).map_err(io_error(&path))? {
+                return Err(escape());
+            }
+        }
+        _ => {}
+    }
+    if let Some(parent) = path.parent()
+        && leads_elsewhere(root, parent).map_err(io_error(&path))?
+    {
+        return Err(escape());
+    }
+    let size = entry.size();
+    match entry.unpack_in(root) {
+        Ok(true) => {}
+        // The root itself ("./"), whose directory is there already, or a name with nothing in it.
+        Ok(false) => return Ok(()),
+        Err(source) => return Err(Error::Io { what: path.display().to_string(), source }),
+    }
+    imported.files += 1;
+    imported.bytes += size;
+    Ok(())
+}
+
+/// Whether `path` below `root` goes through symbolic links to a place outside.
+fn leads_elsewhere(root: &Path, path: &Path) -> io::Result<bool> {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let mut place = root.to_owned();
+    for part in relative.components() {
+        place.push(part);
+        match place.canonicalize() {
+            Ok(real) if !real.starts_with(root.canonicalize()?) => return Ok(true),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // A dangling link may be an absolute one, right inside the image and nowhere here.
+                return Ok(place.is_symlink());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+fn check_root(root: &Path) -> Result<()> {
+    let has = |name: &str| root.join(name).symlink_metadata().is_ok();
+    if has("manifest.json") && !has("etc") {
+        let why =
+            "this is an archive of a container image; export a container's file system instead";
+        return Err(Error::NotARoot(why.into()));
+    }
+    if !has("usr") && !has("bin") {
+        return Err(Error::NotARoot("there is neither /usr nor /bin in it".into()));
+    }
+    Ok(())
+}
