@@ -58,6 +58,18 @@ pub enum Error {
     LaunchTemplateNameMalformed,
     #[error("Could not find the specified version {version} for the launch template with ID {id}.")]
     LaunchTemplateVersionNotFound { id: String, version: String },
+    #[error("The security group '{name}' already exists for VPC '{vpc_id}'")]
+    GroupDuplicate { name: String, vpc_id: String },
+    #[error("Cannot use reserved security group name: {0}")]
+    GroupReserved(String),
+    #[error("the specified rule \"{0}\" already exists")]
+    PermissionDuplicate(String),
+    #[error("The specified rule does not exist in this security group.")]
+    PermissionNotFound,
+    #[error("The maximum number of rules per security group has been reached.")]
+    RulesPerSecurityGroupLimitExceeded,
+    #[error("{0}")]
+    CannotDelete(String),
     #[error("AMI name {name} is already in use by AMI {id}")]
     AmiNameDuplicate { name: String, id: String },
     #[error(
@@ -133,6 +145,12 @@ impl Error {
             LaunchTemplateNameInUse => "InvalidLaunchTemplateName.AlreadyExistsException",
             LaunchTemplateNameMalformed => "InvalidLaunchTemplateName.MalformedException",
             LaunchTemplateVersionNotFound { .. } => "InvalidLaunchTemplateId.VersionNotFound",
+            GroupDuplicate { .. } => "InvalidGroup.Duplicate",
+            GroupReserved(_) => "InvalidGroup.Reserved",
+            PermissionDuplicate(_) => "InvalidPermission.Duplicate",
+            PermissionNotFound => "InvalidPermission.NotFound",
+            RulesPerSecurityGroupLimitExceeded => "RulesPerSecurityGroupLimitExceeded",
+            CannotDelete(_) => "CannotDelete",
             AmiNameDuplicate { .. } => "InvalidAMIName.Duplicate",
             AmiNameMalformed => "InvalidAMIName.Malformed",
             IncorrectInstanceState(_) => "IncorrectInstanceState",

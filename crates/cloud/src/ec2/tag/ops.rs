@@ -8,7 +8,7 @@ use crate::ec2::instance::model::Instance;
 use crate::ec2::key_pair::KeyPair;
 use crate::ec2::launch_template::LaunchTemplate;
 use crate::ec2::listing::Listing;
-use crate::ec2::{Error, Kind, Result, image, vpc};
+use crate::ec2::{Error, Kind, Result, image, security_group, vpc};
 use crate::tag::{self, Invalid, MAX_PER_RESOURCE, Tags};
 
 pub fn tags_of(snapshot: &Snapshot, cx: &Context, id: &str) -> Tags {
@@ -137,6 +137,12 @@ fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
         Some("instance") => stored::<Instance>(snapshot, cx, Kind::Instance, id),
         Some("key-pair") => stored::<KeyPair>(snapshot, cx, Kind::KeyPairId, id),
         Some("launch-template") => stored::<LaunchTemplate>(snapshot, cx, Kind::LaunchTemplate, id),
+        Some("security-group") => security_group::ops::group(snapshot, cx, id).map(drop),
+        Some("security-group-rule") => {
+            let mut groups = security_group::ops::groups(snapshot, cx).into_iter();
+            let found = groups.any(|group| group.rules.iter().any(|rule| rule.id == id));
+            found.then_some(()).ok_or_else(|| Error::not_found(Kind::SecurityGroupRule, id))
+        }
         Some("subnet") => vpc::ops::subnet(snapshot, cx, id).map(drop),
         Some("vpc") => vpc::ops::vpc(snapshot, cx, id).map(drop),
         _ => Err(Error::InvalidId(id.to_owned())),
