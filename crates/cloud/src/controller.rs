@@ -27,7 +27,10 @@ pub trait Controller: Send + Sync {
 
 /// Every controller of the cloud.
 pub fn all() -> Vec<Box<dyn Controller>> {
-    vec![Box::new(crate::ec2::instance::controller::Instances::default())]
+    vec![
+        Box::new(crate::ec2::instance::controller::Instances::default()),
+        Box::new(crate::elbv2::controller::LoadBalancers::default()),
+    ]
 }
 
 /// Runs every controller until the returned future is dropped.

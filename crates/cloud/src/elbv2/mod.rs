@@ -10,9 +10,12 @@
 //! Only what the data plane does is accepted: HTTP listeners, instance and ip targets over HTTP/1.1.
 
 pub mod attribute;
+pub mod controller;
 pub mod error;
+pub mod metrics;
 pub mod model;
 pub mod ops;
+pub mod plan;
 pub mod rule;
 pub mod state;
 
