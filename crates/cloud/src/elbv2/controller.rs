@@ -13,9 +13,10 @@ use super::model::{LoadBalancer, Node, Target, TargetState};
 use super::ops::target;
 use super::plan::{self, Heard, View, unchanged};
 use super::state::{self, Next};
+use crate::Timestamp;
 use crate::controller::{Controller, Error};
+use crate::ec2::vpc::model::Address;
 use crate::env::Env;
-use crate::{Context, ec2};
 
 /// How often to look again while something is on its way, in the host's time.
 const POLL: Duration = Duration::from_millis(200);
@@ -60,7 +61,12 @@ impl LoadBalancers {
         let (left, freed) = self.remove_addresses(env, &view);
         changes.extend(left);
         if !changes.is_empty() {
-            env.store.write(|tx| Ok::<_, store::Error>(write(tx, env, &changes))).await?;
+            let now = env.clock.now();
+            let written = env.store.write(|tx| {
+                write(tx, &changes, now);
+                Ok::<_, store::Error>(())
+            });
+            written.await?;
         }
         fabric.and(freed)?;
         Ok(wake(env, &view))
@@ -160,7 +166,7 @@ impl LoadBalancers {
 }
 
 /// Writes what still is as it was when it was decided on; the rest is decided anew next round.
-fn write(tx: &mut store::Tx, env: &Env, changes: &[Change]) {
+fn write(tx: &mut store::Tx, changes: &[Change], now: Timestamp) {
     for change in changes {
         match change {
             Change::Active(owner) if unchanged(tx, &**owner) => {
@@ -172,15 +178,15 @@ fn write(tx: &mut store::Tx, env: &Env, changes: &[Change]) {
                     tx.delete::<Target>(&seen.key());
                 }
                 Next::Become(TargetState::Draining, _) => {
-                    target::begin_draining(tx, seen, env.clock.now());
+                    target::begin_draining(tx, seen, now);
                 }
                 Next::Become(state, reason) => {
                     tx.put(Target { state: *state, reason: reason.clone(), ..Target::clone(seen) });
                 }
             },
             Change::Left(node) if unchanged(tx, &**node) => {
-                let cx = Context::service(env, &node.account, &node.region, "elasticloadbalancing");
-                ec2::vpc::ops::release(tx, &cx, &node.subnet_id, node.private_ip);
+                let Node { account, region, subnet_id, private_ip, .. } = &**node;
+                tx.delete::<Address>(&Address::key_of(account, region, subnet_id, *private_ip));
                 tx.delete::<Node>(&node.key());
             }
             _ => {}

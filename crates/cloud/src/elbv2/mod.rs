@@ -12,10 +12,12 @@
 pub mod attribute;
 pub mod controller;
 pub mod error;
+pub mod handlers;
 pub mod metrics;
 pub mod model;
 pub mod ops;
 pub mod plan;
+pub mod quota;
 pub mod rule;
 pub mod state;
 

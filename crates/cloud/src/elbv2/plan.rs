@@ -1,7 +1,7 @@
 //! What every zone's balancer shall do, from the records alone; and what is known of every target, from
 //! the records and the balancers' reports. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,35 +24,35 @@ use crate::zone;
 pub struct View {
     load_balancers: Vec<Arc<LoadBalancer>>,
     /// By load balancer.
-    nodes: HashMap<String, Vec<Arc<Node>>>,
+    nodes: BTreeMap<String, Vec<Arc<Node>>>,
     leaving: Vec<Arc<Node>>,
     /// By load balancer.
-    listeners: HashMap<String, Vec<Arc<Listener>>>,
+    listeners: BTreeMap<String, Vec<Arc<Listener>>>,
     /// By listener, in order of priority, the default rule last.
-    rules: HashMap<String, Vec<Arc<Rule>>>,
-    groups: HashMap<String, Arc<TargetGroup>>,
+    rules: BTreeMap<String, Vec<Arc<Rule>>>,
+    groups: BTreeMap<String, Arc<TargetGroup>>,
     /// By target group.
-    targets: HashMap<String, Vec<Arc<Target>>>,
+    targets: BTreeMap<String, Vec<Arc<Target>>>,
     /// By key.
-    instances: HashMap<String, Arc<Instance>>,
+    instances: BTreeMap<String, Arc<Instance>>,
     failed: BTreeSet<String>,
     /// Load balancer of each target group that is forwarded to.
-    owners: HashMap<String, String>,
+    owners: BTreeMap<String, String>,
 }
 
 impl View {
     pub fn of(snapshot: &Snapshot) -> View {
         let mut view = View {
             load_balancers: snapshot.scan("").collect(),
-            nodes: HashMap::new(),
+            nodes: BTreeMap::new(),
             leaving: vec![],
-            listeners: HashMap::new(),
-            rules: HashMap::new(),
+            listeners: BTreeMap::new(),
+            rules: BTreeMap::new(),
             groups: snapshot.scan::<TargetGroup>("").map(|g| (g.arn.clone(), g)).collect(),
-            targets: HashMap::new(),
-            instances: HashMap::new(),
+            targets: BTreeMap::new(),
+            instances: BTreeMap::new(),
             failed: zone::failures(snapshot).iter().map(|f| f.zone.clone()).collect(),
-            owners: HashMap::new(),
+            owners: BTreeMap::new(),
         };
         for node in snapshot.scan::<Node>("") {
             if node.leaving {

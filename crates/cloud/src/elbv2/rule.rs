@@ -6,12 +6,9 @@ use std::net::Ipv4Addr;
 
 use super::error::Quota;
 use super::model::{Action, Condition};
+use super::quota::{CONDITION_VALUES, CONDITION_WILDCARDS, GROUPS_PER_ACTION};
 use super::{Error, Result};
 
-/// AWS: condition values and condition wildcards per rule, target groups per action.
-const MAX_VALUES: usize = 5;
-const MAX_WILDCARDS: usize = 6;
-const MAX_GROUPS: usize = 5;
 const MAX_WEIGHT: i32 = 999;
 const MAX_STICKINESS_SECONDS: i32 = 604_800;
 
@@ -126,9 +123,10 @@ fn forward(request: &ActionRequest) -> Result<Action> {
         (None, []) => return Err(Error::validation("A target group must be specified")),
         (Some(arn), []) => groups.push((arn.clone(), 1)),
         (Some(arn), [(only, _)]) if arn == only => {}
-        (None, groups) if groups.len() <= MAX_GROUPS => {}
+        (None, groups) if groups.len() <= GROUPS_PER_ACTION => {}
         (None, _) => {
-            let message = format!("An action can forward to at most {MAX_GROUPS} target groups");
+            let message =
+                format!("An action can forward to at most {GROUPS_PER_ACTION} target groups");
             return Err(Error::TooMany(Quota::TargetGroups, message));
         }
         (Some(_), _) => {
@@ -234,14 +232,14 @@ pub fn conditions(requests: &[ConditionRequest]) -> Result<Vec<Condition>> {
     }
     let texts: Vec<&str> = conditions.iter().flat_map(Condition::patterns).collect();
     let values: usize = conditions.iter().map(Condition::count).sum();
-    if values > MAX_VALUES {
-        let message = format!("A rule can have at most {MAX_VALUES} condition values");
+    if values > CONDITION_VALUES {
+        let message = format!("A rule can have at most {CONDITION_VALUES} condition values");
         return Err(Error::configuration(message));
     }
     let wildcards =
         texts.iter().flat_map(|text| text.chars()).filter(|c| "*?".contains(*c)).count();
-    if wildcards > MAX_WILDCARDS {
-        let message = format!("A rule can have at most {MAX_WILDCARDS} wildcard characters");
+    if wildcards > CONDITION_WILDCARDS {
+        let message = format!("A rule can have at most {CONDITION_WILDCARDS} wildcard characters");
         return Err(Error::configuration(message));
     }
     Ok(conditions)

@@ -9,12 +9,9 @@ use crate::elbv2::attribute::{self, LISTENER};
 use crate::elbv2::error::Quota;
 use crate::elbv2::model::{Listener, Rule};
 use crate::elbv2::rule::{ActionRequest, action};
-use crate::elbv2::{Error, Result};
+use crate::elbv2::{Error, Result, quota};
 use crate::tag::Tags;
 use crate::{Context, id};
-
-/// AWS: listeners per Application Load Balancer.
-const MAX_LISTENERS: usize = 50;
 
 #[derive(Clone, Debug, Default)]
 pub struct Create {
@@ -49,7 +46,7 @@ pub fn create(tx: &mut Tx, cx: &Context, request: &Create) -> Result<Arc<Listene
             Err(Error::DuplicateListener(owner.arn.clone()))
         };
     }
-    if all.len() >= MAX_LISTENERS {
+    if all.len() >= quota::LISTENERS {
         let message = "The maximum number of listeners on the load balancer has been reached";
         return Err(Error::TooMany(Quota::Listeners, message.to_owned()));
     }

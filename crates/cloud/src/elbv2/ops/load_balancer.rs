@@ -12,12 +12,9 @@ use crate::elbv2::attribute::{self, LOAD_BALANCER};
 use crate::elbv2::error::Quota;
 use crate::elbv2::model::{Listener, LoadBalancer, Node, Rule, Scheme};
 use crate::elbv2::ops::tag;
-use crate::elbv2::{Error, Result};
+use crate::elbv2::{Error, Result, quota};
 use crate::tag::Tags;
 use crate::{Context, id};
-
-/// AWS: Application Load Balancers per region.
-const MAX_LOAD_BALANCERS: usize = 50;
 
 #[derive(Clone, Debug, Default)]
 pub struct Create {
@@ -68,7 +65,7 @@ pub fn create(tx: &mut Tx, cx: &Context, request: &Create) -> Result<Arc<LoadBal
             Err(Error::DuplicateLoadBalancerName(request.name.clone()))
         };
     }
-    if all.len() >= MAX_LOAD_BALANCERS {
+    if all.len() >= quota::LOAD_BALANCERS {
         let message = "The maximum number of load balancers has been reached";
         return Err(Error::TooMany(Quota::LoadBalancers, message.to_owned()));
     }

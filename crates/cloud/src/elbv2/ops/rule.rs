@@ -12,13 +12,10 @@ use super::{
 use crate::elbv2::error::Quota;
 use crate::elbv2::model::{Action, Condition, Listener, Rule};
 use crate::elbv2::rule::{ActionRequest, ConditionRequest, action, conditions};
-use crate::elbv2::{Error, Result};
+use crate::elbv2::{Error, Result, quota};
 use crate::tag::Tags;
 use crate::{Context, id};
 
-/// AWS: rules (without default ones) and target groups per Application Load Balancer.
-const MAX_RULES: usize = 100;
-const MAX_TARGET_GROUPS: usize = 100;
 const MAX_PRIORITY: i32 = 50_000;
 
 #[derive(Clone, Debug, Default)]
@@ -113,12 +110,12 @@ pub(super) fn check_quotas(
     load_balancer_arn: &str,
 ) -> Result<()> {
     let all = rules_of_load_balancer(snapshot, cx, load_balancer_arn);
-    if all.iter().filter(|rule| rule.priority.is_some()).count() > MAX_RULES {
+    if all.iter().filter(|rule| rule.priority.is_some()).count() > quota::RULES {
         let message = "The maximum number of rules on the load balancer has been reached";
         return Err(Error::TooMany(Quota::Rules, message.to_owned()));
     }
     let groups: BTreeSet<&str> = all.iter().flat_map(|rule| rule.action.target_groups()).collect();
-    if groups.len() > MAX_TARGET_GROUPS {
+    if groups.len() > quota::GROUPS_PER_LOAD_BALANCER {
         let message = "The maximum number of target groups of the load balancer has been reached";
         return Err(Error::TooMany(Quota::TargetGroups, message.to_owned()));
     }

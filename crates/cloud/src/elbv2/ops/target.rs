@@ -12,11 +12,8 @@ use crate::ec2::vpc;
 use crate::elbv2::error::Quota;
 use crate::elbv2::model::{Reason, Target, TargetGroup, TargetState, TargetType};
 use crate::elbv2::state::{self, Next};
-use crate::elbv2::{Error, Result};
+use crate::elbv2::{Error, Result, quota};
 use crate::{Context, Timestamp};
-
-/// AWS: targets per target group (instance or ip).
-const MAX_TARGETS: usize = 1000;
 
 /// Every target of a group, in order of id and port.
 pub fn targets(snapshot: &Snapshot, cx: &Context, target_group_arn: &str) -> Vec<Arc<Target>> {
@@ -48,7 +45,7 @@ pub fn register(
             tx.put(target);
         }
     }
-    if targets(tx, cx, target_group_arn).len() > MAX_TARGETS {
+    if targets(tx, cx, target_group_arn).len() > quota::TARGETS {
         let message = "The maximum number of targets per target group has been reached";
         return Err(Error::TooMany(Quota::Targets, message.to_owned()));
     }
@@ -143,11 +140,11 @@ fn zone_of_address(tx: &Tx, cx: &Context, group: &TargetGroup, id: &str) -> Resu
     })
 }
 
-/// What DescribeTargetHealth says of one target. `port`: as asked for, or of the target.
+/// What DescribeTargetHealth says of one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     pub id: String,
-    pub port: Option<u16>,
+    pub port: u16,
     pub zone: Option<String>,
     pub check_port: Option<u16>,
     pub state: &'static str,
@@ -182,7 +179,7 @@ pub fn health(
 fn health_of(group: &TargetGroup, target: &Target) -> Health {
     Health {
         id: target.id.clone(),
-        port: Some(target.port),
+        port: target.port,
         // AWS names the zone of addresses only.
         zone: (group.target_type == TargetType::Ip).then(|| target.zone.clone()),
         check_port: Some(group.health_check.port.unwrap_or(target.port)),
@@ -205,7 +202,7 @@ fn not_registered(
     let description = "Target is not registered to the target group".to_owned();
     Ok(Health {
         id: id.to_owned(),
-        port: Some(port),
+        port,
         zone: None,
         check_port: None,
         state: TargetState::Unused.name(),

@@ -13,12 +13,9 @@ use crate::ec2::vpc;
 use crate::elbv2::attribute::{self, TARGET_GROUP};
 use crate::elbv2::error::Quota;
 use crate::elbv2::model::{HealthCheck, Target, TargetGroup, TargetType};
-use crate::elbv2::{Error, Result};
+use crate::elbv2::{Error, Result, quota};
 use crate::tag::Tags;
 use crate::{Context, id};
-
-/// AWS: target groups per region.
-const MAX_TARGET_GROUPS: usize = 3000;
 
 #[derive(Clone, Debug, Default)]
 pub struct Create {
@@ -90,7 +87,7 @@ pub fn create(tx: &mut Tx, cx: &Context, request: &Create) -> Result<Arc<TargetG
             Err(Error::DuplicateTargetGroupName(request.name.clone()))
         };
     }
-    if all.len() >= MAX_TARGET_GROUPS {
+    if all.len() >= quota::TARGET_GROUPS {
         let message = "The maximum number of target groups has been reached";
         return Err(Error::TooMany(Quota::TargetGroups, message.to_owned()));
     }
