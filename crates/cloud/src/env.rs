@@ -18,6 +18,7 @@ pub struct Parts {
     pub fabric: Arc<dyn fabric::Fabric>,
     pub balancers: Arc<dyn Balancers>,
     pub metrics: crate::cloudwatch::Metrics,
+    pub seal: crate::seal::Seal,
 }
 
 impl Env {

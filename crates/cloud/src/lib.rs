@@ -15,7 +15,9 @@ pub mod id;
 pub mod page;
 pub mod region;
 pub mod schema;
+pub mod seal;
 pub mod services;
+pub mod sts;
 pub mod tag;
 #[cfg(test)]
 pub mod testing;

@@ -46,5 +46,6 @@ pub fn table() -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     entries.extend(crate::ec2::handlers::operations());
     entries.extend(crate::elbv2::handlers::operations());
+    entries.extend(crate::sts::handlers::operations());
     entries
 }

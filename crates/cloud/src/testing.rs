@@ -43,6 +43,7 @@ pub fn world(
         fabric: Arc::new(fabric::fake::Fake::new()),
         balancers: Arc::new(FakeBalancers::new(|_| true)),
         metrics: crate::cloudwatch::Metrics::default(),
+        seal: crate::seal::Seal::new([7; 32]),
     });
     let context = Context {
         env,

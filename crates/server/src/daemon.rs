@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use cloud::clock::Clock;
 use cloud::env::{Balancers, Config, Env, Parts, Rng};
 use cloud::fake_balancers::FakeBalancers;
+use cloud::seal::Seal;
 use cloud::{Timestamp, controller};
 use compute::Driver;
 use compute::fake;
@@ -75,7 +76,9 @@ pub fn run(options: Options) -> Result<()> {
     let (driver, fabric, balancers) =
         if options.fake { simulated() } else { real(&runtime, paths, &slot, served)? };
     let metrics = cloud::cloudwatch::Metrics::default();
-    let env = Env::new(Parts { config, clock, rng, store, driver, fabric, balancers, metrics });
+    let seal = Seal::new(credentials::secret_key(&paths.secret_key(), &rng)?);
+    let parts = Parts { config, clock, rng, store, driver, fabric, balancers, metrics, seal };
+    let env = Env::new(parts);
     let answer = runtime.block_on(async {
         let gateway = Arc::new(Gateway::new(env.clone(), root, listen));
         let mounts = async {
