@@ -19,7 +19,7 @@ use super::record::{self, ExitRecord, Home, Record, ShimRecord};
 use super::shim::ToShim;
 use super::trash::Trash;
 use super::{Config, IDS_PER_INSTANCE, sys};
-use crate::{Error, Result};
+use crate::{Error, Exit, Result};
 
 /// How long another daemon, or the launcher of one that was killed, may hold the directory.
 const HANDOVER: Duration = Duration::from_secs(5);
@@ -183,8 +183,8 @@ fn host_memory_bytes() -> io::Result<u64> {
     Ok(kib.ok_or_else(|| io::Error::other("no MemTotal in /proc/meminfo"))? << 10)
 }
 
-/// Ends everything of a state directory without a daemon: instances, control groups, files. The
-/// directory itself stays, empty of what the driver had in it. Blocking.
+/// Ends everything of a state directory without a daemon: processes and control groups. Disks and
+/// records stay, and a later `open` finds the instances exited as asked. Blocking.
 pub fn teardown(state_dir: &Path) -> Result<()> {
     if !state_dir.join("lock").exists() {
         return Ok(());
@@ -210,16 +210,10 @@ pub fn teardown(state_dir: &Path) -> Result<()> {
         }
         layout.remove_parent(&cgroup).map_err(host_error)?;
     }
-    for name in ["instances", "trash", "host"] {
-        let path = state_dir.join(name);
-        if path.exists() {
-            fs::remove_dir_all(path).map_err(host_error)?;
-        }
+    match fs::remove_dir_all(state_dir.join("trash")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(host_error(error)),
+        _ => Ok(()),
     }
-    for name in ["driver.json", "lock"] {
-        let _ = fs::remove_file(state_dir.join(name));
-    }
-    Ok(())
 }
 
 /// Asks shims to end their instances; one that does not listen is killed, and init with it.
@@ -244,6 +238,13 @@ fn end_all(homes: &[Home]) -> Result<()> {
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
+        }
+        // A shim that had to be killed could not write it down.
+        let Some(ShimRecord { boot, .. }) = record::read(&home.shim()) else { continue };
+        let kept = record::read(&home.exit()).is_some_and(|exit: ExitRecord| exit.boot == boot);
+        if !kept {
+            let exit = ExitRecord { boot, exit: Exit::Asked };
+            record::write(&home.exit(), &exit).map_err(host_error)?;
         }
     }
     Ok(())
