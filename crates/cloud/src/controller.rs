@@ -30,6 +30,7 @@ pub fn all() -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(crate::ec2::instance::controller::Instances::default()),
         Box::new(crate::elbv2::controller::LoadBalancers::default()),
+        Box::new(crate::dynamodb::Sweeper),
     ]
 }
 

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod cloudwatch;
 pub mod context;
 pub mod controller;
+pub mod dynamodb;
 pub mod ec2;
 pub mod elbv2;
 pub mod env;

@@ -2,6 +2,8 @@
 
 pub fn schema() -> store::Schema {
     store::Schema::new()
+        .record::<crate::dynamodb::Table>()
+        .keyspace(crate::dynamodb::ITEMS)
         .record::<crate::elbv2::LoadBalancer>()
         .record::<crate::elbv2::Node>()
         .record::<crate::elbv2::Listener>()

@@ -47,5 +47,6 @@ pub fn table() -> Vec<Entry> {
     entries.extend(crate::ec2::handlers::operations());
     entries.extend(crate::elbv2::handlers::operations());
     entries.extend(crate::sts::handlers::operations());
+    entries.extend(crate::dynamodb::handlers::operations());
     entries
 }

@@ -52,6 +52,17 @@ impl Keyspace {
     pub async fn lock<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Locked {
         self.locks.lock(keys).await
     }
+
+    /// Waits until all who hold locks of this keyspace now have let go of them.
+    pub async fn settle(&self) {
+        self.locks.settle().await;
+    }
+
+    /// Which of its 512 locks a key has. The same for ever, so that what is kept for each stripe (a
+    /// counter, say) is guarded by that lock.
+    pub fn stripe(key: &[u8]) -> u16 {
+        crate::locks::stripe(key) as u16
+    }
 }
 
 /// Changes in one or more keyspaces, applied together.
@@ -107,6 +118,19 @@ impl Range {
     #[must_use]
     pub fn after(self, key: &[u8]) -> Range {
         self.from(&[key, b"\0"].concat())
+    }
+
+    /// Only keys after all that begin with `prefix`.
+    #[must_use]
+    pub fn after_prefix(self, prefix: &[u8]) -> Range {
+        match after_prefix(prefix) {
+            Some(key) => self.from(&key),
+            None => self.before(&[]),
+        }
+    }
+
+    pub fn contains(&self, key: &[u8]) -> bool {
+        key >= &self.start[..] && self.end.as_deref().is_none_or(|end| key < end)
     }
 
     /// Only keys before `key`.

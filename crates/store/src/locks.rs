@@ -1,7 +1,6 @@
 //! Locks on keys, striped: who reads and then writes a key holds its lock meanwhile. They order
 //! conditional writes among themselves; plain reads do not take them.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -34,10 +33,20 @@ impl Locks {
         }
         Locked { _held: held }
     }
+
+    /// Waits until all who hold a lock now have let go of it.
+    pub async fn settle(&self) {
+        for stripe in &self.0 {
+            drop(stripe.lock().await);
+        }
+    }
 }
 
-fn stripe(key: &[u8]) -> usize {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    (hasher.finish() % STRIPES as u64) as usize
+/// Keys of one stripe have the same lock. Never changes: it may be stored.
+pub(crate) fn stripe(key: &[u8]) -> usize {
+    // FNV-1a
+    let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (hash % STRIPES as u64) as usize
 }
