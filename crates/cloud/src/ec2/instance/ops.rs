@@ -1,6 +1,7 @@
 //! What users and services ask of instances: each checks, then writes intent. Nothing here waits for
 //! anything to become true; the controller does that.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::launch::Launch;
 use super::model::{ClientToken, Console, Instance, Reservation};
 use super::resolve::{self, Resolved};
 use super::state::{self, Denied, Event, InstanceState, Request};
-use crate::ec2::{Error, Kind, Result, tag, vpc};
+use crate::ec2::{Error, Kind, Result, launch_template, tag, vpc};
 use crate::{Context, id, zone};
 
 /// RunInstances: "Constraints: Maximum 64 ASCII characters".
@@ -44,9 +45,8 @@ pub fn run(tx: &mut Tx, cx: &Context, launch: &Launch) -> Result<Reservation> {
             return reservation(tx, cx, &used.reservation_id);
         }
     }
-    if launch.template.is_some() {
-        return Err(Error::unsupported("A launch template"));
-    }
+    let launch = with_template(tx, cx, launch)?;
+    let launch = launch.as_ref();
     let resolved = resolve::resolve(tx, cx, launch)?;
 
     let reservation_id = id::resource(&cx.env.rng, "r");
@@ -78,6 +78,26 @@ pub fn run(tx: &mut Tx, cx: &Context, launch: &Launch) -> Result<Reservation> {
 fn fingerprint(launch: &Launch) -> String {
     let text = serde_json::to_vec(launch).expect("a launch has only string keys");
     id::hex(&sha2::Sha256::digest(text))
+}
+
+/// The launch over its template, and tagged with where it came from.
+fn with_template<'a>(
+    snapshot: &Snapshot,
+    cx: &Context,
+    launch: &'a Launch,
+) -> Result<Cow<'a, Launch>> {
+    let Some(template) = &launch.template else {
+        resolve::check_tags(cx, launch)?;
+        return Ok(Cow::Borrowed(launch));
+    };
+    let origin = launch_template::ops::resolve(snapshot, cx, template)?;
+    let mut merged = launch.clone().over(origin.launch);
+    resolve::check_tags(cx, &merged)?;
+    merged.tags.entry("instance".to_owned()).or_default().extend([
+        ("aws:ec2launchtemplate:id".to_owned(), origin.template_id),
+        ("aws:ec2launchtemplate:version".to_owned(), origin.version_number.to_string()),
+    ]);
+    Ok(Cow::Owned(merged))
 }
 
 fn create(

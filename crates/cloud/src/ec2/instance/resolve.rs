@@ -10,7 +10,7 @@ use super::model::MetadataOptions;
 use super::user_data;
 use crate::ec2::image::model::{ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
 use crate::ec2::vpc::model::Subnet;
-use crate::ec2::{Error, Kind, Result, catalog, image, tag, vpc};
+use crate::ec2::{Error, Kind, Result, catalog, image, key_pair, tag, vpc};
 use crate::{Context, id, zone};
 
 /// The type of a launch that says none, as RunInstances documents.
@@ -40,7 +40,6 @@ pub fn is_service(cx: &Context) -> bool {
 /// `launch` has its template merged in already.
 pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Resolved> {
     check_counts(launch)?;
-    check_tags(cx, launch)?;
     let image_id = launch.image_id.clone().ok_or(Error::MissingParameter("ImageId"))?;
     let image = image::ops::image(snapshot, cx, &image_id)?;
     let instance_type = launch.instance_type.clone().unwrap_or_else(|| DEFAULT_TYPE.to_owned());
@@ -57,6 +56,10 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
         Some(text) => user_data::decode(text)?,
         None => Vec::new(),
     };
+    let public_key = match &launch.key_name {
+        Some(name) => Some(key_pair::ops::key_pair(snapshot, cx, name)?.public_key),
+        None => None,
+    };
     let count = count(snapshot, cx, launch, &subnet, private_ip)?;
     Ok(Resolved {
         count,
@@ -68,7 +71,7 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
         private_ip,
         security_groups,
         interface_description: interface.and_then(|i| i.description.clone()).unwrap_or_default(),
-        public_key: None,
+        public_key,
         user_data,
         metadata: metadata_options(None, &launch.metadata)?,
     })
@@ -91,7 +94,8 @@ fn check_counts(launch: &Launch) -> Result<()> {
     Ok(())
 }
 
-fn check_tags(cx: &Context, launch: &Launch) -> Result<()> {
+/// Of what the user says, before services add their own.
+pub fn check_tags(cx: &Context, launch: &Launch) -> Result<()> {
     for (kind, tags) in &launch.tags {
         if !matches!(kind.as_str(), "instance" | "volume" | "network-interface") {
             return Err(Error::value(format!(

@@ -8,7 +8,7 @@ use compute::fake::{Fake, Fault, Point};
 use compute::{Driver, Exit};
 
 use super::controller::{Instances, METADATA};
-use super::launch::{BlockDevice, Interface, Launch};
+use super::launch::{BlockDevice, Interface, Launch, Template};
 use super::model::ShutdownBehavior;
 use super::ops;
 use super::state::{InstanceState, RECOVERY, REMEMBERED, Status};
@@ -435,4 +435,37 @@ async fn history(seed: u64) {
         let up = seen.phase == compute::Phase::Up;
         assert_eq!(up, instance.state() == InstanceState::Running, "seed {seed}: {seen:?}");
     }
+}
+
+#[tokio::test]
+async fn a_template_and_a_key() {
+    use crate::ec2::{key_pair, launch_template, tag};
+    let world = World::new();
+    let cx = &world.cx;
+    let no_key = world.run(Launch { key_name: Some("k".into()), ..launch() }).await.unwrap_err();
+    assert_eq!(no_key.code(), "InvalidKeyPair.NotFound");
+    let line = "ssh-ed25519 \
+                AAAAC3NzaC1lZDI1NTE5AAAAIJ4HsMkTs4b0TlZcQrVKvJfVbpu2ZbIKPwUO1oqLZbZ9";
+    let template = cx
+        .write(|tx| {
+            key_pair::ops::import(tx, cx, "k", line.as_bytes(), &Default::default())?;
+            let data =
+                Launch { key_name: Some("k".into()), min_count: 0, max_count: 0, ..launch() };
+            let new = launch_template::ops::NewVersion { launch: data, ..Default::default() };
+            launch_template::ops::create(tx, cx, "web", &new, &Default::default())
+        })
+        .await
+        .unwrap();
+    let by_template = Launch {
+        min_count: 1,
+        max_count: 1,
+        template: Some(Template { name: Some("web".into()), ..Template::default() }),
+        ..Launch::default()
+    };
+    let id = world.run(by_template).await.unwrap().remove(0);
+    let instance = ops::instance(&cx.read(), cx, &id).unwrap();
+    assert!(instance.public_key.as_ref().unwrap().starts_with("ssh-ed25519 "));
+    let tags = tag::ops::tags_of(&cx.read(), cx, &id);
+    assert_eq!(tags["aws:ec2launchtemplate:version"], "1");
+    assert_eq!(tags["aws:ec2launchtemplate:id"], template.id);
 }
