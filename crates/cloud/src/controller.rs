@@ -31,6 +31,8 @@ pub fn all() -> Vec<Box<dyn Controller>> {
         Box::new(crate::ec2::instance::controller::Instances::default()),
         Box::new(crate::elbv2::controller::LoadBalancers::default()),
         Box::new(crate::dynamodb::Sweeper),
+        Box::new(crate::autoscaling::controller::AutoScaling),
+        Box::new(crate::cloudwatch::controller::CloudWatch),
     ]
 }
 

@@ -48,5 +48,6 @@ pub fn table() -> Vec<Entry> {
     entries.extend(crate::elbv2::handlers::operations());
     entries.extend(crate::sts::handlers::operations());
     entries.extend(crate::dynamodb::handlers::operations());
+    entries.extend(crate::autoscaling::handlers::operations());
     entries
 }

@@ -10,7 +10,22 @@
 //! Deliberately absent: launch configurations, mixed instances, warm pools, lifecycle hooks, instance
 //! refresh, scheduled actions, step and simple scaling. All are refused.
 
+mod act;
+mod activity;
+pub mod controller;
+mod describe;
+mod error;
+pub mod handlers;
 pub mod model;
+mod observe;
+pub mod ops;
 pub mod plan;
+pub mod policies;
 pub mod policy;
+pub mod tags;
 mod termination;
+
+pub use error::{Error, Result};
+
+#[cfg(test)]
+mod tests;

@@ -109,7 +109,7 @@ pub fn seconds(n: i32) -> Duration {
 }
 
 impl store::Record for Group {
-    const TABLE: &'static str = "autoscaling_group";
+    const TABLE: &'static str = "autoscaling_groups";
     fn key(&self) -> String {
         format!("{}/{}/{}", self.account, self.region, self.name)
     }
@@ -211,7 +211,7 @@ pub struct Member {
     pub instance_type: String,
     pub image_id: String,
     pub template: LaunchTemplate,
-    pub template_version: i64,
+    pub template_version: u64,
     pub launched: Timestamp,
     pub lifecycle: Lifecycle,
     pub in_service_since: Option<Timestamp>,
@@ -270,7 +270,7 @@ impl Member {
 }
 
 impl store::Record for Member {
-    const TABLE: &'static str = "autoscaling_member";
+    const TABLE: &'static str = "autoscaling_members";
     fn key(&self) -> String {
         Member::key_of(&self.account, &self.region, &self.instance_id)
     }
@@ -331,7 +331,7 @@ impl Activity {
 }
 
 impl store::Record for Activity {
-    const TABLE: &'static str = "autoscaling_activity";
+    const TABLE: &'static str = "autoscaling_activities";
     /// In a group by time, the oldest first.
     fn key(&self) -> String {
         let prefix = Activity::prefix(&self.account, &self.region, &self.group_uuid);
@@ -386,7 +386,7 @@ impl Policy {
 }
 
 impl store::Record for Policy {
-    const TABLE: &'static str = "autoscaling_policy";
+    const TABLE: &'static str = "autoscaling_policies";
     fn key(&self) -> String {
         let prefix = Policy::prefix(&self.account, &self.region, &self.group);
         format!("{prefix}{}", self.name)

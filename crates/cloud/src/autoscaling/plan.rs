@@ -49,11 +49,12 @@ pub enum Instance {
     Gone,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Of several ports of an instance the worst counts, which is the greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
-    Initial,
     /// Passes its checks, or none apply to it.
     Serving,
+    Initial,
     Unhealthy,
     Draining,
 }
@@ -186,6 +187,7 @@ impl Seen {
         self.member.lifecycle == Lifecycle::InService
             && self.member.unhealthy.is_none()
             && self.is_running()
+            && !self.impaired
             && self.targets.values().all(|target| *target == Target::Serving)
     }
 
@@ -222,7 +224,8 @@ fn leave(view: &View) -> Vec<Action> {
             match seen.instance {
                 Instance::Gone => Some(Action::Forget { instance_id: seen.id() }),
                 _ if seen.member.terminated => None,
-                Instance::Running if drains => None,
+                // What is impaired answers nobody any more.
+                Instance::Running if drains && !seen.impaired => None,
                 _ => Some(Action::Terminate { instance_id: seen.id() }),
             }
         })

@@ -7,6 +7,8 @@
 //! ```
 
 pub mod alarm;
+mod collect;
+pub mod controller;
 pub mod metrics;
 
 pub use metrics::{MetricId, Metrics, Statistic, Statistics};

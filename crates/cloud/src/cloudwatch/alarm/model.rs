@@ -42,7 +42,7 @@ impl Alarm {
 }
 
 impl store::Record for Alarm {
-    const TABLE: &'static str = "cloudwatch_alarm";
+    const TABLE: &'static str = "cloudwatch_alarms";
     fn key(&self) -> String {
         format!("{}/{}/{}", self.account, self.region, self.name)
     }
