@@ -184,8 +184,14 @@ impl Reader {
         Reader { stream, buffer: Vec::new() }
     }
 
+    /// False at the end, which a reset is too.
     async fn more(&mut self) -> bool {
-        matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..))
+        matches!(self.read().await, Ok(1..))
+    }
+
+    async fn read(&mut self) -> std::io::Result<usize> {
+        self.buffer.reserve(64 * 1024);
+        self.stream.read_buf(&mut self.buffer).await
     }
 
     pub async fn head(&mut self) -> Option<String> {
@@ -223,8 +229,12 @@ impl Reader {
             let piece = decoder.next(&self.buffer).unwrap();
             message.body.extend_from_slice(&self.buffer[piece.data]);
             self.buffer.drain(..piece.used);
-            if piece.used == 0 && !decoder.is_done() && !self.more().await {
-                return (length == Length::UntilClose).then_some(message);
+            if piece.used == 0 && !decoder.is_done() {
+                match self.read().await {
+                    Ok(1..) => {}
+                    Ok(_) if length == Length::UntilClose => return Some(message),
+                    _ => return None,
+                }
             }
         }
         Some(message)
@@ -318,6 +328,16 @@ impl Origin {
             }
         })
         .await
+    }
+
+    /// Takes connections and says nothing.
+    pub async fn silent() -> Origin {
+        Origin::start(Origin::silence).await
+    }
+
+    pub async fn silence(reader: Reader) {
+        std::future::pending::<()>().await;
+        drop(reader);
     }
 
     /// Answers with its name.
