@@ -10,16 +10,22 @@
 //!  GET  /_drover/resolve/NAME           addresses of a load balancer's live nodes on this host
 //! ```
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result, anyhow};
+use cloud::Context;
+use cloud::ec2::image;
 use http::{Method, StatusCode};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::gateway::{Answer, Gateway, full};
 use crate::{status, tunnel};
 
 pub async fn answer(gateway: &Gateway, request: http::Request<Incoming>) -> Answer {
-    let (parts, _) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let path: Vec<&str> = parts.uri.path().trim_start_matches("/_drover/").split('/').collect();
     let result = match (&parts.method, path.as_slice()) {
         (&Method::GET, ["health"]) => Ok(health()),
@@ -29,6 +35,10 @@ pub async fn answer(gateway: &Gateway, request: http::Request<Incoming>) -> Answ
             set_zone(gateway, zone, *verb == "fail").await
         }
         (&Method::GET, ["resolve", name]) => resolve(gateway, name),
+        (&Method::POST, ["images"]) => match Limited::new(body, 1 << 20).collect().await {
+            Ok(body) => import(gateway, &body.to_bytes()).await,
+            Err(error) => Err(anyhow!("{error}")),
+        },
         _ => return reply(StatusCode::NOT_FOUND, json!({"error": "no such path"})),
     };
     match result {
@@ -79,4 +89,49 @@ fn resolve(gateway: &Gateway, name: &str) -> Result<Value> {
     let nodes = tunnel::nodes(&gateway.env, &name.to_ascii_lowercase())
         .context("no load balancer has this name")?;
     Ok(json!({"addresses": nodes}))
+}
+
+#[derive(Deserialize)]
+struct Import {
+    name: String,
+    archive: PathBuf,
+    /// Name or id of the image below.
+    base: Option<String>,
+    description: Option<String>,
+    region: String,
+}
+
+/// The archive is a file of this host: whoever calls reaches the daemon's loopback, and says only
+/// what root of this host shall read.
+async fn import(gateway: &Gateway, body: &[u8]) -> Result<Value> {
+    let import: Import = serde_json::from_slice(body)?;
+    let env = &gateway.env;
+    let cx = Context::service(env, &env.config.account, &import.region, "drover");
+    let mut layers = match &import.base {
+        None => Vec::new(),
+        Some(base) => {
+            image::ops::images(&cx.read(), &cx)
+                .into_iter()
+                .find(|image| image.name == *base || image.id == *base)
+                .with_context(|| format!("no image {base} in {}", import.region))?
+                .layers
+        }
+    };
+    let directory = gateway.images.join(cloud::id::resource(&env.rng, "img"));
+    layers.push(compute::Layer::Dir(directory.clone()));
+    let (archive, unpacked) = (import.archive.clone(), directory.clone());
+    tokio::task::spawn_blocking(move || compute::image::import(&archive, &unpacked))
+        .await?
+        .with_context(|| format!("cannot import {}", import.archive.display()))?;
+    let description = import.description.unwrap_or_default();
+    let registered = cx
+        .write(|tx| image::ops::register_local(tx, &cx, &import.name, layers.clone(), &description))
+        .await;
+    match registered {
+        Ok(image) => Ok(json!({"image_id": image.id})),
+        Err(error) => {
+            let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(directory)).await;
+            Err(anyhow!("{}", wire::Error::from(error).message))
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cloud::clock::Clock;
+use cloud::ec2::instance::metadata;
 use cloud::env::{Balancers, Config, Env, Parts, Rng};
 use cloud::fake_balancers::FakeBalancers;
 use cloud::seal::Seal;
@@ -18,11 +19,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::balancers::Processes;
 use crate::gateway::{Door, Gateway};
 use crate::networks::{Opened, ServedFabric};
 use crate::paths::Paths;
 use crate::slot::{INSTANCES_PER_SLOT, Record, Slot};
-use crate::{credentials, teardown};
+use crate::{credentials, imds, teardown};
 
 pub struct Options {
     pub paths: Paths,
@@ -69,6 +71,7 @@ pub fn run(options: Options) -> Result<()> {
         fake_compute: options.fake,
     };
     let root = credentials::open(paths, listen, &rng)?;
+    let secret_key = credentials::secret_key(&paths.secret_key(), &rng)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let _entered = runtime.enter();
@@ -80,11 +83,14 @@ pub fn run(options: Options) -> Result<()> {
     let parts = Parts { config, clock, rng, store, driver, fabric, balancers, metrics, seal };
     let env = Env::new(parts);
     let answer = runtime.block_on(async {
-        let gateway = Arc::new(Gateway::new(env.clone(), root, listen));
+        let gateway = Arc::new(Gateway::new(env.clone(), root, listen, paths.images()));
+        let metadata = Arc::new(metadata::Service::new(env.clone(), secret_key));
         let mounts = async {
             while let Some(network) = opened.recv().await {
                 let door = TcpListener::from_std(network.endpoint)?;
                 tokio::spawn(Arc::clone(&gateway).serve(door, Door::Network));
+                let listener = TcpListener::from_std(network.metadata)?;
+                tokio::spawn(imds::serve(Arc::clone(&metadata), network.name, listener));
             }
             std::future::pending::<std::io::Result<()>>().await
         };
@@ -127,7 +133,7 @@ fn real(
         ..namespace::Config::new(paths.compute())
     };
     let driver = runtime.block_on(NamespaceDriver::open(config, linux.clone()))?;
-    let balancers = FakeBalancers::new(|_| false);
+    let balancers = runtime.block_on(Processes::start(&paths.run()))?;
     Ok((Arc::new(driver), Arc::new(ServedFabric::new(linux, served)?), Arc::new(balancers)))
 }
 

@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -48,17 +49,19 @@ pub struct Gateway {
     pub env: Env,
     pub root: RootKey,
     pub listen: SocketAddr,
+    /// Where imported machine images are unpacked.
+    pub images: PathBuf,
     /// By service, then operation.
     table: HashMap<&'static str, HashMap<&'static str, services::Entry>>,
 }
 
 impl Gateway {
-    pub fn new(env: Env, root: RootKey, listen: SocketAddr) -> Gateway {
+    pub fn new(env: Env, root: RootKey, listen: SocketAddr, images: PathBuf) -> Gateway {
         let mut table: HashMap<_, HashMap<_, _>> = HashMap::new();
         for entry in services::table() {
             table.entry(entry.service).or_default().insert(entry.operation, entry);
         }
-        Gateway { env, root, listen, table }
+        Gateway { env, root, listen, images, table }
     }
 
     /// Accepts connections until dropped.

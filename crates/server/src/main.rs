@@ -1,11 +1,13 @@
 //! `drover`: one binary that plays every part. Hidden subcommands start the parts.
 
 mod admin;
+mod balancers;
 mod cli;
 mod credentials;
 mod daemon;
 mod gateway;
 mod guard;
+mod imds;
 mod networks;
 mod paths;
 mod slot;
@@ -18,6 +20,12 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // The parts come first: they must not run a line more than they need.
     compute::namespace::dispatch();
+    if let Some(code) = balancers::main_if_balancer() {
+        return code;
+    }
+    if let Some(code) = demo::main_if_web() {
+        return code;
+    }
     if let Some(code) = demo::main_if_web() {
         return code;
     }

@@ -39,10 +39,6 @@ impl Paths {
         self.data.join("store")
     }
 
-    pub fn blobs(&self) -> PathBuf {
-        self.data.join("blobs")
-    }
-
     pub fn compute(&self) -> PathBuf {
         self.data.join("compute")
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::balancers;
 use crate::paths::Paths;
 use crate::slot::Record;
 
@@ -64,6 +65,7 @@ impl Drop for Daemon {
 
 /// Leaves no process, mount, namespace, cgroup or link of the cloud behind. Records and disks stay.
 pub fn teardown(paths: &Paths) -> Result<()> {
+    balancers::teardown(&paths.run()).context("balancers")?;
     compute::namespace::teardown(&paths.compute()).context("instances")?;
     fabric::linux::tear_down(&paths.run()).context("networks")?;
     remove(&paths.run())

@@ -1,12 +1,14 @@
 //! `drover doctor`: what this host can enforce, and how to fix what is missing.
 
 use std::io::IsTerminal;
+use std::path::Path;
 
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
 use super::image::installed;
+use crate::paths::Paths;
 
 #[derive(Args)]
 #[command(after_help = "Exits with 1 when something that `drover up` needs is missing.")]
@@ -42,7 +44,7 @@ impl State {
 }
 
 pub fn run(options: Options) -> Result<()> {
-    let checks = checks();
+    let checks = checks()?;
     if options.json {
         let list: Vec<_> = checks
             .iter()
@@ -58,8 +60,18 @@ pub fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-fn checks() -> Vec<Check> {
-    let mut checks = Vec::new();
+fn checks() -> Result<Vec<Check>> {
+    let directory = Paths::default_data();
+    let directory = directory.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+    let mut checks: Vec<Check> = compute::namespace::probe(directory)?
+        .into_iter()
+        .map(|check| Check {
+            name: check.name,
+            state: if check.ok { State::Ok } else { State::Missing },
+            detail: check.detail,
+            fix: check.fix.unwrap_or_default(),
+        })
+        .collect();
     let bootstrap = ["mmdebstrap", "debootstrap"].into_iter().find(|tool| installed(tool));
     checks.push(Check {
         name: "Debian images".into(),
@@ -77,7 +89,7 @@ fn checks() -> Vec<Check> {
             .into(),
         fix: String::new(),
     });
-    checks
+    Ok(checks)
 }
 
 fn print(checks: &[Check]) {
