@@ -139,6 +139,10 @@ pub trait Driver: Send + Sync {
     /// The power cord: every process of the instance dies now. Returns at once.
     fn kill(&self, id: &str) -> Result<()>;
 
+    /// What holds the instance fails, as a host does: all of it dies now, and since nobody asked it shows
+    /// as `Exited(Lost)`. Returns at once. Unknown or exited: nothing.
+    fn crash(&self, id: &str) -> Result<()>;
+
     /// Kills what runs and removes every trace, writable layer included. Returns when the id is gone
     /// from `list`; files may be deleted in the background, also after a crash.
     fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;

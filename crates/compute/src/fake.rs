@@ -273,6 +273,11 @@ impl Driver for Fake {
         Ok(())
     }
 
+    fn crash(&self, id: &str) -> Result<()> {
+        self.end(id, Exit::Lost);
+        Ok(())
+    }
+
     fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move { self.remove(id) })
     }

@@ -34,6 +34,7 @@ pub async fn answer(gateway: &Gateway, request: http::Request<Incoming>) -> Answ
         (&Method::POST, ["zones", zone, verb @ ("fail" | "heal")]) => {
             set_zone(gateway, zone, *verb == "fail").await
         }
+        (&Method::POST, ["instances", id, "kill"]) => kill(gateway, id),
         (&Method::GET, ["resolve", name]) => resolve(gateway, name),
         (&Method::POST, ["images"]) => match Limited::new(body, 1 << 20).collect().await {
             Ok(body) => import(gateway, &body.to_bytes()).await,
@@ -83,6 +84,15 @@ async fn set_zone(gateway: &Gateway, zone: &str, fail: bool) -> Result<Value> {
         })
         .await?;
     Ok(json!({"zone": zone, "state": if fail { "failed" } else { "available" }}))
+}
+
+fn kill(gateway: &Gateway, id: &str) -> Result<Value> {
+    let driver = &gateway.env.driver;
+    if !driver.list().iter().any(|observed| observed.id == id) {
+        return Err(anyhow!("no instance {id} runs here"));
+    }
+    driver.crash(id)?;
+    Ok(json!({"instance": id}))
 }
 
 fn resolve(gateway: &Gateway, name: &str) -> Result<Value> {

@@ -76,6 +76,13 @@ impl Driver for NamespaceDriver {
         Ok(())
     }
 
+    fn crash(&self, id: &str) -> Result<()> {
+        match self.inner.slot(id) {
+            Some(_) => kill_shim(&self.inner.home(id)).map_err(host_error),
+            None => Ok(()),
+        }
+    }
+
     fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
         let (inner, id) = (self.inner.clone(), id.to_owned());
         let task = self.inner.runtime.spawn(async move { inner.destroy(&id).await });
