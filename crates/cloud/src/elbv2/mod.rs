@@ -20,6 +20,8 @@ pub mod plan;
 pub mod quota;
 pub mod rule;
 pub mod state;
+#[cfg(test)]
+mod tests;
 
 pub use error::{Error, Result};
 pub use model::{Listener, LoadBalancer, Node, Rule, Target, TargetGroup};

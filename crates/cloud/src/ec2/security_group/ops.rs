@@ -10,6 +10,7 @@ use super::text;
 use crate::ec2::instance::model::Instance;
 use crate::ec2::instance::state::InstanceState;
 use crate::ec2::{Error, Kind, Result, tag, vpc};
+use crate::elbv2::LoadBalancer;
 use crate::tag::Tags;
 use crate::{Context, id};
 
@@ -175,14 +176,17 @@ pub fn delete(tx: &mut Tx, cx: &Context, group: &SecurityGroup) -> Result<()> {
     Ok(())
 }
 
-/// Whether an instance is in the group, or another group's rule refers to it.
+/// Whether an instance or a load balancer is in the group, or another group's rule refers to it.
 fn in_use(snapshot: &Snapshot, cx: &Context, id: &str) -> bool {
     let refers = |rule: &Rule| matches!(&rule.peer, Peer::Group(peer) if peer == id);
     let prefix = cx.prefix();
-    snapshot.scan::<Instance>(&prefix).any(|instance| {
-        instance.state() != InstanceState::Terminated
-            && instance.security_groups.iter().any(|group| group == id)
-    }) || groups(snapshot, cx).iter().any(|group| group.id != id && group.rules.iter().any(refers))
+    let balanced = |lb: Arc<LoadBalancer>| lb.security_groups.iter().any(|group| group == id);
+    snapshot.scan::<LoadBalancer>(&prefix).any(balanced)
+        || snapshot.scan::<Instance>(&prefix).any(|instance| {
+            instance.state() != InstanceState::Terminated
+                && instance.security_groups.iter().any(|group| group == id)
+        })
+        || groups(snapshot, cx).iter().any(|group| group.id != id && group.rules.iter().any(refers))
 }
 
 fn new_rule(cx: &Context, direction: Direction, single: Single) -> Rule {

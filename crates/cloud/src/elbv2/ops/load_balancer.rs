@@ -7,6 +7,7 @@ use std::sync::Arc;
 use store::{Record, Snapshot, Tx};
 
 use super::{Page, SERVICE, check_name, listeners, load_balancer, load_balancers, nodes, rules};
+use crate::ec2::security_group;
 use crate::ec2::vpc::{self, Subnet};
 use crate::elbv2::attribute::{self, LOAD_BALANCER};
 use crate::elbv2::error::Quota;
@@ -178,19 +179,15 @@ fn retire(tx: &mut Tx, node: &Node) {
     tx.put(Node { leaving: true, ..node.clone() });
 }
 
-/// Groups must exist in the VPC.
-pub fn check_security_groups(
-    _snapshot: &Snapshot,
-    _cx: &Context,
-    _vpc_id: &str,
+/// Of the VPC, sorted; none named means its default group.
+fn check_security_groups(
+    snapshot: &Snapshot,
+    cx: &Context,
+    vpc_id: &str,
     ids: &[String],
 ) -> Result<Vec<String>> {
-    match ids.first() {
-        None => Ok(vec![]),
-        Some(id) => Err(Error::InvalidSecurityGroup(format!(
-            "One or more security groups are invalid: {id}"
-        ))),
-    }
+    security_group::ops::for_interface(snapshot, cx, vpc_id, ids, &[])
+        .map_err(|error| Error::InvalidSecurityGroup(error.to_string()))
 }
 
 /// By ARNs, or names, or all.
