@@ -9,6 +9,7 @@ use crate::clock::Clock;
 #[derive(Clone)]
 pub struct Env(Arc<Parts>);
 
+#[derive(Clone)]
 pub struct Parts {
     pub config: Config,
     pub clock: Clock,

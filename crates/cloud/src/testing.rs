@@ -55,3 +55,10 @@ pub fn world(
     };
     (context, driver)
 }
+
+/// The same cloud with other balancers.
+pub fn with_balancers(cx: &Context, balancers: Arc<FakeBalancers>) -> Context {
+    let parts: &Parts = &cx.env;
+    let env = Env::new(Parts { balancers, ..parts.clone() });
+    Context { env, ..cx.clone() }
+}

@@ -12,7 +12,6 @@ use super::{Error, metrics, plan};
 use crate::controller::Controller;
 use crate::ec2::instance::model::{Goal, Instance, Phase};
 use crate::ec2::{instance, vpc};
-use crate::env::{Env, Parts};
 use crate::fake_balancers::FakeBalancers;
 use crate::tag::Tags;
 use crate::{Context, testing, zone};
@@ -27,22 +26,11 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let mut cx = testing::context();
         let up = Arc::new(Mutex::new(BTreeSet::new()));
         let seen = Arc::clone(&up);
         let balancers =
             Arc::new(FakeBalancers::new(move |target| seen.lock().unwrap().contains(&target.id)));
-        let env = &cx.env;
-        cx.env = Env::new(Parts {
-            config: env.config.clone(),
-            clock: env.clock.clone(),
-            rng: env.rng.clone(),
-            store: env.store.clone(),
-            driver: env.driver.clone(),
-            fabric: env.fabric.clone(),
-            balancers: balancers.clone(),
-            metrics: env.metrics.clone(),
-        });
+        let cx = testing::with_balancers(&testing::context(), balancers.clone());
         World { cx, balancers, up, controller: LoadBalancers::default() }
     }
 
