@@ -1,5 +1,6 @@
 //! How long instances take to start: `cargo run -p compute --release --example launch [COUNT]`, as root.
-//! From `ensure` until init runs, and until the first line of user data is on the console on disk.
+//! From `ensure` until init runs, and until the first line of user data is on the console on disk; and
+//! what an idle instance takes of the host's memory.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,7 +57,19 @@ async fn measure(config: Config, count: usize) -> compute::Result<()> {
             driver.destroy(&format!("b-{n}")).await?;
         }
     }
+    let before = available_kib();
+    for n in 0..count {
+        launch(&driver, &format!("m-{n}"), None).await?;
+    }
+    let each = before.saturating_sub(available_kib()) as f64 / count as f64 / 1024.0;
+    println!("{:28} {each:7.2} MiB each, {count} idle instances", "memory");
     Ok(())
+}
+
+fn available_kib() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// Times until `ensure` returned and until it was ready.

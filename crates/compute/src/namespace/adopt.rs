@@ -41,9 +41,14 @@ impl NamespaceDriver {
             let why = "instances need root for now: run it with sudo, or with --driver fake";
             return Err(Error::Host(why.into()));
         }
+        // Every instance takes a descriptor; the usual 1024 are soon used up.
+        sys::limit(libc::RLIMIT_NOFILE, libc::RLIM_INFINITY, libc::RLIM_INFINITY);
         let directory = config.state_dir.clone();
         fs::create_dir_all(directory.join("instances")).map_err(host_error)?;
         sys::set_mode(&directory, 0o700).map_err(host_error)?;
+        // In one block group, ext4 searches longer for every new file the more were lately deleted.
+        let instances = fs::File::open(directory.join("instances")).map_err(host_error)?;
+        sys::spread_directories(&instances);
         let lock = take(&directory).await?;
         let layout = Layout::detect().map_err(host_error)?;
         for controller in [Controller::Cpu, Controller::Memory, Controller::Pids] {

@@ -74,6 +74,11 @@ fn check_all(directory: &Path) -> Vec<Check> {
          in a container, run it privileged",
     ));
     checks.push(Check::new(
+        "/proc and /sys",
+        kernel_files(),
+        "this looks like a container with parts of /proc or /sys covered: run it privileged",
+    ));
+    checks.push(Check::new(
         "overlay and id-mapped mounts",
         overlay(directory),
         "keep the data directory on ext4, xfs, btrfs or (since Linux 6.3) tmpfs: --data-dir DIR",
@@ -93,6 +98,11 @@ fn check_all(directory: &Path) -> Vec<Check> {
         "terminals",
         terminals(),
         "raise sysctl kernel.pty.max: every instance has a console",
+    ));
+    checks.push(Check::new(
+        "inotify",
+        inotify(),
+        "all instances share this limit: sysctl fs.inotify.max_user_instances=8192",
     ));
     checks.push(Check::new(
         "/dev/net/tun",
@@ -172,6 +182,24 @@ fn namespaces() -> Result<String, String> {
     Ok("user, mount, pid, network, uts, ipc, cgroup".into())
 }
 
+/// A fresh /proc and /sys are given only where the ones of this process have nothing covered.
+fn kernel_files() -> Result<String, String> {
+    let namespaces =
+        libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET;
+    inside(
+        namespaces,
+        |_| Ok(vec![]),
+        |_| {
+            sys::become_root()?;
+            mount::change(Path::new("/"), libc::MS_REC | libc::MS_PRIVATE)?;
+            let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+            mount::mount("proc", Path::new("/proc"), flags, "")?;
+            mount::mount("sysfs", Path::new("/sys"), flags | libc::MS_RDONLY, "")
+        },
+    )?;
+    Ok("can be mounted".into())
+}
+
 /// Mounts an overlay of an id-mapped directory, as a launch does.
 fn overlay(directory: &Path) -> Result<String, String> {
     let existing = directory.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
@@ -247,6 +275,13 @@ fn seccomp() -> Result<String, String> {
         },
     )?;
     Ok("available".into())
+}
+
+fn inotify() -> Result<String, String> {
+    let file = "/proc/sys/fs/inotify/max_user_instances";
+    let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let found = format!("{} watchers", text.trim());
+    if text.trim().parse().is_ok_and(|most: u64| most >= 1024) { Ok(found) } else { Err(found) }
 }
 
 fn terminals() -> Result<String, String> {

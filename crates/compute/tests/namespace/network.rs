@@ -60,11 +60,14 @@ fn serve() {
     assert!(answer.contains("hello from ip-10-0-0-5"), "{answer}");
 
     let client = "#!/bin/bash\ngrep 172.31 /etc/hosts\ncurl -sS --max-time 5 http://172.31.0.5/ || \
-                  python3 -c 'import urllib.request as r; print(r.urlopen(\"http://172.31.0.5\").read())'\n";
+                  python3 -c 'import urllib.request as r; print(r.urlopen(\"http://172.31.0.5\").read())'\n\
+                  SECONDS=0; getent hosts example.com; [ $SECONDS -lt 3 ] && echo quick failure\n";
     world.boot(&Spec { nics: vec![nic(6)], user_data: Some(client.into()), ..spec("i-b") });
     let console = world.wait_console("i-b", "user data ended");
     assert!(console.contains("hello from ip-10-0-0-5"), "{console}");
     assert!(console.contains("172.31.0.6 ip-10-0-0-5.ec2.internal"), "{console}");
+    // Nobody serves names on this network; that must not take long to find out.
+    assert!(console.contains("quick failure"), "{console}");
     let usage = world.driver().usage("i-b").unwrap();
     assert!(usage.network_in_bytes > 100 && usage.network_out_packets > 3, "{usage:?}");
 
