@@ -18,6 +18,7 @@ pub mod region;
 pub mod schema;
 pub mod seal;
 pub mod services;
+pub mod ssm;
 pub mod sts;
 pub mod tag;
 #[cfg(test)]

@@ -25,5 +25,7 @@ pub fn schema() -> store::Schema {
         .record::<crate::ec2::security_group::SecurityGroup>()
         .record::<crate::ec2::tag::model::Tagged>()
         .record::<crate::ec2::vpc::model::Address>()
+        .record::<crate::ssm::model::Parameter>()
+        .record::<crate::ssm::model::Version>()
         .record::<crate::zone::Failure>()
 }

@@ -46,6 +46,7 @@ pub fn table() -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     entries.extend(crate::ec2::handlers::operations());
     entries.extend(crate::elbv2::handlers::operations());
+    entries.extend(crate::ssm::handlers::operations());
     entries.extend(crate::sts::handlers::operations());
     entries.extend(crate::dynamodb::handlers::operations());
     entries.extend(crate::autoscaling::handlers::operations());
