@@ -9,7 +9,7 @@ use super::resolve;
 use super::state::InstanceState;
 use super::user_data;
 use crate::Context;
-use crate::ec2::{Error, Result};
+use crate::ec2::{Error, Result, security_group};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -43,7 +43,8 @@ pub fn modify(tx: &mut Tx, cx: &Context, id: &str, change: &Change) -> Result<()
             if ids.is_empty() {
                 return Err(Error::value("You must specify at least one security group."));
             }
-            next.security_groups = resolve::groups_by_id(tx, cx, &next.vpc_id, &ids)?;
+            next.security_groups =
+                security_group::ops::for_interface(tx, cx, &next.vpc_id, &ids, &[])?;
         }
         Change::SourceDestCheck(true) => {}
         // A packet that is not from the instance's own address is dropped on its way, always.

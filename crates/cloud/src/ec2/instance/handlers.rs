@@ -173,3 +173,6 @@ async fn get_console_output(
         timestamp: Some(wire::Timestamp(cx.now.0)),
     })
 }
+
+#[cfg(test)]
+mod tests;

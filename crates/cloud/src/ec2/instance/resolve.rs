@@ -10,8 +10,8 @@ use super::model::MetadataOptions;
 use super::user_data;
 use crate::ec2::image::model::{ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
 use crate::ec2::vpc::model::Subnet;
-use crate::ec2::{Error, Kind, Result, catalog, image, key_pair, tag, vpc};
-use crate::{Context, id, zone};
+use crate::ec2::{Error, Kind, Result, catalog, image, key_pair, security_group, tag, vpc};
+use crate::{Context, zone};
 
 /// The type of a launch that says none, as RunInstances documents.
 const DEFAULT_TYPE: &str = "m1.small";
@@ -240,43 +240,19 @@ fn groups(
     launch: &Launch,
     interface: Option<&Interface>,
 ) -> Result<Vec<String>> {
+    let names = &launch.security_group_names;
+    if !names.is_empty() && launch.subnet_id.is_some() {
+        return Err(Error::combination(
+            "The parameter groupName cannot be used with the parameter subnet",
+        ));
+    }
     let ids = interface.map_or(&launch.security_group_ids, |i| &i.groups);
-    if let Some(name) = launch.security_group_names.first() {
-        return Err(Error::not_found(Kind::SecurityGroup, name));
-    }
-    if ids.is_empty() {
-        return Ok(vec![default_group(cx)]);
-    }
-    groups_by_id(snapshot, cx, vpc_id, ids)
+    security_group::ops::for_interface(snapshot, cx, vpc_id, ids, names)
 }
 
-fn default_group(cx: &Context) -> String {
-    id::stable("sg", &[&cx.account, &cx.region])
-}
-
-/// Sorted, each once.
-pub fn groups_by_id(
-    _snapshot: &Snapshot,
-    cx: &Context,
-    _vpc_id: &str,
-    ids: &[String],
-) -> Result<Vec<String>> {
-    for id in ids {
-        if !Kind::SecurityGroup.is_id(id) {
-            return Err(Error::malformed(Kind::SecurityGroup, id));
-        }
-        if *id != default_group(cx) {
-            return Err(Error::not_found(Kind::SecurityGroup, id));
-        }
-    }
-    let mut ids = ids.to_vec();
-    ids.sort();
-    ids.dedup();
-    Ok(ids)
-}
-
-pub fn group_name(_snapshot: &Snapshot, cx: &Context, id: &str) -> Option<String> {
-    (id == default_group(cx)).then(|| "default".to_owned())
+/// `None` for a group that is no more.
+pub fn group_name(snapshot: &Snapshot, cx: &Context, id: &str) -> Option<String> {
+    security_group::ops::group(snapshot, cx, id).ok().map(|group| group.name.clone())
 }
 
 /// The root volume's bytes are a directory without a size, type or key of its own: what is asked for
