@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A program that uses this calls `dispatch` first in its `main`. Pid 1 is Drover's own init
-//! (`init.rs`), whatever the image brings: to boot an image's systemd is not done yet.
+//! (`init.rs`), whatever the image brings: to boot an image's systemd is not done yet. Disk space is not
+//! limited yet either: the writable layer shares the file system of the state directory.
 
 mod adopt;
 mod cgroup;

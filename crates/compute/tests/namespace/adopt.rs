@@ -1,12 +1,11 @@
 //! Who may die when, and what the next one finds.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use compute::namespace::{Config, teardown};
-use compute::{Driver, Exit, Observed, Phase, Spec};
+use compute::{Driver, Error, Exit, Observed, Phase, Spec};
 
 use crate::world::{World, control_groups, shims_in, spec, until};
 
@@ -18,6 +17,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("what_was_half_made_is_swept", what_was_half_made_is_swept),
     ("teardown_needs_no_daemon", teardown_needs_no_daemon),
     ("a_daemon_killed_at_any_moment_leaks_nothing", a_daemon_killed_at_any_moment_leaks_nothing),
+    ("shims_and_launchers_killed_at_any_moment", shims_and_launchers_killed_at_any_moment),
 ];
 
 /// A daemon in a process of its own: boots the ids it reads, tells when each has begun.
@@ -133,21 +133,24 @@ fn a_killed_daemon_loses_nothing() {
     world.assert_clean();
 }
 
+/// The process that holds the lock of the state directory and calls itself the launcher.
+fn launcher_of(world: &World) -> Option<i32> {
+    let lock = world.config.state_dir.join("lock");
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut pids = processes.filter(|entry| {
+        let path = entry.path();
+        let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+        let fds = std::fs::read_dir(path.join("fd")).into_iter().flatten().flatten();
+        let mut files = fds.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        name.trim() == "drover-launcher" && files.any(|file| file == lock)
+    });
+    pids.find_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 fn a_killed_launcher_is_replaced() {
     let world = World::new("launcher");
     world.boot(&spec("i-before"));
-    let launcher = until("the launcher", || {
-        let children = std::fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
-            let path = entry.path();
-            let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
-            let holds = |lock: &PathBuf| {
-                let fds = std::fs::read_dir(path.join("fd")).into_iter().flatten().flatten();
-                fds.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|to| to == *lock)
-            };
-            name.trim() == "drover-launcher" && holds(&world.config.state_dir.join("lock"))
-        });
-        children.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).next()
-    });
+    let launcher = until("the launcher", || launcher_of(&world));
     kill(launcher);
     world.boot(&spec("i-after"));
     assert_eq!(world.phase("i-before"), Some(Phase::Up));
@@ -252,6 +255,47 @@ fn a_daemon_killed_at_any_moment_leaks_nothing() {
             assert_eq!(seen.boot, 1);
             world.wait(&seen.id, |phase| phase == Phase::Up);
             world.destroy(&seen.id);
+        }
+        world.assert_clean();
+    }
+}
+
+fn shims_and_launchers_killed_at_any_moment() {
+    let world = World::new("killing");
+    let state = world.config.state_dir.clone();
+    for round in 0..20u64 {
+        let launches: Vec<_> = (0..6)
+            .map(|n| {
+                let driver = world.driver().clone();
+                let spec = spec(&format!("i-{n}"));
+                world.runtime.spawn(async move { driver.ensure(&spec).await })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_micros(round * 500));
+        let victims = match round % 3 {
+            0 => launcher_of(&world).into_iter().collect(),
+            _ => shims_in(&state),
+        };
+        for pid in victims {
+            // SAFETY: plain integers; it was one of this test's processes a moment ago.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+        for launch in launches {
+            // Begun, or an error and no trace; the next call starts over.
+            let result = world.runtime.block_on(launch).unwrap();
+            assert!(matches!(result, Ok(()) | Err(Error::Host(_))), "{result:?}");
+        }
+        for n in 0..6 {
+            let id = format!("i-{n}");
+            if world.phase(&id).is_none() {
+                world.ensure(&spec(&id));
+            }
+            let phase = world.wait(&id, |phase| phase != Phase::Booting);
+            assert!(matches!(phase, Phase::Up | Phase::Exited(Exit::Lost)), "{phase:?}");
+            if phase != Phase::Up {
+                assert_eq!(world.processes(&id), [0; 0]);
+            }
+            world.destroy(&id);
         }
         world.assert_clean();
     }
