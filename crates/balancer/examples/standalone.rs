@@ -42,7 +42,11 @@ async fn relay(
     };
     let group = TargetGroup {
         network: "host".into(),
-        source: Ipv4Addr::LOCALHOST,
+        // Elsewhere than on loopback the kernel finds the address.
+        source: match targets.iter().all(|t| t.ip().is_loopback()) {
+            true => Ipv4Addr::LOCALHOST,
+            false => Ipv4Addr::UNSPECIFIED,
+        },
         algorithm: Algorithm::RoundRobin,
         targets: targets.iter().map(target).collect(),
         health_check: None,

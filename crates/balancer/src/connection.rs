@@ -191,7 +191,7 @@ impl Client {
             Err(_) => return After::Close,
         }
         if plan.length == Length::Empty {
-            return if keep_alive { After::KeepAlive } else { After::Close };
+            return if keep_alive { After::KeepAlive } else { After::Linger };
         }
         if keep_alive && self.drain(plan.length).await {
             return After::KeepAlive;

@@ -113,7 +113,8 @@ pub async fn run(
         }
         let in_flight = InFlight::new(target.clone());
         let twice = forward.idempotent && exchange.upload.is_whole();
-        let kept = if fresh { None } else { worker.pool.take(&target, !twice) };
+        let now = worker.timers.now();
+        let kept = if fresh { None } else { worker.pool.take(&target, !twice, now) };
         let reused = kept.is_some();
         let mut upstream = match kept {
             Some(upstream) => upstream,
@@ -268,6 +269,7 @@ impl Exchange<'_> {
             if self.plan.version == Version::Http11 {
                 out.extend_from_slice(b"\r\n");
                 self.interim = true;
+                self.client.deadline.set(self.listener.options.idle_timeout_ms);
                 if self.client.write(&out).await.is_err() {
                     return Outcome::Event(Event::ClientGone);
                 }
@@ -370,6 +372,7 @@ impl Exchange<'_> {
     ) -> After {
         let worker = self.client.worker.clone();
         let group = &self.forward.group;
+        upstream.target.hear(worker.timers.now());
         let time = self.sent_at.map_or(0, |sent| sent.elapsed().as_micros() as u64);
         group.counters.of(worker.index).answered(response.status, time);
         if let Some(seconds) = group.stickiness_seconds {

@@ -17,6 +17,8 @@ use crate::timer::now_ms;
 /// How long a target that refused a connection is passed over while there are others. Health checks
 /// decide about it; this spares requests until they do.
 const AVOID_MS: u64 = 1000;
+/// How long an answer speaks for a kept connection: one whose link has died since looks whole.
+const LIVELY_MS: u64 = 250;
 /// From this many targets on, the least busy is sought among a sample.
 const SAMPLE: usize = 64;
 
@@ -30,6 +32,7 @@ pub struct Target {
     requests: AtomicU64,
     healthy_since_ms: AtomicU64,
     avoid_until_ms: AtomicU64,
+    heard_ms: AtomicU64,
     /// Draining or gone: connections to it are not kept.
     pub retired: AtomicBool,
     health: Mutex<Tracker>,
@@ -47,6 +50,7 @@ impl Target {
             requests: AtomicU64::new(0),
             healthy_since_ms: AtomicU64::new(0),
             avoid_until_ms: AtomicU64::new(0),
+            heard_ms: AtomicU64::new(0),
             retired: AtomicBool::new(false),
             health: Mutex::default(),
         }
@@ -73,6 +77,20 @@ impl Target {
 
     pub fn health(&self) -> HealthState {
         self.health.lock().expect("no panics under the lock").state
+    }
+
+    /// It answered just now. `now_ms` may be coarse.
+    pub fn hear(&self, now_ms: u64) {
+        // A plain load leaves the line with all workers while the time stands.
+        if self.heard_ms.load(Relaxed) < now_ms {
+            self.heard_ms.store(now_ms, Relaxed);
+        }
+    }
+
+    /// Whether it answered a moment ago, so that its link very likely still stands.
+    pub fn is_lively(&self, now_ms: u64) -> bool {
+        let heard = self.heard_ms.load(Relaxed);
+        heard > 0 && now_ms.saturating_sub(heard) < LIVELY_MS
     }
 
     /// A connection to it failed.

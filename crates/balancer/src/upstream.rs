@@ -53,9 +53,13 @@ impl Upstream {
 pub struct Pool(RefCell<HashMap<u64, Vec<Upstream>>>);
 
 impl Pool {
-    /// The connection used last; `surely` asks the kernel whether it still stands, for requests that
-    /// cannot be sent twice.
-    pub fn take(&self, target: &Target, surely: bool) -> Option<Upstream> {
+    /// The connection used last; `surely` asks more of it, for requests that cannot be sent twice:
+    /// the kernel must not know of its end, and the target must have been heard of. For these a new
+    /// connection, which fails while another target can still be tried, is worth its price.
+    pub fn take(&self, target: &Target, surely: bool, now_ms: u64) -> Option<Upstream> {
+        if surely && !target.is_lively(now_ms) {
+            return None;
+        }
         let mut pool = self.0.borrow_mut();
         let kept = pool.get_mut(&target.key)?;
         while let Some(upstream) = kept.pop() {

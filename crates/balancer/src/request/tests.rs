@@ -229,3 +229,30 @@ fn groups_are_chosen_by_weight() {
     let (_, decision, _) = run(listener, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     assert!(matches!(decision, Decision::Answer(Answer { status: 503, .. })));
 }
+
+proptest::proptest! {
+    /// Whatever is forwarded, the target's reading of its length can only be ours.
+    #[test]
+    fn a_forwarded_head_has_one_plain_length(
+        method in "GET|POST|PUT|HEAD|OPTIONS|X",
+        fields in proptest::collection::vec(
+            (
+                "(?i)content[-_]length|transfer[-_.]encoding|connection|x[!-~]{0,3}|te|host",
+                "(?i)[0-9]{1,3}|chunked|identity|close, content-length|[ -~]{0,5}",
+            ),
+            0..6,
+        ),
+    ) {
+        let lines: String = fields.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
+        let request = format!("{method} / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
+        if let Ok((plan, Decision::Forward(_), head)) = run(listener(), &request) {
+            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+            let mut parsed = httparse::Request::new(&mut headers);
+            proptest::prop_assert!(parsed.parse(head.as_bytes()).unwrap().is_complete());
+            // As a method whose body nobody frowns upon.
+            let read = framing::request(Version::Http11, "POST", parsed.headers);
+            proptest::prop_assert_eq!(read, Ok((plan.length, Class::Compliant)));
+            proptest::prop_assert_eq!(head.matches("\r\nHost: ").count(), 1);
+        }
+    }
+}
