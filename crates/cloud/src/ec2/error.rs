@@ -68,6 +68,8 @@ pub enum Error {
     PermissionNotFound,
     #[error("The maximum number of rules per security group has been reached.")]
     RulesPerSecurityGroupLimitExceeded,
+    #[error("The maximum number of security groups per interface has been reached.")]
+    SecurityGroupsPerInterfaceLimitExceeded,
     #[error("{0}")]
     CannotDelete(String),
     #[error("AMI name {name} is already in use by AMI {id}")]
@@ -150,6 +152,7 @@ impl Error {
             PermissionDuplicate(_) => "InvalidPermission.Duplicate",
             PermissionNotFound => "InvalidPermission.NotFound",
             RulesPerSecurityGroupLimitExceeded => "RulesPerSecurityGroupLimitExceeded",
+            SecurityGroupsPerInterfaceLimitExceeded => "SecurityGroupsPerInterfaceLimitExceeded",
             CannotDelete(_) => "CannotDelete",
             AmiNameDuplicate { .. } => "InvalidAMIName.Duplicate",
             AmiNameMalformed => "InvalidAMIName.Malformed",

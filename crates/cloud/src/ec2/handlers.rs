@@ -12,7 +12,15 @@ use crate::tag::Tags;
 
 pub fn operations() -> Vec<Entry> {
     let mut entries = Vec::new();
+    entries.extend(super::catalog::handlers::operations());
+    entries.extend(super::image::handlers::operations());
     entries.extend(super::instance::handlers::operations());
+    entries.extend(super::key_pair::handlers::operations());
+    entries.extend(super::launch_template::handlers::operations());
+    entries.extend(super::region::handlers::operations());
+    entries.extend(super::security_group::handlers::operations());
+    entries.extend(super::tag::handlers::operations());
+    entries.extend(super::vpc::handlers::operations());
     entries
 }
 
@@ -54,4 +62,16 @@ pub fn tags_by_type(specs: Option<Vec<w::TagSpecification>>) -> Result<BTreeMap<
         }
     }
     Ok(by_type)
+}
+
+/// `TagSpecifications` of a call that makes one kind of resource.
+pub fn tags_of_type(specs: Option<Vec<w::TagSpecification>>, kind: &str) -> Result<Tags> {
+    let mut by_type = tags_by_type(specs)?;
+    let tags = by_type.remove(kind).unwrap_or_default();
+    match by_type.into_keys().next() {
+        None => Ok(tags),
+        Some(other) => Err(Error::value(format!(
+            "'{other}' is not a valid taggable resource type for this operation."
+        ))),
+    }
 }

@@ -8,6 +8,7 @@ pub mod instance;
 pub mod key_pair;
 pub mod launch_template;
 pub mod listing;
+pub mod region;
 pub mod security_group;
 pub mod tag;
 pub mod vpc;

@@ -4,6 +4,7 @@
 //! not by the type.
 
 mod describe;
+pub mod handlers;
 mod parse;
 
 use std::sync::LazyLock;

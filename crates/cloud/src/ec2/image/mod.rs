@@ -6,6 +6,7 @@
 //!
 //! An image is a stack of read-only layers; its root device is `/dev/xvda`.
 
+pub mod handlers;
 pub mod model;
 pub mod ops;
 

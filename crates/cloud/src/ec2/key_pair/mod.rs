@@ -1,5 +1,6 @@
 //! Key pairs: the public half is kept, the private half is handed out once and forgotten.
 
+pub mod handlers;
 pub mod material;
 pub mod model;
 pub mod ops;

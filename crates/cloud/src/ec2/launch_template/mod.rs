@@ -11,6 +11,7 @@
 //! used twice.
 
 pub mod describe;
+pub mod handlers;
 pub mod model;
 pub mod ops;
 

@@ -5,6 +5,7 @@
 //! keeps them, but no packet is filtered by them yet: `drover doctor` says the same.
 
 pub mod describe;
+pub mod handlers;
 pub mod model;
 pub mod ops;
 pub mod permission;

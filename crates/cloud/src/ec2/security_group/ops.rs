@@ -17,6 +17,9 @@ use crate::{Context, id};
 /// AWS's default quota: inbound and outbound counted apart, and IPv6 apart from the others.
 const MAX_RULES: usize = 60;
 
+/// AWS's default quota.
+pub const MAX_PER_INTERFACE: usize = 5;
+
 /// Of the default VPC's default group.
 pub fn default_id(cx: &Context) -> String {
     id::stable("sg", &[&cx.account, &cx.region])
@@ -119,6 +122,9 @@ pub fn for_interface(
     }
     ids.sort();
     ids.dedup();
+    if ids.len() > MAX_PER_INTERFACE {
+        return Err(Error::SecurityGroupsPerInterfaceLimitExceeded);
+    }
     Ok(ids)
 }
 

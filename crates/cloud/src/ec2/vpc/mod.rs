@@ -7,8 +7,10 @@
 //! ```
 //!
 //! The default VPC and its subnets are there without being created: their ids are made of the account,
-//! the region and the zone. VPCs and subnets of one's own are not served yet, and refused by name.
+//! the region and the zone. VPCs and subnets of one's own are not served yet, and refused by name; nor
+//! are public addresses, so unlike AWS's a default subnet does not map them on launch.
 
+pub mod handlers;
 pub mod model;
 pub mod ops;
 

@@ -52,7 +52,7 @@ fn default_subnet(cx: &Context, vpc: &Vpc, n: u32, zone: zone::Zone) -> Subnet {
         zone_id: zone.id,
         cidr: Cidr::new(vpc.cidr.nth(n << 12), 20),
         default_for_zone: true,
-        map_public_ip: true,
+        map_public_ip: false,
     }
 }
 
