@@ -61,7 +61,9 @@ fn type_out(t: &InstanceType) -> w::InstanceTypeInfo {
             fpgas: Some(vec![w::FpgaDeviceInfo {
                 count: int(devices.count),
                 manufacturer: text(devices.manufacturer),
-                memory_info: Some(w::FpgaDeviceMemoryInfo { size_in_mi_b: int(devices.memory_mib) }),
+                memory_info: Some(w::FpgaDeviceMemoryInfo {
+                    size_in_mi_b: int(devices.memory_mib),
+                }),
                 name: text(devices.name),
             }]),
             total_fpga_memory_in_mi_b: total(devices),
@@ -192,8 +194,7 @@ fn network_out(net: &Network) -> w::NetworkInfo {
 }
 
 fn card_out(index: i32, card: &NetworkCard) -> w::NetworkCardInfo {
-    let types: &[&str] =
-        if card.efa { &["interface", "efa", "efa-only"] } else { &["interface"] };
+    let types: &[&str] = if card.efa { &["interface", "efa", "efa-only"] } else { &["interface"] };
     w::NetworkCardInfo {
         additional_flexible_network_interfaces: card.additional_flexible_interfaces.and_then(int),
         baseline_bandwidth_in_gbps: Some(card.baseline_gbps),

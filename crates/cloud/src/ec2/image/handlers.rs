@@ -3,9 +3,9 @@
 use store::Snapshot;
 use wire::ec2 as w;
 
+use super::Image;
 use super::model::{ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
 use super::ops::{self, Scope};
-use super::Image;
 use crate::Context;
 use crate::ec2::Result;
 use crate::ec2::handlers::{listing, tags_out};

@@ -3,7 +3,7 @@
 mod attached;
 mod attribute;
 mod describe;
-mod launch;
+pub mod launch;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

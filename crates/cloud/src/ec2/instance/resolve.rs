@@ -110,7 +110,7 @@ pub fn check_tags(cx: &Context, launch: &Launch) -> Result<()> {
 }
 
 /// The primary network interface, where the launch speaks of interfaces.
-fn interface(launch: &Launch) -> Result<Option<&Interface>> {
+pub fn interface(launch: &Launch) -> Result<Option<&Interface>> {
     let Some(first) = launch.interfaces.first() else { return Ok(None) };
     let said = |what: &str| {
         Err(Error::combination(format!(
@@ -257,7 +257,7 @@ pub fn group_name(snapshot: &Snapshot, cx: &Context, id: &str) -> Option<String>
 
 /// The root volume's bytes are a directory without a size, type or key of its own: what is asked for
 /// must be what it is.
-fn check_root(devices: &[BlockDevice]) -> Result<()> {
+pub fn check_root(devices: &[BlockDevice]) -> Result<()> {
     for device in devices {
         let refused = if device.device_name != ROOT_DEVICE {
             format!("A block device besides the root ({ROOT_DEVICE})")

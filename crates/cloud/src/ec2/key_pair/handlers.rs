@@ -3,11 +3,11 @@
 use wire::ec2 as w;
 
 use super::{KeyPair, material, model, ops};
+use crate::Context;
 use crate::ec2::handlers::{listing, tags_of_type, tags_out};
 use crate::ec2::listing::dry_run;
 use crate::ec2::{Error, Result, tag};
 use crate::services::{Entry, serve};
-use crate::Context;
 
 pub fn operations() -> Vec<Entry> {
     vec![

@@ -8,12 +8,12 @@ use wire::ec2 as w;
 use super::describe::{self, VersionsQuery};
 use super::ops::{self, Deletion, NewVersion};
 use super::{LaunchTemplate, Version};
+use crate::Context;
 use crate::ec2::handlers::{listing, tags_of_type, tags_out};
 use crate::ec2::instance::handlers::launch::{refuse_some, refuse_true};
 use crate::ec2::listing::dry_run;
 use crate::ec2::{Error, Result, tag};
 use crate::services::{Entry, serve};
-use crate::Context;
 
 pub fn operations() -> Vec<Entry> {
     vec![

@@ -6,7 +6,7 @@ use store::{Snapshot, Tx};
 
 use super::model::{LaunchTemplate, Version, Which};
 use crate::ec2::instance::launch::{self, Launch};
-use crate::ec2::instance::user_data;
+use crate::ec2::instance::{resolve, user_data};
 use crate::ec2::{Error, Kind, Result, catalog, tag};
 use crate::tag::Tags;
 use crate::{Context, id};
@@ -229,11 +229,13 @@ fn inherit(new: &Launch, source: &Launch) -> Launch {
     fn full<T: Clone>(new: &[T], source: &[T]) -> Vec<T> {
         if new.is_empty() { source.to_vec() } else { new.to_vec() }
     }
+    let placed = new.zone.is_some() || new.zone_id.is_some();
     let metadata_said = new.metadata != launch::Metadata::default();
     Launch {
         image_id: some(&new.image_id, &source.image_id),
         instance_type: some(&new.instance_type, &source.instance_type),
-        zone: some(&new.zone, &source.zone),
+        zone: if placed { new.zone.clone() } else { source.zone.clone() },
+        zone_id: if placed { new.zone_id.clone() } else { source.zone_id.clone() },
         security_group_ids: full(&new.security_group_ids, &source.security_group_ids),
         security_group_names: full(&new.security_group_names, &source.security_group_names),
         interfaces: full(&new.interfaces, &source.interfaces),
@@ -247,6 +249,7 @@ fn inherit(new: &Launch, source: &Launch) -> Launch {
             &source.disable_api_termination,
         ),
         disable_api_stop: some(&new.disable_api_stop, &source.disable_api_stop),
+        monitoring: new.monitoring.or(source.monitoring),
         tags: if new.tags.is_empty() { source.tags.clone() } else { new.tags.clone() },
         ..new.clone()
     }
@@ -347,6 +350,9 @@ fn check_launch(launch: &Launch) -> Result<()> {
             return Err(Error::malformed(Kind::SecurityGroup, group));
         }
     }
+    resolve::interface(launch)?;
+    resolve::check_root(&launch.block_devices)?;
+    resolve::metadata_options(None, &launch.metadata)?;
     if let Some(user_data) = &launch.user_data {
         user_data::decode(user_data)?;
     }

@@ -3,12 +3,12 @@
 use wire::ec2 as w;
 
 use super::ops::{self, Description};
+use crate::Context;
 use crate::ec2::Result;
 use crate::ec2::handlers::listing;
 use crate::ec2::listing::dry_run;
 use crate::region::Region;
 use crate::services::{Entry, serve};
-use crate::Context;
 
 pub fn operations() -> Vec<Entry> {
     vec![

@@ -2,11 +2,11 @@
 
 use store::Snapshot;
 
+use crate::Context;
 use crate::ec2::listing::Listing;
 use crate::ec2::{Error, Result, security_group, vpc};
 use crate::region::{self, Region};
 use crate::zone::{self, Zone};
-use crate::Context;
 
 pub fn describe_regions(names: &[String], listing: &Listing) -> Result<Vec<&'static Region>> {
     if let Some(name) = names.iter().find(|name| region::find(name).is_none()) {
@@ -138,7 +138,10 @@ mod tests {
             let found = describe_zones(&cx.read(), &cx, &[], &[], &listing).unwrap();
             found.iter().map(|z| (z.zone.id.clone(), z.state())).collect()
         };
-        assert_eq!(states(Some(("state", "unavailable"))), [("use1-az2".to_owned(), "unavailable")]);
+        assert_eq!(
+            states(Some(("state", "unavailable"))),
+            [("use1-az2".to_owned(), "unavailable")]
+        );
         assert_eq!(states(Some(("state", "available"))).len(), 2);
         assert_eq!(states(None).len(), 3);
         let listing = Listing::default();

@@ -3,15 +3,15 @@
 use store::Snapshot;
 use wire::ec2 as w;
 
+use super::describe;
 use super::model::{Direction, Peer, Rule, SecurityGroup};
 use super::ops::{self, Revoked};
 use super::permission::{Described, GroupPair, Permission, Single};
-use super::describe;
+use crate::Context;
 use crate::ec2::handlers::{listing, tags_of_type, tags_out};
 use crate::ec2::listing::dry_run;
 use crate::ec2::{Error, Result, tag};
 use crate::services::{Entry, serve};
-use crate::Context;
 
 pub fn operations() -> Vec<Entry> {
     vec![
@@ -272,18 +272,15 @@ impl Short {
             || source_name.is_some()
             || source_owner.is_some();
         let described = |cidr| Described { cidr, description: None };
-        let pair = |name| GroupPair {
-            name: Some(name),
-            user_id: source_owner,
-            ..GroupPair::default()
-        };
+        let pair =
+            |name| GroupPair { name: Some(name), user_id: source_owner, ..GroupPair::default() };
         anything.then(|| Permission {
             // A group alone stands for all its traffic.
             protocol: protocol.or_else(|| source_name.is_some().then(|| "-1".to_owned())),
             from_port,
             to_port,
             ipv4: cidr.into_iter().map(described).collect(),
-            groups: source_name.into_iter().map(pair).collect(),
+            groups: source_name.map(pair).into_iter().collect(),
             ..Permission::default()
         })
     }
@@ -336,7 +333,8 @@ async fn authorize_egress(
     let permissions = permissions_in(input.ip_permissions, None)?;
     let target = (Some(input.group_id.as_str()), None);
     let specs = input.tag_specifications;
-    let rules = authorize(&cx, target, Direction::Egress, permissions, specs, input.dry_run).await?;
+    let rules =
+        authorize(&cx, target, Direction::Egress, permissions, specs, input.dry_run).await?;
     Ok(w::AuthorizeSecurityGroupEgressResult {
         r#return: Some(true),
         security_group_rules: Some(rules),
@@ -474,8 +472,7 @@ async fn modify_rules(
 ) -> Result<w::ModifySecurityGroupRulesResult> {
     let change = |update: w::SecurityGroupRuleUpdate| {
         let rule = update.security_group_rule.unwrap_or_default();
-        let described =
-            |cidr| Described { cidr, description: rule.description.clone() };
+        let described = |cidr| Described { cidr, description: rule.description.clone() };
         let pair = |id| GroupPair {
             id: Some(id),
             description: rule.description.clone(),

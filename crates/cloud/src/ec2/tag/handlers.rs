@@ -42,7 +42,10 @@ async fn delete_tags(cx: Context, input: w::DeleteTagsRequest) -> Result<w::Dele
     Ok(w::DeleteTagsOutput::default())
 }
 
-async fn describe_tags(cx: Context, input: w::DescribeTagsRequest) -> Result<w::DescribeTagsResult> {
+async fn describe_tags(
+    cx: Context,
+    input: w::DescribeTagsRequest,
+) -> Result<w::DescribeTagsResult> {
     let listing = listing(input.filters, input.max_results, input.next_token);
     let (found, next_token) = ops::describe_tags(&cx.read(), &cx, &listing)?;
     dry_run(input.dry_run)?;

@@ -17,7 +17,10 @@ pub fn operations() -> Vec<Entry> {
     ]
 }
 
-async fn describe_vpcs(cx: Context, input: w::DescribeVpcsRequest) -> Result<w::DescribeVpcsResult> {
+async fn describe_vpcs(
+    cx: Context,
+    input: w::DescribeVpcsRequest,
+) -> Result<w::DescribeVpcsResult> {
     let snapshot = cx.read();
     let ids = input.vpc_ids.unwrap_or_default();
     let listing = listing(input.filters, input.max_results, input.next_token);

@@ -3,10 +3,10 @@
 
 use wire::ec2 as w;
 
-use crate::ec2::instance::handlers::launch::{self as run, refuse_some};
-use crate::ec2::instance::launch::{BlockDevice, Interface, Launch, Metadata};
 use crate::ec2::Result;
 use crate::ec2::handlers::tags_out;
+use crate::ec2::instance::handlers::launch::{self as run, refuse_some};
+use crate::ec2::instance::launch::{BlockDevice, Interface, Launch, Metadata};
 
 pub fn launch_in(data: w::RequestLaunchTemplateData) -> Result<Launch> {
     let w::RequestLaunchTemplateData {
@@ -78,8 +78,8 @@ pub fn launch_in(data: w::RequestLaunchTemplateData) -> Result<Launch> {
         instance_type,
         kernel_id,
         key_name,
-        maintenance_options: maintenance_options.map(|asked| w::InstanceMaintenanceOptionsRequest {
-            auto_recovery: asked.auto_recovery,
+        maintenance_options: maintenance_options.map(|asked| {
+            w::InstanceMaintenanceOptionsRequest { auto_recovery: asked.auto_recovery }
         }),
         metadata_options: metadata_options.map(|asked| w::InstanceMetadataOptionsRequest {
             http_endpoint: asked.http_endpoint,
@@ -192,12 +192,11 @@ fn interface_in(
 
 pub fn launch_out(launch: &Launch) -> w::ResponseLaunchTemplateData {
     let placed = launch.zone.is_some() || launch.zone_id.is_some();
-    let specification = |(kind, tags): (&String, &crate::tag::Tags)| {
-        w::LaunchTemplateTagSpecification {
+    let specification =
+        |(kind, tags): (&String, &crate::tag::Tags)| w::LaunchTemplateTagSpecification {
             resource_type: Some(kind.clone()),
             tags: tags_out(tags.clone()),
-        }
-    };
+        };
     w::ResponseLaunchTemplateData {
         block_device_mappings: list(launch.block_devices.iter().map(mapping_out)),
         disable_api_stop: launch.disable_api_stop,
@@ -248,9 +247,7 @@ fn mapping_out(device: &BlockDevice) -> w::LaunchTemplateBlockDeviceMapping {
     }
 }
 
-fn interface_out(
-    interface: &Interface,
-) -> w::LaunchTemplateInstanceNetworkInterfaceSpecification {
+fn interface_out(interface: &Interface) -> w::LaunchTemplateInstanceNetworkInterfaceSpecification {
     w::LaunchTemplateInstanceNetworkInterfaceSpecification {
         associate_public_ip_address: interface.associate_public_ip_address,
         delete_on_termination: interface.delete_on_termination,
