@@ -137,26 +137,25 @@ fn launch(
     let place = place(group, zone);
     let version = group.launch_template.version.clone();
     let template = Template { id: Some(group.launch_template.id.clone()), name: None, version };
-    let resolved = launch_template::ops::resolve(tx, cx, &template)?;
+    // Resolved here, so that the member's record and its instance tell of the same version.
+    let version = launch_template::ops::resolve(tx, cx, &template)?.version_number;
     let mut tags: Tags = group
         .tags
         .iter()
         .filter(|(_, tag)| tag.propagate_at_launch)
         .map(|(key, tag)| (key.clone(), tag.value.clone()))
         .collect();
-    let version = resolved.version_number;
     tags.insert("aws:autoscaling:groupName".to_owned(), group.name.clone());
-    tags.insert("aws:ec2launchtemplate:id".to_owned(), resolved.template_id);
-    tags.insert("aws:ec2launchtemplate:version".to_owned(), version.to_string());
     let launch = Launch {
         min_count: count,
         max_count: count,
         zone: Some(zone.to_owned()),
         subnet_id: Some(place.subnet_id.clone()),
         tags: [("instance".to_owned(), tags)].into(),
+        template: Some(Template { version: Some(version.to_string()), ..template }),
         ..Launch::default()
     };
-    let reservation = ec2::instance::ops::run(tx, cx, &launch.over(resolved.launch))?;
+    let reservation = ec2::instance::ops::run(tx, cx, &launch)?;
     let cause = activity::cause_of_launch(group, why, cx.now);
     for instance in reservation.instances {
         let mut member = Member {

@@ -28,4 +28,6 @@ mod termination;
 pub use error::{Error, Result};
 
 #[cfg(test)]
+mod loop_tests;
+#[cfg(test)]
 mod tests;

@@ -418,5 +418,4 @@ fn retire(view: &View) -> Vec<Action> {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;
