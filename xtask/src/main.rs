@@ -1,14 +1,16 @@
-//! The project's own chores: `cargo xtask codegen`, `cargo xtask catalog`.
+//! The project's own chores: `cargo xtask codegen`, `cargo xtask catalog`, `cargo xtask tidy`.
 
 mod catalog;
 mod codegen;
+mod tidy;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 cargo xtask codegen [--check]   the wire's models and shapes, from botocore
-cargo xtask catalog [--check]   the table of instance types, from moto";
+cargo xtask catalog [--check]   the table of instance types, from moto
+cargo xtask tidy                the house rules that a machine can see";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
         ["codegen", "--check"] => codegen::run(codegen::Mode::Check),
         ["catalog"] => catalog::run(catalog::Mode::Write),
         ["catalog", "--check"] => catalog::run(catalog::Mode::Check),
+        ["tidy"] => tidy::run(),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

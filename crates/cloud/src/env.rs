@@ -96,6 +96,7 @@ impl Rng {
 
     pub fn fill(&self, bytes: &mut [u8]) {
         match &*self.0 {
+            #[allow(clippy::disallowed_methods)] // the one door to the system's randomness
             Source::System => getrandom::fill(bytes).expect("the system has randomness"),
             // SplitMix64 (Steele, Lea, Flood 2014).
             Source::Seeded(state) => {

@@ -217,7 +217,9 @@ async fn describing() {
     let web = made(&cx, "web").await;
     authorize(&cx, &web.id, tcp(80, "10.0.0.0/8")).await.unwrap();
     let tags = Tags::from([("team".to_owned(), "a".to_owned())]);
-    cx.write(|tx| tag::ops::create_tags(tx, &cx, &[web.id.clone()], &tags)).await.unwrap();
+    cx.write(|tx| tag::ops::create_tags(tx, &cx, std::slice::from_ref(&web.id), &tags))
+        .await
+        .unwrap();
     for (name, value, count) in [
         ("group-name", "*", 2),
         ("ip-permission.cidr", "10.0.0.0/8", 1),

@@ -1,3 +1,5 @@
+//! What an instance reads of itself, as IMDS clients ask for it.
+
 use std::net::Ipv4Addr;
 
 use http::{Request, Response};
