@@ -33,6 +33,8 @@ struct Memory {
     told: BTreeMap<String, Snapshot>,
     /// Network and address of every node seen to.
     addresses: BTreeSet<(String, Ipv4Addr)>,
+    /// Addresses that balancers could not listen on, said once.
+    complaints: BTreeSet<String>,
 }
 
 /// One write to come; each holds what it was decided on.
@@ -121,6 +123,14 @@ impl LoadBalancers {
                 heard.insert(zone, Heard { report, told });
             }
         }
+        let complaints = heard.values().flat_map(|heard| &heard.report.bind_errors);
+        let complaints: BTreeSet<String> = complaints
+            .map(|(bind, error)| format!("cannot listen on {}: {error}", bind.address))
+            .collect();
+        for complaint in complaints.difference(&memory.complaints) {
+            tracing::warn!("{complaint}");
+        }
+        memory.complaints = complaints;
         heard
     }
 

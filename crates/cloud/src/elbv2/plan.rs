@@ -340,20 +340,16 @@ pub fn delay(group: &TargetGroup) -> Duration {
 
 /// Load balancers that every working zone of theirs has in force now, for the first time.
 pub fn activated(view: &View, heard: &BTreeMap<String, Heard>) -> Vec<Arc<LoadBalancer>> {
-    let serves = |owner: &LoadBalancer, node: &Node| {
+    let serves = |node: &Node| {
         let Some(heard) = heard.get(&node.zone) else { return false };
         let own = |bind: &wanted::Bind| {
             *bind.address.ip() == node.private_ip || Some(*bind.address.ip()) == node.public_ip
         };
-        let failed = heard.report.bind_errors.iter().find(|(bind, _)| own(bind));
-        if let Some((bind, error)) = failed {
-            tracing::warn!(load_balancer = owner.name, address = %bind.address, "{error}");
-        }
-        heard.in_force() && failed.is_none()
+        heard.in_force() && !heard.report.bind_errors.iter().any(|(bind, _)| own(bind))
     };
     let ready = |owner: &&Arc<LoadBalancer>| {
         let mut nodes = view.working_nodes(&owner.arn).peekable();
-        !owner.active && nodes.peek().is_some() && nodes.all(|node| serves(owner, node))
+        !owner.active && nodes.peek().is_some() && nodes.all(|node| serves(node))
     };
     view.load_balancers.iter().filter(ready).cloned().collect()
 }
