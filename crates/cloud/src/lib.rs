@@ -15,6 +15,7 @@ pub mod filter;
 pub mod id;
 pub mod page;
 pub mod region;
+pub mod s3;
 pub mod schema;
 pub mod seal;
 pub mod services;

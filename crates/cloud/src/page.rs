@@ -30,11 +30,13 @@ pub fn page<T>(
     Ok((page, None))
 }
 
-fn encode(key: &str) -> String {
+/// The token of the page after `key`.
+pub fn encode(key: &str) -> String {
     URL_SAFE_NO_PAD.encode(format!("1:{key}"))
 }
 
-fn decode(token: &str) -> Result<String, BadToken> {
+/// The key that a token was made of.
+pub fn decode(token: &str) -> Result<String, BadToken> {
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| BadToken)?;
     let text = String::from_utf8(bytes).map_err(|_| BadToken)?;
     text.strip_prefix("1:").map(str::to_owned).ok_or(BadToken)

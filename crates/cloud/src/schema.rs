@@ -9,6 +9,8 @@ pub fn schema() -> store::Schema {
         .record::<crate::autoscaling::model::Activity>()
         .record::<crate::autoscaling::model::Policy>()
         .record::<crate::cloudwatch::alarm::Alarm>()
+        .record::<crate::s3::Bucket>()
+        .keyspace(crate::s3::OBJECTS)
         .record::<crate::elbv2::LoadBalancer>()
         .record::<crate::elbv2::Node>()
         .record::<crate::elbv2::Listener>()

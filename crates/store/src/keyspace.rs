@@ -53,6 +53,11 @@ impl Keyspace {
         self.locks.lock(keys).await
     }
 
+    /// As `lock`, of every key there is or could be.
+    pub async fn lock_all(&self) -> Locked {
+        self.locks.lock_all().await
+    }
+
     /// Waits until all who hold locks of this keyspace now have let go of them.
     pub async fn settle(&self) {
         self.locks.settle().await;

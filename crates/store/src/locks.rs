@@ -34,6 +34,14 @@ impl Locks {
         Locked { _held: held }
     }
 
+    pub async fn lock_all(&self) -> Locked {
+        let mut held = Vec::with_capacity(STRIPES);
+        for stripe in &self.0 {
+            held.push(Arc::clone(stripe).lock_owned().await);
+        }
+        Locked { _held: held }
+    }
+
     /// Waits until all who hold a lock now have let go of it.
     pub async fn settle(&self) {
         for stripe in &self.0 {
