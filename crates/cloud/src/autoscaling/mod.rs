@@ -31,3 +31,5 @@ pub use error::{Error, Result};
 mod loop_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire_tests;

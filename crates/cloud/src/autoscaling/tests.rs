@@ -24,13 +24,13 @@ use crate::tag::Tags;
 use crate::{Context, elbv2, id, testing, zone};
 
 /// A cloud with a launch template, moved on by hand.
-struct Cloud {
-    cx: Context,
-    template: Template,
+pub(super) struct Cloud {
+    pub(super) cx: Context,
+    pub(super) template: Template,
 }
 
 impl Cloud {
-    async fn new() -> Cloud {
+    pub(super) async fn new() -> Cloud {
         let cx = testing::context();
         let launch = Launch {
             image_id: Some(id::stable("ami", &["drover-host"])),
@@ -85,7 +85,7 @@ impl Cloud {
     }
 
     /// Everything begun comes to its end: boots, health checks, drains, terminations.
-    async fn settle(&self) {
+    pub(super) async fn settle(&self) {
         let cx = &self.cx;
         for _ in 0..10 {
             self.tend().await;
