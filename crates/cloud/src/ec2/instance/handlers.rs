@@ -55,6 +55,7 @@ async fn start_instances(
     cx: Context,
     input: w::StartInstancesRequest,
 ) -> Result<w::StartInstancesResult> {
+    launch::refuse_some(&input.additional_info, "AdditionalInfo")?;
     let changes = cx
         .write(|tx| {
             let changes = ops::start(tx, &cx, &input.instance_ids)?;

@@ -59,6 +59,7 @@ pub fn run(tx: &mut Tx, cx: &Context, launch: &Launch) -> Result<Reservation> {
             fingerprint,
         });
     }
+    let mut instances = Vec::new();
     for index in 0..resolved.count {
         let instance = create(tx, cx, launch, &resolved, &reservation_id, index)?;
         for (kind, id) in [
@@ -70,9 +71,20 @@ pub fn run(tx: &mut Tx, cx: &Context, launch: &Launch) -> Result<Reservation> {
                 tag::ops::set(tx, cx, id, tags)?;
             }
         }
-        tx.put(instance);
+        tx.put(instance.clone());
+        instances.push(instance);
     }
-    reservation(tx, cx, &reservation_id)
+    Ok(Reservation {
+        id: reservation_id,
+        account: cx.account.clone(),
+        requester: service(cx),
+        instances,
+    })
+}
+
+/// The service that launches for a user, if it is one.
+fn service(cx: &Context) -> Option<String> {
+    resolve::is_service(cx).then(|| cx.caller.clone())
 }
 
 fn fingerprint(launch: &Launch) -> String {
@@ -129,7 +141,7 @@ fn create(
         id: id::resource(rng, "i"),
         reservation_id: reservation_id.to_owned(),
         launch_index: index,
-        requester: resolve::is_service(cx).then(|| cx.caller.clone()),
+        requester: service(cx),
         client_token: launch.client_token.clone(),
         zone: resolved.subnet.zone.clone(),
         vpc_id: resolved.subnet.vpc_id.clone(),

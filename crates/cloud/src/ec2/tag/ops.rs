@@ -143,6 +143,10 @@ fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
             let found = groups.any(|group| group.rules.iter().any(|rule| rule.id == id));
             found.then_some(()).ok_or_else(|| Error::not_found(Kind::SecurityGroupRule, id))
         }
+        Some("network-interface") => {
+            holder(snapshot, cx, Kind::NetworkInterface, id, |i| i.interface_id == id)
+        }
+        Some("volume") => holder(snapshot, cx, Kind::Volume, id, |i| i.volume_id == id),
         Some("subnet") => vpc::ops::subnet(snapshot, cx, id).map(drop),
         Some("vpc") => vpc::ops::vpc(snapshot, cx, id).map(drop),
         _ => Err(Error::InvalidId(id.to_owned())),
@@ -152,6 +156,19 @@ fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
 fn stored<R: store::Record>(snapshot: &Snapshot, cx: &Context, kind: Kind, id: &str) -> Result<()> {
     let found = snapshot.get::<R>(&cx.key(id));
     found.map(drop).ok_or_else(|| Error::not_found(kind, id))
+}
+
+/// For what lives and dies with an instance.
+fn holder(
+    snapshot: &Snapshot,
+    cx: &Context,
+    kind: Kind,
+    id: &str,
+    holds: impl Fn(&Instance) -> bool,
+) -> Result<()> {
+    let prefix = cx.prefix();
+    let found = snapshot.scan::<Instance>(&prefix).any(|i| i.is_alive() && holds(&i));
+    found.then_some(()).ok_or_else(|| Error::not_found(kind, id))
 }
 
 /// One line of DescribeTags.

@@ -120,6 +120,13 @@ async fn an_instance_as_clients_see_it() {
     let interfaces = cloud.ok("DescribeNetworkInterfaces", &by_id).await;
     assert_eq!(text(&interfaces, "macAddress"), text(&shown, "macAddress"));
 
+    for resource in [volume, interface] {
+        let tag = format!("ResourceId.1={resource}&Tag.1.Key=k&Tag.1.Value=v");
+        cloud.ok("CreateTags", &tag).await;
+    }
+    let tagged = cloud.ok("DescribeVolumes", "Filter.1.Name=tag:k&Filter.1.Value.1=v").await;
+    assert_eq!(text(&tagged, "volumeId"), volume);
+
     let console = cloud.ok("GetConsoleOutput", &format!("InstanceId={id}")).await;
     assert!(!text(&console, "output").is_empty());
     let stopped = cloud.ok("StopInstances", &format!("InstanceId.1={id}")).await;
