@@ -126,7 +126,6 @@ class Cloud:
 
     @property
     def image(self):
-        return "ami-003b59c56549877ab"  # TEMP
         images = self.client("ec2").describe_images(
             Filters=[{"Name": "name", "Values": ["drover-host"]}])["Images"]
         return images[0]["ImageId"]
