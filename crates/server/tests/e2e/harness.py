@@ -1,9 +1,6 @@
 """Runs one test function with a cloud of its own: harness.py SCRIPT FUNCTION DRIVER."""
 
-import base64
-import gzip
 import importlib
-import inspect
 import json
 import os
 import pathlib

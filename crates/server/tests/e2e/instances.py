@@ -1,9 +1,7 @@
 """The life of real instances, as boto3 and the AWS CLI see it."""
 
-import base64
 import gzip
 import signal
-import time
 
 from harness import error, wait
 

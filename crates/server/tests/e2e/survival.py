@@ -2,10 +2,10 @@
 
 import os
 import pathlib
-import re
 import signal
 import subprocess
 import tempfile
+import time
 
 from harness import Cloud, DROVER, wait
 
@@ -32,7 +32,6 @@ def processes(cloud):
 
 
 def test_down_leaves_nothing_also_after_a_crash(cloud):
-    before = None
     other = Cloud("namespace", data_dir=tempfile.mkdtemp(prefix="drover-test-"))
     try:
         ids = other.run("#!/bin/sh\nsleep 1000 & sleep 1000 &\n", count=3)
@@ -76,7 +75,6 @@ def test_a_second_daemon_is_refused(cloud):
 
 
 def test_reset_empties_the_cloud(cloud):
-    import time
     ids = cloud.run("#!/bin/sh\nsleep 1000 &\n", count=2)
     for id in ids:
         cloud.wait_state(id, "running")

@@ -1,9 +1,8 @@
 """A group behind a load balancer: it serves, heals itself, and outlives a zone."""
 
-import concurrent.futures
+import base64
 import http.client
-import socket
-import time
+import signal
 import urllib.parse
 import urllib.request
 
@@ -15,7 +14,6 @@ def deploy(cloud, size=3, grace=120):
     ec2, elb, scaling = (cloud.client(name) for name in ("ec2", "elbv2", "autoscaling"))
     subnets = [s["SubnetId"] for s in ec2.describe_subnets()["Subnets"]]
     vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
-    import base64
     template = ec2.create_launch_template(
         LaunchTemplateName="web",
         LaunchTemplateData={
@@ -61,8 +59,8 @@ def wait_serving(cloud, target_group, count, seconds=45.0):
 
 def get(cloud, balancer, path="/", node=None, headers={}):
     """Status and body, through the balancer's node on this host."""
-    nodes = cloud.admin("GET", f"resolve/{balancer['DNSName']}")["addresses"]
-    host, port = (node or nodes[0]).rsplit(":", 1)
+    node = node or cloud.admin("GET", f"resolve/{balancer['DNSName']}")["addresses"][0]
+    host, port = node.rsplit(":", 1)
     connection = http.client.HTTPConnection(host, int(port), timeout=10)
     connection.request("GET", path, headers={"Host": balancer["DNSName"], **headers})
     answer = connection.getresponse()
@@ -123,7 +121,6 @@ def test_zone_fails_and_returns(cloud):
 
 @flags("--time-scale", "60")
 def test_traffic_goes_on_while_the_daemon_is_gone(cloud):
-    import signal
     balancer, target_group = deploy(cloud)
     nodes = cloud.admin("GET", f"resolve/{balancer['DNSName']}")["addresses"]
     cloud.stop(signal.SIGKILL)
