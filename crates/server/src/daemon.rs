@@ -58,7 +58,7 @@ pub fn run(options: Options) -> Result<()> {
     let rng = Rng::system();
     let store = match options.ephemeral {
         true => store::Store::ephemeral(),
-        false => store::Store::open(&paths.store(), cloud::schema::schema())
+        false => store::Store::open(paths.store(), cloud::schema::schema())
             .context("cannot open the store")?,
     };
     let clock = Clock::host(wall_clock(), options.time_scale);
