@@ -190,6 +190,9 @@ def test_tags_by_resource(api):
     found = api.aws("ec2", "describe-tags", "--filters", "Name=key,Values=stack",
                     "--query", "Tags[].[ResourceType,ResourceId]")
     assert sorted(found) == [["instance", id], ["vpc", vpc]]
+    volume = ec2.describe_volumes()["Volumes"][0]["VolumeId"]
+    ec2.create_tags(Resources=[volume], Tags=[{"Key": "stack", "Value": "web"}])
+    assert ec2.describe_volumes()["Volumes"][0]["Tags"] == [{"Key": "stack", "Value": "web"}]
     [tagged] = ec2.describe_vpcs(Filters=[{"Name": "tag:stack", "Values": ["w*"]}])["Vpcs"]
     assert tagged["Tags"] == [{"Key": "stack", "Value": "web"}]
     ec2.delete_tags(Resources=[id], Tags=[{"Key": "Name", "Value": "other"}, {"Key": "stack"}])
