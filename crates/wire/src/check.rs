@@ -206,7 +206,10 @@ impl Checker {
         if !text.values.is_empty() && !text.values.contains(&s) {
             self.found(shown(), Constraint::OneOf(text.values));
         }
-        if text.min.is_some() || text.max.is_some() {
+        // Counting characters is spared where the bytes already tell: one has one to four.
+        let bytes = s.len() as u64;
+        let short = text.min.is_some_and(|min| bytes < min.saturating_mul(4));
+        if short || text.max.is_some_and(|max| bytes > max) {
             self.length(text.min, text.max, s.chars().count(), shown);
         }
         if let Some(pattern) = &text.pattern
