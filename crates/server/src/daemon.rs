@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use cloud::clock::Clock;
 use cloud::ec2::instance::metadata;
 use cloud::env::{Balancers, Config, Env, Parts, Rng};
@@ -82,6 +82,7 @@ pub fn run(options: Options) -> Result<()> {
     let seal = Seal::new(credentials::secret_key(&paths.secret_key(), &rng)?);
     let parts = Parts { config, clock, rng, store, driver, fabric, balancers, metrics, seal };
     let env = Env::new(parts);
+    cloud::s3::sweep(&env).map_err(|error| anyhow!("cannot sweep the object store: {error:?}"))?;
     let answer = runtime.block_on(async {
         let gateway = Arc::new(Gateway::new(env.clone(), root, listen, paths.images()));
         let metadata = Arc::new(metadata::Service::new(env.clone(), secret_key));

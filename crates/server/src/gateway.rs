@@ -51,6 +51,7 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// Where imported machine images are unpacked.
     pub images: PathBuf,
+    s3: s3s::service::S3Service,
     /// By service, then operation.
     table: HashMap<&'static str, HashMap<&'static str, services::Entry>>,
 }
@@ -61,7 +62,11 @@ impl Gateway {
         for entry in services::table() {
             table.entry(entry.service).or_default().insert(entry.operation, entry);
         }
-        Gateway { env, root, listen, images, table }
+        let key = root.clone();
+        let s3 = cloud::s3::service(&env, move |access_key| {
+            (access_key == key.access_key_id).then(|| key.secret_access_key.clone())
+        });
+        Gateway { env, root, listen, images, s3, table }
     }
 
     /// Accepts connections until dropped.
@@ -112,7 +117,20 @@ impl Gateway {
             }
             return admin::answer(self, request).await;
         }
+        if is_for_s3(&request) {
+            return self.s3(request).await;
+        }
         self.aws(request).await
+    }
+
+    async fn s3(&self, request: http::Request<Incoming>) -> Answer {
+        match self.s3.call(request.map(s3s::Body::from)).await {
+            Ok(answer) => answer.map(|body| body.map_err(Into::into).boxed()),
+            Err(error) => {
+                tracing::warn!("s3: {error:?}");
+                text(http::StatusCode::INTERNAL_SERVER_ERROR, "The object store failed.")
+            }
+        }
     }
 
     async fn aws(&self, request: http::Request<Incoming>) -> Answer {
@@ -184,6 +202,21 @@ impl Gateway {
         match (entry.call)(context, Arc::new(request)).await {
             Ok(answer) => respond(answer),
             Err(error) => refuse(&error),
+        }
+    }
+}
+
+/// Signed for S3, or nothing that any other service could be asked with.
+fn is_for_s3(request: &http::Request<Incoming>) -> bool {
+    let (uri, headers) = (request.uri(), request.headers());
+    match wire::route::signing_name(uri, headers) {
+        Some(name) => name == "s3",
+        None => {
+            let form = headers
+                .get(http::header::CONTENT_TYPE)
+                .is_some_and(|ty| ty.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+            let action = uri.query().is_some_and(|query| query.contains("Action="));
+            !form && !action && !headers.contains_key("x-amz-target")
         }
     }
 }

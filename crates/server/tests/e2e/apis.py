@@ -264,7 +264,7 @@ def test_a_group_keeps_its_size(api):
     wait("three in service", lambda: len(members()) == 3)
     assert len({i["AvailabilityZone"] for i in members()}) == 3
     tags = {t["Key"]: t["Value"] for t in api.instance(members()[0]["InstanceId"])["Tags"]}
-    assert tags == {"team": "blue", "aws:autoscaling:groupName": "g"}
+    assert tags["team"] == "blue" and tags["aws:autoscaling:groupName"] == "g", tags
     error("AlreadyExists", scaling.create_auto_scaling_group, AutoScalingGroupName="g", MinSize=1, MaxSize=1,
           LaunchTemplate={"LaunchTemplateName": "tpl"}, AvailabilityZones=["us-east-1a"])
     ec2.terminate_instances(InstanceIds=[members()[0]["InstanceId"]])

@@ -50,19 +50,19 @@ def test_down_leaves_nothing_also_after_a_crash(cloud):
 def test_acknowledged_calls_survive_sigkill(cloud):
     ec2, ssm, dynamodb, s3 = (cloud.client(n) for n in ("ec2", "ssm", "dynamodb", "s3"))
     ssm.put_parameter(Name="/app/color", Value="blue", Type="String")
-    dynamodb.create_table(TableName="t", KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
+    dynamodb.create_table(TableName="items", KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
                           AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
                           BillingMode="PAY_PER_REQUEST")
-    dynamodb.get_waiter("table_exists").wait(TableName="t", WaiterConfig={"Delay": 1})
+    dynamodb.get_waiter("table_exists").wait(TableName="items", WaiterConfig={"Delay": 1})
     for n in range(20):
-        dynamodb.put_item(TableName="t", Item={"k": {"S": str(n)}, "n": {"N": str(n)}})
+        dynamodb.put_item(TableName="items", Item={"k": {"S": str(n)}, "n": {"N": str(n)}})
     s3.create_bucket(Bucket="b")
     s3.put_object(Bucket="b", Key="k", Body=b"x" * 100_000)
     ids = cloud.run(count=2)
     cloud.restart(signal.SIGKILL)
     ec2, ssm, dynamodb, s3 = (cloud.client(n) for n in ("ec2", "ssm", "dynamodb", "s3"))
     assert ssm.get_parameter(Name="/app/color")["Parameter"]["Value"] == "blue"
-    assert dynamodb.scan(TableName="t")["Count"] == 20
+    assert dynamodb.scan(TableName="items")["Count"] == 20
     assert s3.get_object(Bucket="b", Key="k")["Body"].read() == b"x" * 100_000
     for id in ids:
         cloud.wait_state(id, "running")
