@@ -10,6 +10,8 @@ mod list;
 mod model;
 mod multipart;
 mod ops;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 

@@ -1,0 +1,246 @@
+//! S3 as its clients see it: signed HTTP in, HTTP out.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http_body_util::BodyExt;
+use s3s::service::S3Service;
+use wire::sigv4::{Credentials, sha256_hex, sign};
+
+use crate::env::Env;
+use crate::testing;
+
+struct Client {
+    env: Env,
+    service: S3Service,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// What stands in each element of this name.
+    fn elements(&self, name: &str) -> Vec<&str> {
+        let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+        let after = self.text().split(open.as_str()).skip(1);
+        after.filter_map(|rest| Some(rest.split_once(close.as_str())?.0)).collect()
+    }
+}
+
+impl Client {
+    async fn new() -> Client {
+        let env = testing::context().env;
+        let secret = |key: &str| (key == "test").then(|| "test".to_owned());
+        let client = Client { service: super::service(&env, secret), env };
+        client.ok(Method::PUT, "/bucket", &[], b"").await;
+        client
+    }
+
+    /// Signatures are of the host's time.
+    #[allow(clippy::disallowed_methods)]
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let uri: Uri = path.parse().unwrap();
+        let mut map = HeaderMap::new();
+        map.insert("host", HeaderValue::from_static("127.0.0.1:4566"));
+        map.insert("content-length", body.len().into());
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        let credentials =
+            Credentials { access_key: "test".into(), secret: "test".into(), session_token: None };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let hash = sha256_hex(body);
+        sign(&method, &uri, &mut map, &hash, &credentials, "us-east-1", "s3", now as i64);
+        let mut request = http::Request::new(s3s::Body::from(body.to_vec()));
+        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, map);
+        let (parts, body) = self.service.call(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    async fn ok(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let answer = self.call(method, path, headers, body).await;
+        assert!(answer.status.is_success(), "{path}: {} {:?}", answer.status, answer.body);
+        answer
+    }
+
+    async fn refused(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: &[u8],
+        expected: (u16, &str),
+    ) {
+        let answer = self.call(method, path, headers, body).await;
+        let code = answer.elements("Code").first().copied().unwrap_or("").to_owned();
+        assert_eq!((answer.status.as_u16(), code.as_str()), expected, "{path}");
+    }
+
+    fn blobs(&self) -> usize {
+        let mut count = 0;
+        super::ops::each_blob(&self.env, |_| count += 1).unwrap();
+        count
+    }
+}
+
+#[tokio::test]
+async fn objects_come_back_whole_and_in_ranges() {
+    let s3 = Client::new().await;
+    let headers = [("content-type", "image/png"), ("x-amz-meta-who", "me")];
+    let put = s3.ok(Method::PUT, "/bucket/a/b.png", &headers, b"0123456789").await;
+    assert_eq!(put.header("etag"), "\"781e5e245d69b566979b86e28d23f2c7\"");
+    let got = s3.ok(Method::GET, "/bucket/a/b.png", &[], b"").await;
+    assert_eq!((&got.body[..], got.header("content-type")), (&b"0123456789"[..], "image/png"));
+    assert_eq!((got.header("x-amz-meta-who"), got.header("content-length")), ("me", "10"));
+    for (range, expected, content_range) in [
+        ("bytes=2-4", "234", "bytes 2-4/10"),
+        ("bytes=-3", "789", "bytes 7-9/10"),
+        ("bytes=8-99", "89", "bytes 8-9/10"),
+    ] {
+        let got = s3.ok(Method::GET, "/bucket/a/b.png", &[("range", range)], b"").await;
+        assert_eq!(got.status, StatusCode::PARTIAL_CONTENT);
+        assert_eq!((got.text(), got.header("content-range")), (expected, content_range));
+    }
+    let range = [("range", "bytes=10-")];
+    s3.refused(Method::GET, "/bucket/a/b.png", &range, b"", (416, "InvalidRange")).await;
+    s3.refused(Method::GET, "/bucket/none", &[], b"", (404, "NoSuchKey")).await;
+    s3.refused(Method::GET, "/none/none", &[], b"", (404, "NoSuchBucket")).await;
+    s3.ok(Method::DELETE, "/bucket/a/b.png", &[], b"").await;
+    s3.refused(Method::GET, "/bucket/a/b.png", &[], b"", (404, "NoSuchKey")).await;
+}
+
+#[tokio::test]
+async fn conditions_are_held() {
+    let s3 = Client::new().await;
+    let put = s3.ok(Method::PUT, "/bucket/k", &[("if-none-match", "*")], b"1").await;
+    let etag = put.header("etag").to_owned();
+    let failed = (412, "PreconditionFailed");
+    s3.refused(Method::PUT, "/bucket/k", &[("if-none-match", "*")], b"2", failed).await;
+    s3.refused(Method::PUT, "/bucket/k", &[("if-match", "\"x\"")], b"2", failed).await;
+    s3.refused(Method::GET, "/bucket/k", &[("if-match", "\"x\"")], b"", failed).await;
+    let fresh = s3.call(Method::GET, "/bucket/k", &[("if-none-match", &etag)], b"").await;
+    assert_eq!(fresh.status, StatusCode::NOT_MODIFIED);
+    let since = [("if-modified-since", "Thu, 01 Jan 2026 00:00:00 GMT")];
+    assert_eq!(
+        s3.call(Method::GET, "/bucket/k", &since, b"").await.status,
+        StatusCode::NOT_MODIFIED
+    );
+    let before = [("if-unmodified-since", "Wed, 31 Dec 2025 23:59:59 GMT")];
+    s3.refused(Method::GET, "/bucket/k", &before, b"", failed).await;
+    s3.ok(Method::PUT, "/bucket/k", &[("if-match", &etag)], b"2").await;
+    assert_eq!(s3.ok(Method::GET, "/bucket/k", &[], b"").await.text(), "2");
+    assert_eq!(s3.blobs(), 1);
+}
+
+#[tokio::test]
+async fn what_does_not_match_its_checksum_is_not_stored() {
+    let s3 = Client::new().await;
+    let bad = (400, "BadDigest");
+    let crc = [("x-amz-checksum-crc32", "AAAAAA==")];
+    s3.refused(Method::PUT, "/bucket/k", &crc, b"123456789", bad).await;
+    let md5 = [("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")];
+    s3.refused(Method::PUT, "/bucket/k", &md5, b"123456789", bad).await;
+    s3.refused(Method::GET, "/bucket/k", &[], b"", (404, "NoSuchKey")).await;
+    let crc = [("x-amz-checksum-crc32", "y/Q5Jg==")];
+    s3.ok(Method::PUT, "/bucket/k", &crc, b"123456789").await;
+    let mode = [("x-amz-checksum-mode", "ENABLED")];
+    let head = s3.ok(Method::HEAD, "/bucket/k", &mode, b"").await;
+    assert_eq!(head.header("x-amz-checksum-crc32"), "y/Q5Jg==");
+    assert_eq!(head.header("x-amz-checksum-type"), "FULL_OBJECT");
+}
+
+#[tokio::test]
+async fn lists_roll_up_and_go_by_pages() {
+    let s3 = Client::new().await;
+    for key in ["a", "d/1", "d/2", "e%20f"] {
+        s3.ok(Method::PUT, &format!("/bucket/{key}"), &[], b"").await;
+    }
+    let all = s3.ok(Method::GET, "/bucket?list-type=2&delimiter=%2F", &[], b"").await;
+    assert_eq!(all.elements("Key"), ["a", "e f"]);
+    assert_eq!(all.elements("KeyCount"), ["3"]);
+    assert!(all.text().contains("<CommonPrefixes><Prefix>d/</Prefix></CommonPrefixes>"));
+    let first = s3.ok(Method::GET, "/bucket?list-type=2&max-keys=3", &[], b"").await;
+    assert_eq!(first.elements("Key"), ["a", "d/1", "d/2"]);
+    let token = first.elements("NextContinuationToken")[0];
+    let next = format!("/bucket?list-type=2&continuation-token={token}&encoding-type=url");
+    let second = s3.ok(Method::GET, &next, &[], b"").await;
+    assert_eq!(second.elements("Key"), ["e+f"]);
+    assert_eq!(second.elements("IsTruncated"), ["false"]);
+    s3.refused(Method::DELETE, "/bucket", &[], b"", (409, "BucketNotEmpty")).await;
+}
+
+#[tokio::test]
+async fn uploads_in_parts_become_one_object() {
+    let s3 = Client::new().await;
+    let begun = s3.ok(Method::POST, "/bucket/big?uploads", &[], b"").await;
+    let id = begun.elements("UploadId")[0];
+    let large = vec![7; 5 << 20];
+    let mut etags = Vec::new();
+    for (number, bytes) in [(1, &large[..]), (2, b"tail"), (3, b"unused")] {
+        let path = format!("/bucket/big?partNumber={number}&uploadId={id}");
+        etags.push(s3.ok(Method::PUT, &path, &[], bytes).await.header("etag").to_owned());
+    }
+    let end = format!("/bucket/big?uploadId={id}");
+    let complete = |numbers: &[usize]| {
+        let part = |n: &usize| {
+            format!("<Part><PartNumber>{n}</PartNumber><ETag>{}</ETag></Part>", etags[n - 1])
+        };
+        let parts: String = numbers.iter().map(part).collect();
+        format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>").into_bytes()
+    };
+    for (numbers, code) in [(&[2, 1][..], "InvalidPartOrder"), (&[2, 3], "EntityTooSmall")] {
+        s3.refused(Method::POST, &end, &[], &complete(numbers), (400, code)).await;
+    }
+    let done = s3.ok(Method::POST, &end, &[], &complete(&[1, 2])).await;
+    assert!(done.elements("ETag")[0].contains("-2"), "{}", done.text());
+    let range = [("range", "bytes=5242879-5242882")];
+    let got = s3.ok(Method::GET, "/bucket/big", &range, b"").await;
+    assert_eq!(got.text(), "\u{7}tai");
+    assert_eq!(s3.blobs(), 2);
+    s3.refused(Method::DELETE, &end, &[], b"", (404, "NoSuchUpload")).await;
+}
+
+#[tokio::test]
+async fn what_has_no_effect_here_is_refused() {
+    let s3 = Client::new().await;
+    for (header, value, expected) in [
+        ("x-amz-acl", "public-read", (400, "AccessControlListNotSupported")),
+        ("x-amz-server-side-encryption", "AES256", (501, "NotImplemented")),
+        ("x-amz-storage-class", "GLACIER", (501, "NotImplemented")),
+        ("x-amz-tagging", "a=b", (501, "NotImplemented")),
+        ("x-amz-expected-bucket-owner", "999999999999", (403, "AccessDenied")),
+    ] {
+        s3.refused(Method::PUT, "/bucket/k", &[(header, value)], b"", expected).await;
+    }
+    let location = b"<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>";
+    s3.ok(Method::PUT, "/europe", &[], location).await;
+    let head = s3.ok(Method::HEAD, "/europe", &[], b"").await;
+    assert_eq!(head.header("x-amz-bucket-region"), "eu-west-1");
+    s3.ok(Method::DELETE, "/europe", &[], b"").await;
+    s3.refused(Method::GET, "/europe", &[], b"", (404, "NoSuchBucket")).await;
+}
