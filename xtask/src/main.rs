@@ -1,5 +1,7 @@
-//! The project's own chores: `cargo xtask codegen`, `cargo xtask catalog`, `cargo xtask tidy`.
+//! The project's own chores: `cargo xtask codegen`, `cargo xtask catalog`, `cargo xtask tidy`,
+//! `cargo xtask bench`.
 
+mod bench;
 mod catalog;
 mod codegen;
 mod tidy;
@@ -10,7 +12,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask codegen [--check]   the wire's models and shapes, from botocore
 cargo xtask catalog [--check]   the table of instance types, from moto
-cargo xtask tidy                the house rules that a machine can see";
+cargo xtask tidy                the house rules that a machine can see
+cargo xtask bench [--quick]     what Drover costs, measured on this host (as root); see --help";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -21,6 +24,7 @@ fn main() -> ExitCode {
         ["catalog"] => catalog::run(catalog::Mode::Write),
         ["catalog", "--check"] => catalog::run(catalog::Mode::Check),
         ["tidy"] => tidy::run(),
+        ["bench", ref arguments @ ..] => bench::run(arguments),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

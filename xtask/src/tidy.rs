@@ -17,6 +17,7 @@ const MAX_LINES: usize = 700;
 /// Who may depend on whom, within the workspace.
 const ARROWS: &[(&str, &[&str])] = &[
     ("balancer", &[]),
+    ("bench", &["demo", "fabric"]),
     ("cloud", &["balancer", "compute", "fabric", "store", "wire"]),
     ("compute", &["fabric"]),
     ("demo", &["wire"]),

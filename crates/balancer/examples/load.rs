@@ -1,6 +1,6 @@
 //! Loads a web server or balancer over kept-alive connections, one request at a time on each, and says
-//! what it bore: `load ADDRESS CONNECTIONS SECONDS [PID]`. With the number of the process under load
-//! it says how much processor time a request took. One thread.
+//! in JSON what it bore: `load ADDRESS CONNECTIONS SECONDS [PID]`. With the number of the process under
+//! load it says how much processor time a request took. One thread.
 
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,8 @@ fn main() -> std::io::Result<()> {
         let at =
             |share: f64| times.get((times.len() as f64 * share) as usize).copied().unwrap_or(0);
         print!(
-            "{} requests/s, p50 {} us, p99 {} us, p99.9 {} us, {failed} connections failed",
+            "{{\"requests_per_second\": {}, \"p50_us\": {}, \"p99_us\": {}, \"p99_9_us\": {}, \
+             \"failed_connections\": {failed}",
             times.len() as u64 / seconds,
             at(0.5),
             at(0.99),
@@ -56,13 +57,9 @@ fn main() -> std::io::Result<()> {
         );
         if let (Some(before), Some(after)) = (before, after) {
             let busy = (after - before).as_secs_f64();
-            print!(
-                ", {:.1} us of processor time per request ({:.0} % of a core)",
-                busy * 1e6 / times.len().max(1) as f64,
-                busy * 100.0 / seconds as f64
-            );
+            print!(", \"processor_us_per_request\": {:.2}", busy * 1e6 / times.len().max(1) as f64);
         }
-        println!();
+        println!("}}");
         Ok(())
     })
 }

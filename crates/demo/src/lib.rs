@@ -2,7 +2,7 @@
 //! instance, loses a zone, gets a new image, and loses nothing. Deployed with the public APIs only.
 
 mod acts;
-mod aws;
+pub mod aws;
 mod group;
 mod load;
 mod report;
