@@ -176,6 +176,9 @@ http {{
       proxy_pass http://origin;
       proxy_http_version 1.1;
       proxy_max_temp_file_size 0;
+      proxy_buffer_size 32k;
+      proxy_buffers 8 32k;
+      proxy_busy_buffers_size 64k;
       proxy_set_header Connection \"\";
       proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
