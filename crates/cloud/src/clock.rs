@@ -142,6 +142,16 @@ impl Clock {
         }
     }
 
+    /// Simulated only: when the next sleeper's time comes.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let Kind::Simulated(state) = &*self.0 else {
+            panic!("only simulated time knows who sleeps")
+        };
+        let mut state = state.lock().expect("no panics under the lock");
+        state.sleepers.retain(|_, wake| !wake.is_closed());
+        state.sleepers.first_key_value().map(|((at, _), _)| *at)
+    }
+
     /// Simulated only: moves time to `to` and wakes, in order, whoever's time has come.
     pub fn advance(&self, to: Timestamp) {
         let Kind::Simulated(state) = &*self.0 else {

@@ -42,7 +42,8 @@ pub async fn run(env: Env) {
     futures_util::future::join_all(loops).await;
 }
 
-async fn run_one(controller: Box<dyn Controller>, env: Env) {
+/// Runs one of them until the returned future is dropped.
+pub async fn run_one(controller: Box<dyn Controller>, env: Env) {
     let mut store = env.store.changes();
     let mut driver = env.driver.changes();
     let mut balancers = env.balancers.changes();

@@ -23,6 +23,7 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -84,9 +85,13 @@ struct Shared {
     bulk: Bulk,
     blobs: Blobs,
     locks: Mutex<std::collections::BTreeMap<&'static str, Arc<Locks>>>,
+    pause: Option<Pause>,
     /// Held for as long as the store is open.
     _lock: Option<File>,
 }
+
+/// Whether a write shall wait before it takes effect.
+type Pause = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// Where what was written goes.
 enum Bulk {
@@ -97,7 +102,19 @@ enum Bulk {
 impl Store {
     /// Everything in memory, gone with the process. Writes complete at once, on the caller.
     pub fn ephemeral() -> Store {
-        Store::new(Arc::default(), Bulk::Memory(Memory::default()), Blobs::ephemeral(), None)
+        Store::in_memory(None)
+    }
+
+    /// As `ephemeral`, for a simulator: a write that took effect waits for another poll before it
+    /// answers, so that every state can be looked at, others come in between, or the writer is dropped
+    /// there. Whenever `pause` says so it waits before too, having run its closure in vain already.
+    pub fn simulated(pause: impl Fn() -> bool + Send + Sync + 'static) -> Store {
+        Store::in_memory(Some(Box::new(pause)))
+    }
+
+    fn in_memory(pause: Option<Pause>) -> Store {
+        let bulk = Bulk::Memory(Memory::default());
+        Store::new(Arc::default(), bulk, Blobs::ephemeral(), None, pause)
     }
 
     /// The store in `dir`, made when there is none. Blocks until every record is in memory.
@@ -109,11 +126,18 @@ impl Store {
         let heads = Arc::new(Heads::new(engine.load(&schema)?));
         let blobs = Blobs::open(dir.join("blobs"))?;
         let committer = Committer::start(Arc::clone(&engine), Arc::clone(&heads))?;
-        Ok(Store::new(heads, Bulk::Disk { engine, schema, committer }, blobs, Some(lock)))
+        let bulk = Bulk::Disk { engine, schema, committer };
+        Ok(Store::new(heads, bulk, blobs, Some(lock), None))
     }
 
-    fn new(heads: Arc<Heads>, bulk: Bulk, blobs: Blobs, lock: Option<File>) -> Store {
-        let shared = Shared { heads, bulk, blobs, locks: Mutex::default(), _lock: lock };
+    fn new(
+        heads: Arc<Heads>,
+        bulk: Bulk,
+        blobs: Blobs,
+        lock: Option<File>,
+        pause: Option<Pause>,
+    ) -> Store {
+        let shared = Shared { heads, bulk, blobs, locks: Mutex::default(), pause, _lock: lock };
         Store { shared: Arc::new(shared) }
     }
 
@@ -125,11 +149,19 @@ impl Store {
     /// The closure may run again, so it must have no side effects.
     pub async fn write<T, E: From<Error>>(
         &self,
-        closure: impl FnMut(&mut Tx) -> Result<T, E>,
+        mut closure: impl FnMut(&mut Tx) -> Result<T, E>,
     ) -> Result<T, E> {
+        let pause = self.shared.pause.as_ref();
+        if pause.is_some_and(|pause| pause()) {
+            let _ = closure(&mut Tx::new(self.read()));
+            next_poll().await;
+        }
         let (answer, job) = self.prepare(closure)?;
         if let Some(job) = job {
             job.wait().await?;
+        }
+        if pause.is_some() {
+            next_poll().await;
         }
         answer
     }
@@ -237,6 +269,18 @@ impl Store {
         }
         Ok(())
     }
+}
+
+async fn next_poll() {
+    let mut polled = false;
+    std::future::poll_fn(|cx| match std::mem::replace(&mut polled, true) {
+        true => Poll::Ready(()),
+        false => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 fn lock(dir: &Path) -> Result<File> {

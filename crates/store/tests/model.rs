@@ -166,3 +166,25 @@ proptest! {
         runtime.block_on(run(steps, None));
     }
 }
+
+#[tokio::test]
+async fn a_simulated_write_can_be_dropped_before_and_after() {
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+
+    let store = Store::simulated(|| true);
+    let mut polls = Vec::new();
+    for polled in 1..=3 {
+        let mut write = Box::pin(store.write(|tx| {
+            let n = tx.get::<Thing>("n").map_or(0, |thing| thing.value);
+            tx.put(Thing { key: "n".to_owned(), value: n + 1 });
+            Ok::<_, store::Error>(n + 1)
+        }));
+        let mut cx = Context::from_waker(Waker::noop());
+        let answers = (0..polled).map(|_| write.as_mut().poll(&mut cx));
+        polls.push(answers.filter(Poll::is_ready).count());
+        let value = store.read().get::<Thing>("n").map(|thing| thing.value);
+        assert_eq!(value, [None, Some(1), Some(2)][polled - 1]);
+    }
+    assert_eq!(polls, [0, 0, 1]);
+}
