@@ -56,14 +56,14 @@ def test_acknowledged_calls_survive_sigkill(cloud):
     dynamodb.get_waiter("table_exists").wait(TableName="items", WaiterConfig={"Delay": 1})
     for n in range(20):
         dynamodb.put_item(TableName="items", Item={"k": {"S": str(n)}, "n": {"N": str(n)}})
-    s3.create_bucket(Bucket="b")
-    s3.put_object(Bucket="b", Key="k", Body=b"x" * 100_000)
+    s3.create_bucket(Bucket="things")
+    s3.put_object(Bucket="things", Key="k", Body=b"x" * 100_000)
     ids = cloud.run(count=2)
     cloud.restart(signal.SIGKILL)
     ec2, ssm, dynamodb, s3 = (cloud.client(n) for n in ("ec2", "ssm", "dynamodb", "s3"))
     assert ssm.get_parameter(Name="/app/color")["Parameter"]["Value"] == "blue"
     assert dynamodb.scan(TableName="items")["Count"] == 20
-    assert s3.get_object(Bucket="b", Key="k")["Body"].read() == b"x" * 100_000
+    assert s3.get_object(Bucket="things", Key="k")["Body"].read() == b"x" * 100_000
     for id in ids:
         cloud.wait_state(id, "running")
 
