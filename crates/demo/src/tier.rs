@@ -237,6 +237,9 @@ pub async fn bake(aws: &Client, directory: &Path, release: &str) -> Result<Strin
             let mut header = tar::Header::new_gnu();
             header.set_mode(mode);
             header.set_size(size);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
             header.set_cksum();
             tar.append_data(&mut header, name, data)
         };
