@@ -35,6 +35,19 @@ pub struct Imported {
 /// Unpacks a tar archive, plain or compressed by gzip or zstd (told by its first bytes), as the new
 /// directory `destination`. Owners, modes and extended attributes are kept when root does it. Blocking.
 pub fn import(archive: &Path, destination: &Path) -> Result<Imported> {
+    import_checked(archive, destination, check_root)
+}
+
+/// The same with files that go on top of another image, and need not be a root file system.
+pub fn import_layer(archive: &Path, destination: &Path) -> Result<Imported> {
+    import_checked(archive, destination, |_| Ok(()))
+}
+
+fn import_checked(
+    archive: &Path,
+    destination: &Path,
+    check: impl FnOnce(&Path) -> Result<()>,
+) -> Result<Imported> {
     if destination.symlink_metadata().is_ok() {
         return Err(Error::Exists(destination.to_owned()));
     }
@@ -42,7 +55,7 @@ pub fn import(archive: &Path, destination: &Path) -> Result<Imported> {
     let _ = fs::remove_dir_all(&fresh);
     fs::create_dir_all(&fresh).map_err(io_error(&fresh))?;
     let result = unpack(archive, &fresh).and_then(|imported| {
-        check_root(&fresh)?;
+        check(&fresh)?;
         fs::rename(&fresh, destination).map_err(io_error(destination))?;
         Ok(imported)
     });

@@ -130,7 +130,11 @@ async fn import(gateway: &Gateway, body: &[u8]) -> Result<Value> {
     let directory = gateway.images.join(cloud::id::resource(&env.rng, "img"));
     layers.push(compute::Layer::Dir(directory.clone()));
     let (archive, unpacked) = (import.archive.clone(), directory.clone());
-    tokio::task::spawn_blocking(move || compute::image::import(&archive, &unpacked))
+    let unpack = match import.base {
+        None => compute::image::import,
+        Some(_) => compute::image::import_layer,
+    };
+    tokio::task::spawn_blocking(move || unpack(&archive, &unpacked))
         .await?
         .with_context(|| format!("cannot import {}", import.archive.display()))?;
     let description = import.description.unwrap_or_default();
