@@ -35,8 +35,8 @@ impl Group {
         let group = Tier::scaling(aws, "DescribeAutoScalingGroups", &name).await?;
         let health = [("TargetGroupArn", target_group)];
         let health = Tier::elb(aws, "DescribeTargetHealth", &health).await?;
-        let serving = health
-            .split("<TargetHealthDescription>")
+        let serving = all(&health, "member")
+            .into_iter()
             .filter(|target| first(target, "State") == "healthy")
             .map(|target| first(target, "Id"))
             .collect();
