@@ -21,6 +21,8 @@ const USERS: usize = 40;
 const STEADY: u32 = 60;
 const PEAK: u32 = 220;
 const QUIET: u32 = 20;
+/// How long each new situation is watched under load, once it was reached.
+const HOLD: Duration = Duration::from_secs(4);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Options {
@@ -203,6 +205,12 @@ async fn eventful(
     Ok(())
 }
 
+async fn hold(tier: &Tier, load: &Load, screen: &mut Screen) -> Result<()> {
+    let began = Instant::now();
+    wait(tier, Some(load), screen, "watching", PATIENCE, |_| began.elapsed() > HOLD).await?;
+    Ok(())
+}
+
 async fn rise(screen: &mut Screen, tier: &Tier, load: &Load, stage: &mut Stage) -> Result<()> {
     let began = Instant::now();
     load.set_rate(PEAK);
@@ -218,6 +226,7 @@ async fn rise(screen: &mut Screen, tier: &Tier, load: &Load, stage: &mut Stage) 
     let (group, grow) =
         wait(tier, Some(load), screen, "growing", PATIENCE, |g| g.balanced(3)).await?;
     screen.fact(&format!("{} instances serve", group.members.len()));
+    hold(tier, load, screen).await?;
     stage.close("load rises", began, [("detect", detect), ("grow", grow)], Some(load));
     Ok(())
 }
@@ -265,11 +274,13 @@ async fn zone(screen: &mut Screen, tier: &Tier, load: &Load, stage: &mut Stage) 
         group.members.len(),
         replace.as_secs_f64()
     ));
+    hold(tier, load, screen).await?;
     tier.aws.admin("POST", &format!("/_drover/zones/{zone}/heal"), None).await?;
     screen.fact(&format!("{zone} is back"));
     let (_, rebalance) = wait(tier, Some(load), screen, "rebalancing", PATIENCE, settled).await?;
     screen.fact(&format!("balanced over three zones after {:.2} s", rebalance.as_secs_f64()));
     let times = [("detect", detect), ("replace", replace), ("rebalance", rebalance)];
+    hold(tier, load, screen).await?;
     stage.close("a zone fails", began, times, Some(load));
     Ok(())
 }
@@ -303,6 +314,7 @@ async fn roll(
     if group.members.iter().any(|member| member.template_version == "1") {
         stage.problems.push("act 6: an instance of the old release is left".into());
     }
+    hold(tier, load, screen).await?;
     stage.close("a new release", began, [("roll", rolled)], Some(load));
     Ok(())
 }
