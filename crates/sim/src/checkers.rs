@@ -57,6 +57,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(Machines),
         Box::new(Addresses),
         Box::new(Groups),
+        Box::new(Drains::default()),
         Box::new(Balancing),
     ]
 }
@@ -144,11 +145,15 @@ impl Checker for Machines {
     }
 
     fn look(&mut self, sight: &Sight<'_>) -> Result<(), String> {
-        for id in sight.machines.keys() {
-            match sight.snapshot.get::<Instance>(&key(id)).map(|instance| instance.state()) {
+        for (id, seen) in &sight.machines {
+            match sight.snapshot.get::<Instance>(&key(id)) {
                 None => return Err(format!("the host has {id}, of which there is no record")),
-                Some(InstanceState::Terminated) => {
+                Some(instance) if instance.state() == InstanceState::Terminated => {
                     return Err(format!("{id} is terminated, but the host has it"));
+                }
+                Some(instance) if instance.observed.boot > seen.boot => {
+                    let (claimed, begun) = (instance.observed.boot, seen.boot);
+                    return Err(format!("{id} claims boot {claimed}, but the host is at {begun}"));
                 }
                 Some(_) => {}
             }
@@ -341,6 +346,46 @@ impl Checker for Groups {
         if named != present {
             return Err(format!("alarms are {present:?}, but policies have {named:?}"));
         }
+        Ok(())
+    }
+}
+
+/// A group drains an instance that serves before it terminates it.
+#[derive(Default)]
+pub struct Drains {
+    running: BTreeSet<String>,
+}
+
+impl Checker for Drains {
+    fn name(&self) -> &'static str {
+        "drains"
+    }
+
+    fn look(&mut self, sight: &Sight<'_>) -> Result<(), String> {
+        for target in sight.snapshot.scan::<Target>("") {
+            let id = &target.id;
+            let Some(instance) = sight.snapshot.get::<Instance>(&key(id)) else { continue };
+            let Some(member) = sight.snapshot.get::<Member>(&key(id)) else { continue };
+            let group = sight.snapshot.get::<Group>(&key(&member.group));
+            let ended = instance.state() == InstanceState::ShuttingDown
+                && self.running.contains(id)
+                && member.terminated
+                && instance.observed.fault.is_none();
+            let of_group = member.registered.contains(&target.target_group_arn);
+            if ended
+                && of_group
+                && target.state == TargetState::Draining
+                && group.is_some_and(|group| group.deleting.is_none())
+            {
+                return Err(format!("{id} was terminated while it drained"));
+            }
+        }
+        let running = sight.instances().filter(|i| i.state() == InstanceState::Running);
+        self.running = running.map(|instance| instance.id.clone()).collect();
+        Ok(())
+    }
+
+    fn settled(&self, _: &Sight<'_>) -> Result<(), String> {
         Ok(())
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use balancer::snapshot::{Report, Snapshot, Target};
 use cloud::ec2::instance::{Instance, InstanceState};
-use cloud::env;
 use cloud::fake_balancers::FakeBalancers;
+use cloud::{Clock, Timestamp, env};
 use compute::driver::BoxFuture;
 use compute::fake::{Fake, Timing};
 use compute::{Driver, Observed, Phase, Spec, Usage};
@@ -134,22 +134,29 @@ impl Driver for Host {
     }
 }
 
+/// How long requests are in flight to a target that drains.
+const IN_FLIGHT: Duration = Duration::from_secs(2);
+
 /// The balancers: a target answers while its machine is up and it is not sick.
 pub struct Balancers {
     pub fake: FakeBalancers,
+    clock: Clock,
     sick: Arc<Mutex<BTreeSet<String>>>,
+    /// Since when each target drains, by zone, target group and target.
+    draining: Mutex<BTreeMap<[String; 3], Timestamp>>,
     changes: watch::Sender<u64>,
 }
 
 impl Balancers {
-    pub fn new(host: Arc<Host>) -> Balancers {
+    pub fn new(host: Arc<Host>, clock: Clock) -> Balancers {
         let sick: Arc<Mutex<BTreeSet<String>>> = Arc::default();
         let known = Arc::clone(&sick);
         let up = move |target: &Target| {
             let id = target.id.split(':').next().unwrap_or_default();
             host.is_up(id) && !known.lock().expect("no panics under the lock").contains(id)
         };
-        Balancers { fake: FakeBalancers::new(up), sick, changes: watch::channel(0).0 }
+        let (fake, draining) = (FakeBalancers::new(up), Mutex::default());
+        Balancers { fake, clock, sick, draining, changes: watch::channel(0).0 }
     }
 
     pub fn set_sick(&self, id: &str, is: bool) {
@@ -180,7 +187,23 @@ impl env::Balancers for Balancers {
     }
 
     fn report(&self, zone: &str) -> Option<Arc<Report>> {
-        self.fake.report(zone)
+        let mut report = Arc::unwrap_or_clone(self.fake.report(zone)?);
+        let mut draining = self.draining.lock().expect("no panics under the lock");
+        for (arn, group) in self.fake.snapshot(zone)?.target_groups {
+            for target in group.targets {
+                let key = [zone.to_owned(), arn.clone(), target.id];
+                if !target.draining {
+                    draining.remove(&key);
+                    continue;
+                }
+                let targets = report.health.get_mut(&arn);
+                let Some(health) = targets.and_then(|all| all.get_mut(&key[2])) else { continue };
+                let now = self.clock.now();
+                let since = *draining.entry(key).or_insert(now);
+                health.in_flight = u64::from(now.since(since) < IN_FLIGHT);
+            }
+        }
+        Some(Arc::new(report))
     }
 
     fn kill(&self, zone: &str) {

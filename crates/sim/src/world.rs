@@ -135,7 +135,7 @@ impl World {
         let host = Arc::new(Host::new(Arc::clone(&faults), store.clone(), now));
         let judge = Arc::clone(&faults);
         let network = Arc::new(fabric::fake::Fake::with_faults(move |call, _| judge.fabric(call)));
-        let balancers = Arc::new(Balancers::new(Arc::clone(&host)));
+        let balancers = Arc::new(Balancers::new(Arc::clone(&host), clock.clone()));
         let env = Env::new(Parts {
             config: Config {
                 account: ACCOUNT.to_owned(),
