@@ -20,7 +20,7 @@ async fn no_targets() {
 #[tokio::test]
 async fn a_refused_connection_means_another_target() {
     let origin = Origin::named("alive").await;
-    let world = World::start(&[free_address(), origin.address]).await;
+    let world = World::start(&[refusing_address(), origin.address]).await;
     for method in ["GET", "POST", "GET", "POST"] {
         let mut client = world.connect().await;
         client.send(format!("{method} / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx")).await;
@@ -32,7 +32,7 @@ async fn a_refused_connection_means_another_target() {
 #[tokio::test]
 async fn a_body_not_yet_read_survives_a_refused_connection() {
     let origin = Origin::http(|request| ok(request.body)).await;
-    let world = World::start(&[free_address(), origin.address]).await;
+    let world = World::start(&[refusing_address(), origin.address]).await;
     let mut client = world.connect().await;
     client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n").await;
     client.send(vec![b'x'; 100_000]).await;
@@ -41,7 +41,7 @@ async fn a_body_not_yet_read_survives_a_refused_connection() {
 
 #[tokio::test]
 async fn all_connections_refused() {
-    let world = World::start(&[free_address(), free_address()]).await;
+    let world = World::start(&[refusing_address(), refusing_address()]).await;
     let mut client = world.connect().await;
     assert_eq!(client.get("/").await.status(), 502);
     // The connection stays in order.

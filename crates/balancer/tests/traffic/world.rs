@@ -120,6 +120,16 @@ pub fn free_address() -> SocketAddrV4 {
     v4(listener.local_addr().unwrap())
 }
 
+/// Refuses connections for as long as the test process lives: bound, so that nobody else gets it, and
+/// never listening.
+pub fn refusing_address() -> SocketAddrV4 {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    v4(address)
+}
+
 pub fn v4(address: SocketAddr) -> SocketAddrV4 {
     match address {
         SocketAddr::V4(address) => address,

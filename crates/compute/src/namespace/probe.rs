@@ -22,6 +22,8 @@ pub(super) const SUBCOMMAND: &str = "namespace-probe";
 pub struct Check {
     pub name: String,
     pub ok: bool,
+    /// Instances run without it, with less.
+    pub optional: bool,
     /// What was found.
     pub detail: String,
     /// What to do about it, when not `ok`.
@@ -29,11 +31,18 @@ pub struct Check {
 }
 
 impl Check {
+    fn optional(mut self) -> Check {
+        self.optional = true;
+        self
+    }
+
     fn new(name: &str, result: Result<String, String>, fix: &str) -> Check {
         let name = name.to_owned();
         match result {
-            Ok(detail) => Check { name, ok: true, detail, fix: None },
-            Err(detail) => Check { name, ok: false, detail, fix: Some(fix.to_owned()) },
+            Ok(detail) => Check { name, ok: true, optional: false, detail, fix: None },
+            Err(detail) => {
+                Check { name, ok: false, optional: false, detail, fix: Some(fix.to_owned()) }
+            }
         }
     }
 }
@@ -99,20 +108,26 @@ fn check_all(directory: &Path) -> Vec<Check> {
         terminals(),
         "raise sysctl kernel.pty.max: every instance has a console",
     ));
-    checks.push(Check::new(
-        "inotify",
-        inotify(),
-        "all instances share this limit: sysctl fs.inotify.max_user_instances=8192",
-    ));
-    checks.push(Check::new(
-        "/dev/net/tun",
-        if Path::new("/dev/net/tun").exists() {
-            Ok("present".into())
-        } else {
-            Err("missing: VPN software in instances will not work".into())
-        },
-        "modprobe tun",
-    ));
+    checks.push(
+        Check::new(
+            "inotify",
+            inotify(),
+            "all instances share this limit: sysctl fs.inotify.max_user_instances=8192",
+        )
+        .optional(),
+    );
+    checks.push(
+        Check::new(
+            "/dev/net/tun",
+            if Path::new("/dev/net/tun").exists() {
+                Ok("present".into())
+            } else {
+                Err("missing: VPN software in instances will not work".into())
+            },
+            "modprobe tun",
+        )
+        .optional(),
+    );
     checks
 }
 
@@ -136,6 +151,8 @@ fn inside(
     let (ours, theirs) = sys::socketpair().map_err(failed("socket"))?;
     let (pid, _pidfd) = match sys::clone_into(namespaces, None).map_err(failed("clone"))? {
         Forked::Child => {
+            // Its own copy of the other end would keep it waiting when there is no message.
+            drop(ours);
             let mut message = [0; 1];
             let result = sys::receive(theirs.as_fd(), &mut message).and_then(|(n, fds)| match n {
                 0 => Err(io::ErrorKind::UnexpectedEof.into()),

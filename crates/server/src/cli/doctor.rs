@@ -67,7 +67,11 @@ fn checks() -> Result<Vec<Check>> {
         .into_iter()
         .map(|check| Check {
             name: check.name,
-            state: if check.ok { State::Ok } else { State::Missing },
+            state: match (check.ok, check.optional) {
+                (true, _) => State::Ok,
+                (false, true) => State::Optional,
+                (false, false) => State::Missing,
+            },
             detail: check.detail,
             fix: check.fix.unwrap_or_default(),
         })
