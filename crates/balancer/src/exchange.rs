@@ -11,6 +11,7 @@
 use std::future::poll_fn;
 use std::os::fd::AsFd;
 use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -335,7 +336,8 @@ impl Exchange<'_> {
         client.deadline.set(PROBE_MS.min(self.listener.options.idle_timeout_ms));
     }
 
-    /// Ends the wait when nothing has moved for the idle timeout, or when the target's link is dead.
+    /// Ends the wait when nothing has moved for the idle timeout, when the target's link is dead, or when
+    /// the target was removed, as ALB closes what is left when a deregistration delay is over.
     fn poll_time(
         &mut self,
         cx: &mut Context<'_>,
@@ -349,7 +351,8 @@ impl Exchange<'_> {
             self.progress_at = now;
         }
         while self.client.deadline.poll(cx).is_ready() {
-            if sys::retransmits(upstream.stream.as_fd()).is_ok_and(|n| n >= RETRANSMITS) {
+            let gone = upstream.target.gone.load(Relaxed);
+            if gone || sys::retransmits(upstream.stream.as_fd()).is_ok_and(|n| n >= RETRANSMITS) {
                 return Poll::Ready(Event::Lost { dead: true });
             }
             let idle = self.listener.options.idle_timeout_ms;

@@ -87,6 +87,7 @@ impl Registry {
         }
         for gone in self.targets.values() {
             gone.retired.store(true, Relaxed);
+            gone.gone.store(true, Relaxed);
         }
         self.targets = targets;
         self.groups = counters;

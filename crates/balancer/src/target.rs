@@ -35,6 +35,8 @@ pub struct Target {
     heard_ms: AtomicU64,
     /// Draining or gone: connections to it are not kept.
     pub retired: AtomicBool,
+    /// No snapshot names it any more: what is still on its way there is ended.
+    pub gone: AtomicBool,
     health: Mutex<Tracker>,
 }
 
@@ -52,6 +54,7 @@ impl Target {
             avoid_until_ms: AtomicU64::new(0),
             heard_ms: AtomicU64::new(0),
             retired: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             health: Mutex::default(),
         }
     }

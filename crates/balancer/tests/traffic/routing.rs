@@ -162,6 +162,25 @@ async fn a_cookie_sticks_to_a_group() {
 }
 
 #[tokio::test]
+async fn what_a_removed_target_never_answered_ends() {
+    let mute =
+        Origin::start(|mut reader| async move { while reader.message(false).await.is_some() {} })
+            .await;
+    let b = Origin::named("b").await;
+    let mut world = World::start(&[mute.address]).await;
+    let (mut get, mut post) = (world.connect().await, world.connect().await);
+    get.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    post.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx").await;
+    until(|| world.in_flight() == 2).await;
+    world.group().targets = group(&[b.address]).targets;
+    world.group().targets[0].id = "other".into();
+    world.change(|_| {}).await;
+    // Nobody else was there when these were sent.
+    assert_eq!(get.reply().await.status(), 502);
+    assert_eq!(post.reply().await.status(), 502);
+}
+
+#[tokio::test]
 async fn a_draining_target_ends_what_it_has_and_gets_nothing_new() {
     let release = Arc::new(Notify::new());
     let wait = release.clone();
