@@ -12,6 +12,7 @@
 pub mod fake;
 #[cfg(target_os = "linux")]
 pub mod linux;
+pub mod network;
 
 use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;

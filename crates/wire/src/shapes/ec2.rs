@@ -849,6 +849,146 @@ pub static SERVICE: Service = Service {
 };
 
 #[derive(Clone, Copy, Debug)]
+pub struct AcceptVpcPeeringConnection;
+
+impl Operation for AcceptVpcPeeringConnection {
+    type Input = AcceptVpcPeeringConnectionRequest;
+    type Output = AcceptVpcPeeringConnectionResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "AcceptVpcPeeringConnection";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct AllocateAddress;
+
+impl Operation for AllocateAddress {
+    type Input = AllocateAddressRequest;
+    type Output = AllocateAddressResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "AllocateAddress";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct AssignPrivateIpAddresses;
+
+impl Operation for AssignPrivateIpAddresses {
+    type Input = AssignPrivateIpAddressesRequest;
+    type Output = AssignPrivateIpAddressesResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "AssignPrivateIpAddresses";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct AssociateAddress;
+
+impl Operation for AssociateAddress {
+    type Input = AssociateAddressRequest;
+    type Output = AssociateAddressResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "AssociateAddress";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct AssociateDhcpOptions;
+
+impl Operation for AssociateDhcpOptions {
+    type Input = AssociateDhcpOptionsRequest;
+    type Output = AssociateDhcpOptionsOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "AssociateDhcpOptions";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateDhcpOptionsOutput {}
+
+impl Shape for AssociateDhcpOptionsOutput {
+    const SCHEMA: &'static s::Structure = &ASSOCIATE_DHCP_OPTIONS_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static ASSOCIATE_DHCP_OPTIONS_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct AssociateIamInstanceProfile;
+
+impl Operation for AssociateIamInstanceProfile {
+    type Input = AssociateIamInstanceProfileRequest;
+    type Output = AssociateIamInstanceProfileResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "AssociateIamInstanceProfile";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct AssociateNatGatewayAddress;
+
+impl Operation for AssociateNatGatewayAddress {
+    type Input = AssociateNatGatewayAddressRequest;
+    type Output = AssociateNatGatewayAddressResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "AssociateNatGatewayAddress";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct AssociateRouteTable;
+
+impl Operation for AssociateRouteTable {
+    type Input = AssociateRouteTableRequest;
+    type Output = AssociateRouteTableResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "AssociateRouteTable";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct AssociateVpcCidrBlock;
+
+impl Operation for AssociateVpcCidrBlock {
+    type Input = AssociateVpcCidrBlockRequest;
+    type Output = AssociateVpcCidrBlockResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "AssociateVpcCidrBlock";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct AttachInternetGateway;
+
+impl Operation for AttachInternetGateway {
+    type Input = AttachInternetGatewayRequest;
+    type Output = AttachInternetGatewayOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "AttachInternetGateway";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AttachInternetGatewayOutput {}
+
+impl Shape for AttachInternetGatewayOutput {
+    const SCHEMA: &'static s::Structure = &ATTACH_INTERNET_GATEWAY_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static ATTACH_INTERNET_GATEWAY_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct AttachNetworkInterface;
+
+impl Operation for AttachNetworkInterface {
+    type Input = AttachNetworkInterfaceRequest;
+    type Output = AttachNetworkInterfaceResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "AttachNetworkInterface";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct AuthorizeSecurityGroupEgress;
 
 impl Operation for AuthorizeSecurityGroupEgress {
@@ -866,6 +1006,56 @@ impl Operation for AuthorizeSecurityGroupIngress {
     type Output = AuthorizeSecurityGroupIngressResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "AuthorizeSecurityGroupIngress";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateDefaultSubnet;
+
+impl Operation for CreateDefaultSubnet {
+    type Input = CreateDefaultSubnetRequest;
+    type Output = CreateDefaultSubnetResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateDefaultSubnet";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateDefaultVpc;
+
+impl Operation for CreateDefaultVpc {
+    type Input = CreateDefaultVpcRequest;
+    type Output = CreateDefaultVpcResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateDefaultVpc";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateDhcpOptions;
+
+impl Operation for CreateDhcpOptions {
+    type Input = CreateDhcpOptionsRequest;
+    type Output = CreateDhcpOptionsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateDhcpOptions";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateFlowLogs;
+
+impl Operation for CreateFlowLogs {
+    type Input = CreateFlowLogsRequest;
+    type Output = CreateFlowLogsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateFlowLogs";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateInternetGateway;
+
+impl Operation for CreateInternetGateway {
+    type Input = CreateInternetGatewayRequest;
+    type Output = CreateInternetGatewayResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateInternetGateway";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -899,6 +1089,101 @@ impl Operation for CreateLaunchTemplateVersion {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct CreateManagedPrefixList;
+
+impl Operation for CreateManagedPrefixList {
+    type Input = CreateManagedPrefixListRequest;
+    type Output = CreateManagedPrefixListResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateManagedPrefixList";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateNatGateway;
+
+impl Operation for CreateNatGateway {
+    type Input = CreateNatGatewayRequest;
+    type Output = CreateNatGatewayResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateNatGateway";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateNetworkAcl;
+
+impl Operation for CreateNetworkAcl {
+    type Input = CreateNetworkAclRequest;
+    type Output = CreateNetworkAclResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateNetworkAcl";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateNetworkAclEntry;
+
+impl Operation for CreateNetworkAclEntry {
+    type Input = CreateNetworkAclEntryRequest;
+    type Output = CreateNetworkAclEntryOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateNetworkAclEntry";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNetworkAclEntryOutput {}
+
+impl Shape for CreateNetworkAclEntryOutput {
+    const SCHEMA: &'static s::Structure = &CREATE_NETWORK_ACL_ENTRY_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static CREATE_NETWORK_ACL_ENTRY_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateNetworkInsightsPath;
+
+impl Operation for CreateNetworkInsightsPath {
+    type Input = CreateNetworkInsightsPathRequest;
+    type Output = CreateNetworkInsightsPathResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateNetworkInsightsPath";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateNetworkInterface;
+
+impl Operation for CreateNetworkInterface {
+    type Input = CreateNetworkInterfaceRequest;
+    type Output = CreateNetworkInterfaceResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateNetworkInterface";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateRoute;
+
+impl Operation for CreateRoute {
+    type Input = CreateRouteRequest;
+    type Output = CreateRouteResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateRoute";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateRouteTable;
+
+impl Operation for CreateRouteTable {
+    type Input = CreateRouteTableRequest;
+    type Output = CreateRouteTableResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateRouteTable";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct CreateSecurityGroup;
 
 impl Operation for CreateSecurityGroup {
@@ -906,6 +1191,16 @@ impl Operation for CreateSecurityGroup {
     type Output = CreateSecurityGroupResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "CreateSecurityGroup";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateSubnet;
+
+impl Operation for CreateSubnet {
+    type Input = CreateSubnetRequest;
+    type Output = CreateSubnetResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateSubnet";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -932,6 +1227,96 @@ impl Shape for CreateTagsOutput {
 }
 
 static CREATE_TAGS_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateVpc;
+
+impl Operation for CreateVpc {
+    type Input = CreateVpcRequest;
+    type Output = CreateVpcResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateVpc";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateVpcEndpoint;
+
+impl Operation for CreateVpcEndpoint {
+    type Input = CreateVpcEndpointRequest;
+    type Output = CreateVpcEndpointResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateVpcEndpoint";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateVpcPeeringConnection;
+
+impl Operation for CreateVpcPeeringConnection {
+    type Input = CreateVpcPeeringConnectionRequest;
+    type Output = CreateVpcPeeringConnectionResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateVpcPeeringConnection";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteDhcpOptions;
+
+impl Operation for DeleteDhcpOptions {
+    type Input = DeleteDhcpOptionsRequest;
+    type Output = DeleteDhcpOptionsOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteDhcpOptions";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteDhcpOptionsOutput {}
+
+impl Shape for DeleteDhcpOptionsOutput {
+    const SCHEMA: &'static s::Structure = &DELETE_DHCP_OPTIONS_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DELETE_DHCP_OPTIONS_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteFlowLogs;
+
+impl Operation for DeleteFlowLogs {
+    type Input = DeleteFlowLogsRequest;
+    type Output = DeleteFlowLogsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteFlowLogs";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteInternetGateway;
+
+impl Operation for DeleteInternetGateway {
+    type Input = DeleteInternetGatewayRequest;
+    type Output = DeleteInternetGatewayOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteInternetGateway";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteInternetGatewayOutput {}
+
+impl Shape for DeleteInternetGatewayOutput {
+    const SCHEMA: &'static s::Structure = &DELETE_INTERNET_GATEWAY_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DELETE_INTERNET_GATEWAY_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct DeleteKeyPair;
@@ -964,6 +1349,171 @@ impl Operation for DeleteLaunchTemplateVersions {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DeleteManagedPrefixList;
+
+impl Operation for DeleteManagedPrefixList {
+    type Input = DeleteManagedPrefixListRequest;
+    type Output = DeleteManagedPrefixListResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteManagedPrefixList";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteNatGateway;
+
+impl Operation for DeleteNatGateway {
+    type Input = DeleteNatGatewayRequest;
+    type Output = DeleteNatGatewayResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteNatGateway";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteNetworkAcl;
+
+impl Operation for DeleteNetworkAcl {
+    type Input = DeleteNetworkAclRequest;
+    type Output = DeleteNetworkAclOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteNetworkAcl";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNetworkAclOutput {}
+
+impl Shape for DeleteNetworkAclOutput {
+    const SCHEMA: &'static s::Structure = &DELETE_NETWORK_ACL_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DELETE_NETWORK_ACL_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteNetworkAclEntry;
+
+impl Operation for DeleteNetworkAclEntry {
+    type Input = DeleteNetworkAclEntryRequest;
+    type Output = DeleteNetworkAclEntryOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteNetworkAclEntry";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNetworkAclEntryOutput {}
+
+impl Shape for DeleteNetworkAclEntryOutput {
+    const SCHEMA: &'static s::Structure = &DELETE_NETWORK_ACL_ENTRY_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DELETE_NETWORK_ACL_ENTRY_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteNetworkInsightsAnalysis;
+
+impl Operation for DeleteNetworkInsightsAnalysis {
+    type Input = DeleteNetworkInsightsAnalysisRequest;
+    type Output = DeleteNetworkInsightsAnalysisResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteNetworkInsightsAnalysis";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteNetworkInsightsPath;
+
+impl Operation for DeleteNetworkInsightsPath {
+    type Input = DeleteNetworkInsightsPathRequest;
+    type Output = DeleteNetworkInsightsPathResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteNetworkInsightsPath";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteNetworkInterface;
+
+impl Operation for DeleteNetworkInterface {
+    type Input = DeleteNetworkInterfaceRequest;
+    type Output = DeleteNetworkInterfaceOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteNetworkInterface";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNetworkInterfaceOutput {}
+
+impl Shape for DeleteNetworkInterfaceOutput {
+    const SCHEMA: &'static s::Structure = &DELETE_NETWORK_INTERFACE_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DELETE_NETWORK_INTERFACE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteRoute;
+
+impl Operation for DeleteRoute {
+    type Input = DeleteRouteRequest;
+    type Output = DeleteRouteOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteRoute";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteRouteOutput {}
+
+impl Shape for DeleteRouteOutput {
+    const SCHEMA: &'static s::Structure = &DELETE_ROUTE_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DELETE_ROUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteRouteTable;
+
+impl Operation for DeleteRouteTable {
+    type Input = DeleteRouteTableRequest;
+    type Output = DeleteRouteTableOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteRouteTable";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteRouteTableOutput {}
+
+impl Shape for DeleteRouteTableOutput {
+    const SCHEMA: &'static s::Structure = &DELETE_ROUTE_TABLE_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DELETE_ROUTE_TABLE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
 pub struct DeleteSecurityGroup;
 
 impl Operation for DeleteSecurityGroup {
@@ -972,6 +1522,31 @@ impl Operation for DeleteSecurityGroup {
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "DeleteSecurityGroup";
 }
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteSubnet;
+
+impl Operation for DeleteSubnet {
+    type Input = DeleteSubnetRequest;
+    type Output = DeleteSubnetOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteSubnet";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteSubnetOutput {}
+
+impl Shape for DeleteSubnetOutput {
+    const SCHEMA: &'static s::Structure = &DELETE_SUBNET_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DELETE_SUBNET_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct DeleteTags;
@@ -999,6 +1574,51 @@ impl Shape for DeleteTagsOutput {
 static DELETE_TAGS_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
+pub struct DeleteVpc;
+
+impl Operation for DeleteVpc {
+    type Input = DeleteVpcRequest;
+    type Output = DeleteVpcOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteVpc";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteVpcOutput {}
+
+impl Shape for DeleteVpcOutput {
+    const SCHEMA: &'static s::Structure = &DELETE_VPC_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DELETE_VPC_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteVpcEndpoints;
+
+impl Operation for DeleteVpcEndpoints {
+    type Input = DeleteVpcEndpointsRequest;
+    type Output = DeleteVpcEndpointsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteVpcEndpoints";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteVpcPeeringConnection;
+
+impl Operation for DeleteVpcPeeringConnection {
+    type Input = DeleteVpcPeeringConnectionRequest;
+    type Output = DeleteVpcPeeringConnectionResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteVpcPeeringConnection";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeAccountAttributes;
 
 impl Operation for DescribeAccountAttributes {
@@ -1009,6 +1629,26 @@ impl Operation for DescribeAccountAttributes {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DescribeAddresses;
+
+impl Operation for DescribeAddresses {
+    type Input = DescribeAddressesRequest;
+    type Output = DescribeAddressesResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeAddresses";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeAddressesAttribute;
+
+impl Operation for DescribeAddressesAttribute {
+    type Input = DescribeAddressesAttributeRequest;
+    type Output = DescribeAddressesAttributeResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeAddressesAttribute";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeAvailabilityZones;
 
 impl Operation for DescribeAvailabilityZones {
@@ -1016,6 +1656,36 @@ impl Operation for DescribeAvailabilityZones {
     type Output = DescribeAvailabilityZonesResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "DescribeAvailabilityZones";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeDhcpOptions;
+
+impl Operation for DescribeDhcpOptions {
+    type Input = DescribeDhcpOptionsRequest;
+    type Output = DescribeDhcpOptionsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeDhcpOptions";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeFlowLogs;
+
+impl Operation for DescribeFlowLogs {
+    type Input = DescribeFlowLogsRequest;
+    type Output = DescribeFlowLogsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeFlowLogs";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeIamInstanceProfileAssociations;
+
+impl Operation for DescribeIamInstanceProfileAssociations {
+    type Input = DescribeIamInstanceProfileAssociationsRequest;
+    type Output = DescribeIamInstanceProfileAssociationsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeIamInstanceProfileAssociations";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -1079,6 +1749,16 @@ impl Operation for DescribeInstances {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DescribeInternetGateways;
+
+impl Operation for DescribeInternetGateways {
+    type Input = DescribeInternetGatewaysRequest;
+    type Output = DescribeInternetGatewaysResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeInternetGateways";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeKeyPairs;
 
 impl Operation for DescribeKeyPairs {
@@ -1109,6 +1789,66 @@ impl Operation for DescribeLaunchTemplates {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DescribeManagedPrefixLists;
+
+impl Operation for DescribeManagedPrefixLists {
+    type Input = DescribeManagedPrefixListsRequest;
+    type Output = DescribeManagedPrefixListsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeManagedPrefixLists";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeNatGateways;
+
+impl Operation for DescribeNatGateways {
+    type Input = DescribeNatGatewaysRequest;
+    type Output = DescribeNatGatewaysResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeNatGateways";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeNetworkAcls;
+
+impl Operation for DescribeNetworkAcls {
+    type Input = DescribeNetworkAclsRequest;
+    type Output = DescribeNetworkAclsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeNetworkAcls";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeNetworkInsightsAnalyses;
+
+impl Operation for DescribeNetworkInsightsAnalyses {
+    type Input = DescribeNetworkInsightsAnalysesRequest;
+    type Output = DescribeNetworkInsightsAnalysesResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeNetworkInsightsAnalyses";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeNetworkInsightsPaths;
+
+impl Operation for DescribeNetworkInsightsPaths {
+    type Input = DescribeNetworkInsightsPathsRequest;
+    type Output = DescribeNetworkInsightsPathsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeNetworkInsightsPaths";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeNetworkInterfaceAttribute;
+
+impl Operation for DescribeNetworkInterfaceAttribute {
+    type Input = DescribeNetworkInterfaceAttributeRequest;
+    type Output = DescribeNetworkInterfaceAttributeResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeNetworkInterfaceAttribute";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeNetworkInterfaces;
 
 impl Operation for DescribeNetworkInterfaces {
@@ -1119,6 +1859,16 @@ impl Operation for DescribeNetworkInterfaces {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DescribePrefixLists;
+
+impl Operation for DescribePrefixLists {
+    type Input = DescribePrefixListsRequest;
+    type Output = DescribePrefixListsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribePrefixLists";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeRegions;
 
 impl Operation for DescribeRegions {
@@ -1126,6 +1876,26 @@ impl Operation for DescribeRegions {
     type Output = DescribeRegionsResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "DescribeRegions";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeRouteTables;
+
+impl Operation for DescribeRouteTables {
+    type Input = DescribeRouteTablesRequest;
+    type Output = DescribeRouteTablesResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeRouteTables";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeSecurityGroupReferences;
+
+impl Operation for DescribeSecurityGroupReferences {
+    type Input = DescribeSecurityGroupReferencesRequest;
+    type Output = DescribeSecurityGroupReferencesResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeSecurityGroupReferences";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -1146,6 +1916,16 @@ impl Operation for DescribeSecurityGroups {
     type Output = DescribeSecurityGroupsResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "DescribeSecurityGroups";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeStaleSecurityGroups;
+
+impl Operation for DescribeStaleSecurityGroups {
+    type Input = DescribeStaleSecurityGroupsRequest;
+    type Output = DescribeStaleSecurityGroupsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeStaleSecurityGroups";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -1179,6 +1959,46 @@ impl Operation for DescribeVolumes {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DescribeVpcAttribute;
+
+impl Operation for DescribeVpcAttribute {
+    type Input = DescribeVpcAttributeRequest;
+    type Output = DescribeVpcAttributeResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeVpcAttribute";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeVpcEndpointServices;
+
+impl Operation for DescribeVpcEndpointServices {
+    type Input = DescribeVpcEndpointServicesRequest;
+    type Output = DescribeVpcEndpointServicesResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeVpcEndpointServices";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeVpcEndpoints;
+
+impl Operation for DescribeVpcEndpoints {
+    type Input = DescribeVpcEndpointsRequest;
+    type Output = DescribeVpcEndpointsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeVpcEndpoints";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeVpcPeeringConnections;
+
+impl Operation for DescribeVpcPeeringConnections {
+    type Input = DescribeVpcPeeringConnectionsRequest;
+    type Output = DescribeVpcPeeringConnectionsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeVpcPeeringConnections";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeVpcs;
 
 impl Operation for DescribeVpcs {
@@ -1189,6 +2009,136 @@ impl Operation for DescribeVpcs {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DetachInternetGateway;
+
+impl Operation for DetachInternetGateway {
+    type Input = DetachInternetGatewayRequest;
+    type Output = DetachInternetGatewayOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DetachInternetGateway";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DetachInternetGatewayOutput {}
+
+impl Shape for DetachInternetGatewayOutput {
+    const SCHEMA: &'static s::Structure = &DETACH_INTERNET_GATEWAY_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DETACH_INTERNET_GATEWAY_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct DetachNetworkInterface;
+
+impl Operation for DetachNetworkInterface {
+    type Input = DetachNetworkInterfaceRequest;
+    type Output = DetachNetworkInterfaceOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DetachNetworkInterface";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DetachNetworkInterfaceOutput {}
+
+impl Shape for DetachNetworkInterfaceOutput {
+    const SCHEMA: &'static s::Structure = &DETACH_NETWORK_INTERFACE_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DETACH_NETWORK_INTERFACE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct DisassociateAddress;
+
+impl Operation for DisassociateAddress {
+    type Input = DisassociateAddressRequest;
+    type Output = DisassociateAddressOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DisassociateAddress";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisassociateAddressOutput {}
+
+impl Shape for DisassociateAddressOutput {
+    const SCHEMA: &'static s::Structure = &DISASSOCIATE_ADDRESS_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DISASSOCIATE_ADDRESS_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct DisassociateIamInstanceProfile;
+
+impl Operation for DisassociateIamInstanceProfile {
+    type Input = DisassociateIamInstanceProfileRequest;
+    type Output = DisassociateIamInstanceProfileResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DisassociateIamInstanceProfile";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DisassociateNatGatewayAddress;
+
+impl Operation for DisassociateNatGatewayAddress {
+    type Input = DisassociateNatGatewayAddressRequest;
+    type Output = DisassociateNatGatewayAddressResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DisassociateNatGatewayAddress";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DisassociateRouteTable;
+
+impl Operation for DisassociateRouteTable {
+    type Input = DisassociateRouteTableRequest;
+    type Output = DisassociateRouteTableOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DisassociateRouteTable";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisassociateRouteTableOutput {}
+
+impl Shape for DisassociateRouteTableOutput {
+    const SCHEMA: &'static s::Structure = &DISASSOCIATE_ROUTE_TABLE_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DISASSOCIATE_ROUTE_TABLE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct DisassociateVpcCidrBlock;
+
+impl Operation for DisassociateVpcCidrBlock {
+    type Input = DisassociateVpcCidrBlockRequest;
+    type Output = DisassociateVpcCidrBlockResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DisassociateVpcCidrBlock";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct GetConsoleOutput;
 
 impl Operation for GetConsoleOutput {
@@ -1196,6 +2146,36 @@ impl Operation for GetConsoleOutput {
     type Output = GetConsoleOutputResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "GetConsoleOutput";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct GetManagedPrefixListAssociations;
+
+impl Operation for GetManagedPrefixListAssociations {
+    type Input = GetManagedPrefixListAssociationsRequest;
+    type Output = GetManagedPrefixListAssociationsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "GetManagedPrefixListAssociations";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct GetManagedPrefixListEntries;
+
+impl Operation for GetManagedPrefixListEntries {
+    type Input = GetManagedPrefixListEntriesRequest;
+    type Output = GetManagedPrefixListEntriesResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "GetManagedPrefixListEntries";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct GetSecurityGroupsForVpc;
+
+impl Operation for GetSecurityGroupsForVpc {
+    type Input = GetSecurityGroupsForVpcRequest;
+    type Output = GetSecurityGroupsForVpcResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "GetSecurityGroupsForVpc";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -1254,6 +2234,42 @@ impl Operation for ModifyLaunchTemplate {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct ModifyManagedPrefixList;
+
+impl Operation for ModifyManagedPrefixList {
+    type Input = ModifyManagedPrefixListRequest;
+    type Output = ModifyManagedPrefixListResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyManagedPrefixList";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyNetworkInterfaceAttribute;
+
+impl Operation for ModifyNetworkInterfaceAttribute {
+    type Input = ModifyNetworkInterfaceAttributeRequest;
+    type Output = ModifyNetworkInterfaceAttributeOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyNetworkInterfaceAttribute";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyNetworkInterfaceAttributeOutput {}
+
+impl Shape for ModifyNetworkInterfaceAttributeOutput {
+    const SCHEMA: &'static s::Structure = &MODIFY_NETWORK_INTERFACE_ATTRIBUTE_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static MODIFY_NETWORK_INTERFACE_ATTRIBUTE_OUTPUT: s::Structure =
+    s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
 pub struct ModifySecurityGroupRules;
 
 impl Operation for ModifySecurityGroupRules {
@@ -1261,6 +2277,76 @@ impl Operation for ModifySecurityGroupRules {
     type Output = ModifySecurityGroupRulesResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "ModifySecurityGroupRules";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifySubnetAttribute;
+
+impl Operation for ModifySubnetAttribute {
+    type Input = ModifySubnetAttributeRequest;
+    type Output = ModifySubnetAttributeOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifySubnetAttribute";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifySubnetAttributeOutput {}
+
+impl Shape for ModifySubnetAttributeOutput {
+    const SCHEMA: &'static s::Structure = &MODIFY_SUBNET_ATTRIBUTE_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static MODIFY_SUBNET_ATTRIBUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyVpcAttribute;
+
+impl Operation for ModifyVpcAttribute {
+    type Input = ModifyVpcAttributeRequest;
+    type Output = ModifyVpcAttributeOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyVpcAttribute";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVpcAttributeOutput {}
+
+impl Shape for ModifyVpcAttributeOutput {
+    const SCHEMA: &'static s::Structure = &MODIFY_VPC_ATTRIBUTE_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static MODIFY_VPC_ATTRIBUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyVpcEndpoint;
+
+impl Operation for ModifyVpcEndpoint {
+    type Input = ModifyVpcEndpointRequest;
+    type Output = ModifyVpcEndpointResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyVpcEndpoint";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyVpcPeeringConnectionOptions;
+
+impl Operation for ModifyVpcPeeringConnectionOptions {
+    type Input = ModifyVpcPeeringConnectionOptionsRequest;
+    type Output = ModifyVpcPeeringConnectionOptionsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyVpcPeeringConnectionOptions";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -1299,6 +2385,121 @@ impl Shape for RebootInstancesOutput {
 static REBOOT_INSTANCES_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
+pub struct RejectVpcPeeringConnection;
+
+impl Operation for RejectVpcPeeringConnection {
+    type Input = RejectVpcPeeringConnectionRequest;
+    type Output = RejectVpcPeeringConnectionResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "RejectVpcPeeringConnection";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ReleaseAddress;
+
+impl Operation for ReleaseAddress {
+    type Input = ReleaseAddressRequest;
+    type Output = ReleaseAddressOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ReleaseAddress";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReleaseAddressOutput {}
+
+impl Shape for ReleaseAddressOutput {
+    const SCHEMA: &'static s::Structure = &RELEASE_ADDRESS_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static RELEASE_ADDRESS_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct ReplaceIamInstanceProfileAssociation;
+
+impl Operation for ReplaceIamInstanceProfileAssociation {
+    type Input = ReplaceIamInstanceProfileAssociationRequest;
+    type Output = ReplaceIamInstanceProfileAssociationResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ReplaceIamInstanceProfileAssociation";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ReplaceNetworkAclAssociation;
+
+impl Operation for ReplaceNetworkAclAssociation {
+    type Input = ReplaceNetworkAclAssociationRequest;
+    type Output = ReplaceNetworkAclAssociationResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ReplaceNetworkAclAssociation";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ReplaceNetworkAclEntry;
+
+impl Operation for ReplaceNetworkAclEntry {
+    type Input = ReplaceNetworkAclEntryRequest;
+    type Output = ReplaceNetworkAclEntryOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ReplaceNetworkAclEntry";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceNetworkAclEntryOutput {}
+
+impl Shape for ReplaceNetworkAclEntryOutput {
+    const SCHEMA: &'static s::Structure = &REPLACE_NETWORK_ACL_ENTRY_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static REPLACE_NETWORK_ACL_ENTRY_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct ReplaceRoute;
+
+impl Operation for ReplaceRoute {
+    type Input = ReplaceRouteRequest;
+    type Output = ReplaceRouteOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ReplaceRoute";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceRouteOutput {}
+
+impl Shape for ReplaceRouteOutput {
+    const SCHEMA: &'static s::Structure = &REPLACE_ROUTE_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static REPLACE_ROUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct ReplaceRouteTableAssociation;
+
+impl Operation for ReplaceRouteTableAssociation {
+    type Input = ReplaceRouteTableAssociationRequest;
+    type Output = ReplaceRouteTableAssociationResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ReplaceRouteTableAssociation";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct ResetInstanceAttribute;
 
 impl Operation for ResetInstanceAttribute {
@@ -1322,6 +2523,42 @@ impl Shape for ResetInstanceAttributeOutput {
 }
 
 static RESET_INSTANCE_ATTRIBUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct ResetNetworkInterfaceAttribute;
+
+impl Operation for ResetNetworkInterfaceAttribute {
+    type Input = ResetNetworkInterfaceAttributeRequest;
+    type Output = ResetNetworkInterfaceAttributeOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ResetNetworkInterfaceAttribute";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResetNetworkInterfaceAttributeOutput {}
+
+impl Shape for ResetNetworkInterfaceAttributeOutput {
+    const SCHEMA: &'static s::Structure = &RESET_NETWORK_INTERFACE_ATTRIBUTE_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static RESET_NETWORK_INTERFACE_ATTRIBUTE_OUTPUT: s::Structure =
+    s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct RestoreManagedPrefixListVersion;
+
+impl Operation for RestoreManagedPrefixListVersion {
+    type Input = RestoreManagedPrefixListVersionRequest;
+    type Output = RestoreManagedPrefixListVersionResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "RestoreManagedPrefixListVersion";
+}
 
 #[derive(Clone, Copy, Debug)]
 pub struct RevokeSecurityGroupEgress;
@@ -1364,6 +2601,16 @@ impl Operation for StartInstances {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct StartNetworkInsightsAnalysis;
+
+impl Operation for StartNetworkInsightsAnalysis {
+    type Input = StartNetworkInsightsAnalysisRequest;
+    type Output = StartNetworkInsightsAnalysisResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "StartNetworkInsightsAnalysis";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct StopInstances;
 
 impl Operation for StopInstances {
@@ -1382,6 +2629,31 @@ impl Operation for TerminateInstances {
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "TerminateInstances";
 }
+
+#[derive(Clone, Copy, Debug)]
+pub struct UnassignPrivateIpAddresses;
+
+impl Operation for UnassignPrivateIpAddresses {
+    type Input = UnassignPrivateIpAddressesRequest;
+    type Output = UnassignPrivateIpAddressesOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "UnassignPrivateIpAddresses";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UnassignPrivateIpAddressesOutput {}
+
+impl Shape for UnassignPrivateIpAddressesOutput {
+    const SCHEMA: &'static s::Structure = &UNASSIGN_PRIVATE_IP_ADDRESSES_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static UNASSIGN_PRIVATE_IP_ADDRESSES_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct UnmonitorInstances;
@@ -1542,6 +2814,70 @@ static ACCELERATOR_TOTAL_MEMORY_MI_B_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct AcceptVpcPeeringConnectionRequest {
+    pub dry_run: Option<bool>,
+    pub vpc_peering_connection_id: String,
+}
+
+impl Shape for AcceptVpcPeeringConnectionRequest {
+    const SCHEMA: &'static s::Structure = &ACCEPT_VPC_PEERING_CONNECTION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.vpc_peering_connection_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.vpc_peering_connection_id),
+        }
+    }
+}
+
+static ACCEPT_VPC_PEERING_CONNECTION_REQUEST: s::Structure = s::Structure {
+    name: "AcceptVpcPeeringConnectionRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required(
+            "VpcPeeringConnectionId",
+            "VpcPeeringConnectionId",
+            "vpcPeeringConnectionId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AcceptVpcPeeringConnectionResult {
+    pub vpc_peering_connection: Option<VpcPeeringConnection>,
+}
+
+impl Shape for AcceptVpcPeeringConnectionResult {
+    const SCHEMA: &'static s::Structure = &ACCEPT_VPC_PEERING_CONNECTION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.vpc_peering_connection = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.vpc_peering_connection)
+    }
+}
+
+static ACCEPT_VPC_PEERING_CONNECTION_RESULT: s::Structure = s::Structure {
+    name: "AcceptVpcPeeringConnectionResult",
+    members: &[s::optional(
+        "VpcPeeringConnection",
+        "VpcPeeringConnection",
+        "vpcPeeringConnection",
+        s::Type::Structure(&VPC_PEERING_CONNECTION),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct AccountAttribute {
     pub attribute_name: Option<String>,
     pub attribute_values: Option<Vec<AccountAttributeValue>>,
@@ -1611,6 +2947,975 @@ static ACCOUNT_ATTRIBUTE_VALUE: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct AddPrefixListEntry {
+    pub cidr: String,
+    pub description: Option<String>,
+}
+
+impl Shape for AddPrefixListEntry {
+    const SCHEMA: &'static s::Structure = &ADD_PREFIX_LIST_ENTRY;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.cidr = v::from(value),
+            _ => self.description = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.cidr),
+            _ => v::view(&self.description),
+        }
+    }
+}
+
+static ADD_PREFIX_LIST_ENTRY: s::Structure = s::Structure {
+    name: "AddPrefixListEntry",
+    members: &[
+        s::required("Cidr", "Cidr", "Cidr", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Description", "Description", "Description", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AdditionalDetail {
+    pub additional_detail_type: Option<String>,
+    pub component: Option<AnalysisComponent>,
+    pub load_balancers: Option<Vec<AnalysisComponent>>,
+    pub rule_group_rule_options_pairs: Option<Vec<RuleGroupRuleOptionsPair>>,
+    pub rule_group_type_pairs: Option<Vec<RuleGroupTypePair>>,
+    pub rule_options: Option<Vec<RuleOption>>,
+    pub service_name: Option<String>,
+    pub vpc_endpoint_service: Option<AnalysisComponent>,
+}
+
+impl Shape for AdditionalDetail {
+    const SCHEMA: &'static s::Structure = &ADDITIONAL_DETAIL;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.additional_detail_type = v::from(value),
+            1 => self.component = v::from(value),
+            2 => self.load_balancers = v::from(value),
+            3 => self.rule_group_rule_options_pairs = v::from(value),
+            4 => self.rule_group_type_pairs = v::from(value),
+            5 => self.rule_options = v::from(value),
+            6 => self.service_name = v::from(value),
+            _ => self.vpc_endpoint_service = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.additional_detail_type),
+            1 => v::view(&self.component),
+            2 => v::view(&self.load_balancers),
+            3 => v::view(&self.rule_group_rule_options_pairs),
+            4 => v::view(&self.rule_group_type_pairs),
+            5 => v::view(&self.rule_options),
+            6 => v::view(&self.service_name),
+            _ => v::view(&self.vpc_endpoint_service),
+        }
+    }
+}
+
+static ADDITIONAL_DETAIL: s::Structure = s::Structure {
+    name: "AdditionalDetail",
+    members: &[
+        s::optional(
+            "AdditionalDetailType",
+            "AdditionalDetailType",
+            "additionalDetailType",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Component", "Component", "component", s::Type::Structure(&ANALYSIS_COMPONENT)),
+        s::optional(
+            "LoadBalancers",
+            "LoadBalancerSet",
+            "loadBalancerSet",
+            s::Type::List(&ANALYSIS_COMPONENT_LIST),
+        ),
+        s::optional(
+            "RuleGroupRuleOptionsPairs",
+            "RuleGroupRuleOptionsPairSet",
+            "ruleGroupRuleOptionsPairSet",
+            s::Type::List(&RULE_GROUP_RULE_OPTIONS_PAIR_LIST),
+        ),
+        s::optional(
+            "RuleGroupTypePairs",
+            "RuleGroupTypePairSet",
+            "ruleGroupTypePairSet",
+            s::Type::List(&RULE_GROUP_TYPE_PAIR_LIST),
+        ),
+        s::optional(
+            "RuleOptions",
+            "RuleOptionSet",
+            "ruleOptionSet",
+            s::Type::List(&RULE_OPTION_LIST),
+        ),
+        s::optional("ServiceName", "ServiceName", "serviceName", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "VpcEndpointService",
+            "VpcEndpointService",
+            "vpcEndpointService",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Address {
+    pub allocation_id: Option<String>,
+    pub association_id: Option<String>,
+    pub carrier_ip: Option<String>,
+    pub customer_owned_ip: Option<String>,
+    pub customer_owned_ipv4_pool: Option<String>,
+    pub domain: Option<String>,
+    pub instance_id: Option<String>,
+    pub network_border_group: Option<String>,
+    pub network_interface_id: Option<String>,
+    pub network_interface_owner_id: Option<String>,
+    pub private_ip_address: Option<String>,
+    pub public_ip: Option<String>,
+    pub public_ipv4_pool: Option<String>,
+    pub service_managed: Option<String>,
+    pub subnet_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+impl Shape for Address {
+    const SCHEMA: &'static s::Structure = &ADDRESS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_id = v::from(value),
+            1 => self.association_id = v::from(value),
+            2 => self.carrier_ip = v::from(value),
+            3 => self.customer_owned_ip = v::from(value),
+            4 => self.customer_owned_ipv4_pool = v::from(value),
+            5 => self.domain = v::from(value),
+            6 => self.instance_id = v::from(value),
+            7 => self.network_border_group = v::from(value),
+            8 => self.network_interface_id = v::from(value),
+            9 => self.network_interface_owner_id = v::from(value),
+            10 => self.private_ip_address = v::from(value),
+            11 => self.public_ip = v::from(value),
+            12 => self.public_ipv4_pool = v::from(value),
+            13 => self.service_managed = v::from(value),
+            14 => self.subnet_id = v::from(value),
+            _ => self.tags = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_id),
+            1 => v::view(&self.association_id),
+            2 => v::view(&self.carrier_ip),
+            3 => v::view(&self.customer_owned_ip),
+            4 => v::view(&self.customer_owned_ipv4_pool),
+            5 => v::view(&self.domain),
+            6 => v::view(&self.instance_id),
+            7 => v::view(&self.network_border_group),
+            8 => v::view(&self.network_interface_id),
+            9 => v::view(&self.network_interface_owner_id),
+            10 => v::view(&self.private_ip_address),
+            11 => v::view(&self.public_ip),
+            12 => v::view(&self.public_ipv4_pool),
+            13 => v::view(&self.service_managed),
+            14 => v::view(&self.subnet_id),
+            _ => v::view(&self.tags),
+        }
+    }
+}
+
+static ADDRESS: s::Structure = s::Structure {
+    name: "Address",
+    members: &[
+        s::optional("AllocationId", "AllocationId", "allocationId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "AssociationId",
+            "AssociationId",
+            "associationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("CarrierIp", "CarrierIp", "carrierIp", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "CustomerOwnedIp",
+            "CustomerOwnedIp",
+            "customerOwnedIp",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "CustomerOwnedIpv4Pool",
+            "CustomerOwnedIpv4Pool",
+            "customerOwnedIpv4Pool",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Domain", "Domain", "domain", s::Type::String(&DOMAIN_TYPE)),
+        s::optional("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "NetworkBorderGroup",
+            "NetworkBorderGroup",
+            "networkBorderGroup",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "NetworkInterfaceId",
+            "NetworkInterfaceId",
+            "networkInterfaceId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "NetworkInterfaceOwnerId",
+            "NetworkInterfaceOwnerId",
+            "networkInterfaceOwnerId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "PrivateIpAddress",
+            "PrivateIpAddress",
+            "privateIpAddress",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("PublicIp", "PublicIp", "publicIp", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PublicIpv4Pool",
+            "PublicIpv4Pool",
+            "publicIpv4Pool",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "ServiceManaged",
+            "ServiceManaged",
+            "serviceManaged",
+            s::Type::String(&SERVICE_MANAGED),
+        ),
+        s::optional("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AddressAttribute {
+    pub allocation_id: Option<String>,
+    pub ptr_record: Option<String>,
+    pub ptr_record_update: Option<PtrUpdateStatus>,
+    pub public_ip: Option<String>,
+}
+
+impl Shape for AddressAttribute {
+    const SCHEMA: &'static s::Structure = &ADDRESS_ATTRIBUTE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_id = v::from(value),
+            1 => self.ptr_record = v::from(value),
+            2 => self.ptr_record_update = v::from(value),
+            _ => self.public_ip = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_id),
+            1 => v::view(&self.ptr_record),
+            2 => v::view(&self.ptr_record_update),
+            _ => v::view(&self.public_ip),
+        }
+    }
+}
+
+static ADDRESS_ATTRIBUTE: s::Structure = s::Structure {
+    name: "AddressAttribute",
+    members: &[
+        s::optional("AllocationId", "AllocationId", "allocationId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("PtrRecord", "PtrRecord", "ptrRecord", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PtrRecordUpdate",
+            "PtrRecordUpdate",
+            "ptrRecordUpdate",
+            s::Type::Structure(&PTR_UPDATE_STATUS),
+        ),
+        s::optional("PublicIp", "PublicIp", "publicIp", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AllocateAddressRequest {
+    pub address: Option<String>,
+    pub customer_owned_ipv4_pool: Option<String>,
+    pub domain: Option<String>,
+    pub dry_run: Option<bool>,
+    pub ipam_pool_id: Option<String>,
+    pub network_border_group: Option<String>,
+    pub public_ipv4_pool: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+impl Shape for AllocateAddressRequest {
+    const SCHEMA: &'static s::Structure = &ALLOCATE_ADDRESS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.address = v::from(value),
+            1 => self.customer_owned_ipv4_pool = v::from(value),
+            2 => self.domain = v::from(value),
+            3 => self.dry_run = v::from(value),
+            4 => self.ipam_pool_id = v::from(value),
+            5 => self.network_border_group = v::from(value),
+            6 => self.public_ipv4_pool = v::from(value),
+            _ => self.tag_specifications = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.address),
+            1 => v::view(&self.customer_owned_ipv4_pool),
+            2 => v::view(&self.domain),
+            3 => v::view(&self.dry_run),
+            4 => v::view(&self.ipam_pool_id),
+            5 => v::view(&self.network_border_group),
+            6 => v::view(&self.public_ipv4_pool),
+            _ => v::view(&self.tag_specifications),
+        }
+    }
+}
+
+static ALLOCATE_ADDRESS_REQUEST: s::Structure = s::Structure {
+    name: "AllocateAddressRequest",
+    members: &[
+        s::optional("Address", "Address", "Address", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "CustomerOwnedIpv4Pool",
+            "CustomerOwnedIpv4Pool",
+            "CustomerOwnedIpv4Pool",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Domain", "Domain", "Domain", s::Type::String(&DOMAIN_TYPE)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("IpamPoolId", "IpamPoolId", "IpamPoolId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "NetworkBorderGroup",
+            "NetworkBorderGroup",
+            "NetworkBorderGroup",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "PublicIpv4Pool",
+            "PublicIpv4Pool",
+            "PublicIpv4Pool",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AllocateAddressResult {
+    pub allocation_id: Option<String>,
+    pub carrier_ip: Option<String>,
+    pub customer_owned_ip: Option<String>,
+    pub customer_owned_ipv4_pool: Option<String>,
+    pub domain: Option<String>,
+    pub network_border_group: Option<String>,
+    pub public_ip: Option<String>,
+    pub public_ipv4_pool: Option<String>,
+}
+
+impl Shape for AllocateAddressResult {
+    const SCHEMA: &'static s::Structure = &ALLOCATE_ADDRESS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_id = v::from(value),
+            1 => self.carrier_ip = v::from(value),
+            2 => self.customer_owned_ip = v::from(value),
+            3 => self.customer_owned_ipv4_pool = v::from(value),
+            4 => self.domain = v::from(value),
+            5 => self.network_border_group = v::from(value),
+            6 => self.public_ip = v::from(value),
+            _ => self.public_ipv4_pool = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_id),
+            1 => v::view(&self.carrier_ip),
+            2 => v::view(&self.customer_owned_ip),
+            3 => v::view(&self.customer_owned_ipv4_pool),
+            4 => v::view(&self.domain),
+            5 => v::view(&self.network_border_group),
+            6 => v::view(&self.public_ip),
+            _ => v::view(&self.public_ipv4_pool),
+        }
+    }
+}
+
+static ALLOCATE_ADDRESS_RESULT: s::Structure = s::Structure {
+    name: "AllocateAddressResult",
+    members: &[
+        s::optional("AllocationId", "AllocationId", "allocationId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("CarrierIp", "CarrierIp", "carrierIp", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "CustomerOwnedIp",
+            "CustomerOwnedIp",
+            "customerOwnedIp",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "CustomerOwnedIpv4Pool",
+            "CustomerOwnedIpv4Pool",
+            "customerOwnedIpv4Pool",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Domain", "Domain", "domain", s::Type::String(&DOMAIN_TYPE)),
+        s::optional(
+            "NetworkBorderGroup",
+            "NetworkBorderGroup",
+            "networkBorderGroup",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("PublicIp", "PublicIp", "publicIp", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PublicIpv4Pool",
+            "PublicIpv4Pool",
+            "publicIpv4Pool",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AlternatePathHint {
+    pub component_arn: Option<String>,
+    pub component_id: Option<String>,
+}
+
+impl Shape for AlternatePathHint {
+    const SCHEMA: &'static s::Structure = &ALTERNATE_PATH_HINT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.component_arn = v::from(value),
+            _ => self.component_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.component_arn),
+            _ => v::view(&self.component_id),
+        }
+    }
+}
+
+static ALTERNATE_PATH_HINT: s::Structure = s::Structure {
+    name: "AlternatePathHint",
+    members: &[
+        s::optional("ComponentArn", "ComponentArn", "componentArn", s::Type::String(&s::ANY_TEXT)),
+        s::optional("ComponentId", "ComponentId", "componentId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnalysisAclRule {
+    pub cidr: Option<String>,
+    pub egress: Option<bool>,
+    pub port_range: Option<PortRange>,
+    pub protocol: Option<String>,
+    pub rule_action: Option<String>,
+    pub rule_number: Option<i32>,
+}
+
+impl Shape for AnalysisAclRule {
+    const SCHEMA: &'static s::Structure = &ANALYSIS_ACL_RULE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.cidr = v::from(value),
+            1 => self.egress = v::from(value),
+            2 => self.port_range = v::from(value),
+            3 => self.protocol = v::from(value),
+            4 => self.rule_action = v::from(value),
+            _ => self.rule_number = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.cidr),
+            1 => v::view(&self.egress),
+            2 => v::view(&self.port_range),
+            3 => v::view(&self.protocol),
+            4 => v::view(&self.rule_action),
+            _ => v::view(&self.rule_number),
+        }
+    }
+}
+
+static ANALYSIS_ACL_RULE: s::Structure = s::Structure {
+    name: "AnalysisAclRule",
+    members: &[
+        s::optional("Cidr", "Cidr", "cidr", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Egress", "Egress", "egress", s::Type::Boolean),
+        s::optional("PortRange", "PortRange", "portRange", s::Type::Structure(&PORT_RANGE)),
+        s::optional("Protocol", "Protocol", "protocol", s::Type::String(&s::ANY_TEXT)),
+        s::optional("RuleAction", "RuleAction", "ruleAction", s::Type::String(&s::ANY_TEXT)),
+        s::optional("RuleNumber", "RuleNumber", "ruleNumber", s::Type::Integer(&s::ANY_NUMBER)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnalysisComponent {
+    pub arn: Option<String>,
+    pub id: Option<String>,
+    pub name: Option<String>,
+}
+
+impl Shape for AnalysisComponent {
+    const SCHEMA: &'static s::Structure = &ANALYSIS_COMPONENT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.arn = v::from(value),
+            1 => self.id = v::from(value),
+            _ => self.name = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.arn),
+            1 => v::view(&self.id),
+            _ => v::view(&self.name),
+        }
+    }
+}
+
+static ANALYSIS_COMPONENT: s::Structure = s::Structure {
+    name: "AnalysisComponent",
+    members: &[
+        s::optional("Arn", "Arn", "arn", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Id", "Id", "id", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Name", "Name", "name", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnalysisLoadBalancerListener {
+    pub instance_port: Option<i32>,
+    pub load_balancer_port: Option<i32>,
+}
+
+impl Shape for AnalysisLoadBalancerListener {
+    const SCHEMA: &'static s::Structure = &ANALYSIS_LOAD_BALANCER_LISTENER;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.instance_port = v::from(value),
+            _ => self.load_balancer_port = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.instance_port),
+            _ => v::view(&self.load_balancer_port),
+        }
+    }
+}
+
+static ANALYSIS_LOAD_BALANCER_LISTENER: s::Structure = s::Structure {
+    name: "AnalysisLoadBalancerListener",
+    members: &[
+        s::optional("InstancePort", "InstancePort", "instancePort", s::Type::Integer(&PORT)),
+        s::optional(
+            "LoadBalancerPort",
+            "LoadBalancerPort",
+            "loadBalancerPort",
+            s::Type::Integer(&PORT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnalysisLoadBalancerTarget {
+    pub address: Option<String>,
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub instance: Option<AnalysisComponent>,
+    pub port: Option<i32>,
+}
+
+impl Shape for AnalysisLoadBalancerTarget {
+    const SCHEMA: &'static s::Structure = &ANALYSIS_LOAD_BALANCER_TARGET;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.address = v::from(value),
+            1 => self.availability_zone = v::from(value),
+            2 => self.availability_zone_id = v::from(value),
+            3 => self.instance = v::from(value),
+            _ => self.port = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.address),
+            1 => v::view(&self.availability_zone),
+            2 => v::view(&self.availability_zone_id),
+            3 => v::view(&self.instance),
+            _ => v::view(&self.port),
+        }
+    }
+}
+
+static ANALYSIS_LOAD_BALANCER_TARGET: s::Structure = s::Structure {
+    name: "AnalysisLoadBalancerTarget",
+    members: &[
+        s::optional("Address", "Address", "address", s::Type::String(&IP_ADDRESS)),
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "availabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "availabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Instance", "Instance", "instance", s::Type::Structure(&ANALYSIS_COMPONENT)),
+        s::optional("Port", "Port", "port", s::Type::Integer(&PORT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnalysisPacketHeader {
+    pub destination_addresses: Option<Vec<String>>,
+    pub destination_port_ranges: Option<Vec<PortRange>>,
+    pub protocol: Option<String>,
+    pub source_addresses: Option<Vec<String>>,
+    pub source_port_ranges: Option<Vec<PortRange>>,
+}
+
+impl Shape for AnalysisPacketHeader {
+    const SCHEMA: &'static s::Structure = &ANALYSIS_PACKET_HEADER;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.destination_addresses = v::from(value),
+            1 => self.destination_port_ranges = v::from(value),
+            2 => self.protocol = v::from(value),
+            3 => self.source_addresses = v::from(value),
+            _ => self.source_port_ranges = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.destination_addresses),
+            1 => v::view(&self.destination_port_ranges),
+            2 => v::view(&self.protocol),
+            3 => v::view(&self.source_addresses),
+            _ => v::view(&self.source_port_ranges),
+        }
+    }
+}
+
+static ANALYSIS_PACKET_HEADER: s::Structure = s::Structure {
+    name: "AnalysisPacketHeader",
+    members: &[
+        s::optional(
+            "DestinationAddresses",
+            "DestinationAddressSet",
+            "destinationAddressSet",
+            s::Type::List(&IP_ADDRESS_LIST),
+        ),
+        s::optional(
+            "DestinationPortRanges",
+            "DestinationPortRangeSet",
+            "destinationPortRangeSet",
+            s::Type::List(&PORT_RANGE_LIST),
+        ),
+        s::optional("Protocol", "Protocol", "protocol", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SourceAddresses",
+            "SourceAddressSet",
+            "sourceAddressSet",
+            s::Type::List(&IP_ADDRESS_LIST),
+        ),
+        s::optional(
+            "SourcePortRanges",
+            "SourcePortRangeSet",
+            "sourcePortRangeSet",
+            s::Type::List(&PORT_RANGE_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnalysisRouteTableRoute {
+    pub carrier_gateway_id: Option<String>,
+    pub core_network_arn: Option<String>,
+    pub destination_cidr: Option<String>,
+    pub destination_prefix_list_id: Option<String>,
+    pub egress_only_internet_gateway_id: Option<String>,
+    pub gateway_id: Option<String>,
+    pub instance_id: Option<String>,
+    pub local_gateway_id: Option<String>,
+    pub nat_gateway_id: Option<String>,
+    pub network_interface_id: Option<String>,
+    pub origin: Option<String>,
+    pub state: Option<String>,
+    pub transit_gateway_id: Option<String>,
+    pub vpc_peering_connection_id: Option<String>,
+}
+
+impl Shape for AnalysisRouteTableRoute {
+    const SCHEMA: &'static s::Structure = &ANALYSIS_ROUTE_TABLE_ROUTE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.carrier_gateway_id = v::from(value),
+            1 => self.core_network_arn = v::from(value),
+            2 => self.destination_cidr = v::from(value),
+            3 => self.destination_prefix_list_id = v::from(value),
+            4 => self.egress_only_internet_gateway_id = v::from(value),
+            5 => self.gateway_id = v::from(value),
+            6 => self.instance_id = v::from(value),
+            7 => self.local_gateway_id = v::from(value),
+            8 => self.nat_gateway_id = v::from(value),
+            9 => self.network_interface_id = v::from(value),
+            10 => self.origin = v::from(value),
+            11 => self.state = v::from(value),
+            12 => self.transit_gateway_id = v::from(value),
+            _ => self.vpc_peering_connection_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.carrier_gateway_id),
+            1 => v::view(&self.core_network_arn),
+            2 => v::view(&self.destination_cidr),
+            3 => v::view(&self.destination_prefix_list_id),
+            4 => v::view(&self.egress_only_internet_gateway_id),
+            5 => v::view(&self.gateway_id),
+            6 => v::view(&self.instance_id),
+            7 => v::view(&self.local_gateway_id),
+            8 => v::view(&self.nat_gateway_id),
+            9 => v::view(&self.network_interface_id),
+            10 => v::view(&self.origin),
+            11 => v::view(&self.state),
+            12 => v::view(&self.transit_gateway_id),
+            _ => v::view(&self.vpc_peering_connection_id),
+        }
+    }
+}
+
+static ANALYSIS_ROUTE_TABLE_ROUTE: s::Structure = s::Structure {
+    name: "AnalysisRouteTableRoute",
+    members: &[
+        s::optional(
+            "CarrierGatewayId",
+            "CarrierGatewayId",
+            "carrierGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "CoreNetworkArn",
+            "CoreNetworkArn",
+            "coreNetworkArn",
+            s::Type::String(&RESOURCE_ARN),
+        ),
+        s::optional(
+            "DestinationCidr",
+            "DestinationCidr",
+            "destinationCidr",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationPrefixListId",
+            "DestinationPrefixListId",
+            "destinationPrefixListId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "EgressOnlyInternetGatewayId",
+            "EgressOnlyInternetGatewayId",
+            "egressOnlyInternetGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("GatewayId", "GatewayId", "gatewayId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "LocalGatewayId",
+            "LocalGatewayId",
+            "localGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("NatGatewayId", "NatGatewayId", "natGatewayId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "NetworkInterfaceId",
+            "NetworkInterfaceId",
+            "networkInterfaceId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Origin", "Origin", "origin", s::Type::String(&s::ANY_TEXT)),
+        s::optional("State", "State", "state", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TransitGatewayId",
+            "TransitGatewayId",
+            "transitGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "VpcPeeringConnectionId",
+            "VpcPeeringConnectionId",
+            "vpcPeeringConnectionId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnalysisSecurityGroupRule {
+    pub cidr: Option<String>,
+    pub direction: Option<String>,
+    pub port_range: Option<PortRange>,
+    pub prefix_list_id: Option<String>,
+    pub protocol: Option<String>,
+    pub security_group_id: Option<String>,
+}
+
+impl Shape for AnalysisSecurityGroupRule {
+    const SCHEMA: &'static s::Structure = &ANALYSIS_SECURITY_GROUP_RULE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.cidr = v::from(value),
+            1 => self.direction = v::from(value),
+            2 => self.port_range = v::from(value),
+            3 => self.prefix_list_id = v::from(value),
+            4 => self.protocol = v::from(value),
+            _ => self.security_group_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.cidr),
+            1 => v::view(&self.direction),
+            2 => v::view(&self.port_range),
+            3 => v::view(&self.prefix_list_id),
+            4 => v::view(&self.protocol),
+            _ => v::view(&self.security_group_id),
+        }
+    }
+}
+
+static ANALYSIS_SECURITY_GROUP_RULE: s::Structure = s::Structure {
+    name: "AnalysisSecurityGroupRule",
+    members: &[
+        s::optional("Cidr", "Cidr", "cidr", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Direction", "Direction", "direction", s::Type::String(&s::ANY_TEXT)),
+        s::optional("PortRange", "PortRange", "portRange", s::Type::Structure(&PORT_RANGE)),
+        s::optional("PrefixListId", "PrefixListId", "prefixListId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Protocol", "Protocol", "protocol", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SecurityGroupId",
+            "SecurityGroupId",
+            "securityGroupId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnalysisTransitGatewayPolicyTableEntry {
+    pub destination_cidr: Option<String>,
+    pub destination_port_range: Option<PortRange>,
+    pub protocol: Option<String>,
+    pub rule_number: Option<i32>,
+    pub source_cidr: Option<String>,
+    pub source_port_range: Option<PortRange>,
+    pub target_route_table_id: Option<String>,
+}
+
+impl Shape for AnalysisTransitGatewayPolicyTableEntry {
+    const SCHEMA: &'static s::Structure = &ANALYSIS_TRANSIT_GATEWAY_POLICY_TABLE_ENTRY;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.destination_cidr = v::from(value),
+            1 => self.destination_port_range = v::from(value),
+            2 => self.protocol = v::from(value),
+            3 => self.rule_number = v::from(value),
+            4 => self.source_cidr = v::from(value),
+            5 => self.source_port_range = v::from(value),
+            _ => self.target_route_table_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.destination_cidr),
+            1 => v::view(&self.destination_port_range),
+            2 => v::view(&self.protocol),
+            3 => v::view(&self.rule_number),
+            4 => v::view(&self.source_cidr),
+            5 => v::view(&self.source_port_range),
+            _ => v::view(&self.target_route_table_id),
+        }
+    }
+}
+
+static ANALYSIS_TRANSIT_GATEWAY_POLICY_TABLE_ENTRY: s::Structure = s::Structure {
+    name: "AnalysisTransitGatewayPolicyTableEntry",
+    members: &[
+        s::optional(
+            "DestinationCidr",
+            "DestinationCidr",
+            "destinationCidr",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationPortRange",
+            "DestinationPortRange",
+            "destinationPortRange",
+            s::Type::Structure(&PORT_RANGE),
+        ),
+        s::optional("Protocol", "Protocol", "protocol", s::Type::String(&s::ANY_TEXT)),
+        s::optional("RuleNumber", "RuleNumber", "ruleNumber", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("SourceCidr", "SourceCidr", "sourceCidr", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SourcePortRange",
+            "SourcePortRange",
+            "sourcePortRange",
+            s::Type::Structure(&PORT_RANGE),
+        ),
+        s::optional(
+            "TargetRouteTableId",
+            "TargetRouteTableId",
+            "targetRouteTableId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ApplicationStatusSummary {
     pub impaired_since: Option<Timestamp>,
     pub status: Option<String>,
@@ -1639,6 +3944,847 @@ static APPLICATION_STATUS_SUMMARY: s::Structure = s::Structure {
     members: &[
         s::optional("ImpairedSince", "ImpairedSince", "impairedSince", s::Type::Timestamp),
         s::optional("Status", "Status", "status", s::Type::String(&SUMMARY_STATUS)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssignPrivateIpAddressesRequest {
+    pub allow_reassignment: Option<bool>,
+    pub ipv4_prefix_count: Option<i32>,
+    pub ipv4_prefixes: Option<Vec<String>>,
+    pub network_interface_id: String,
+    pub private_ip_addresses: Option<Vec<String>>,
+    pub secondary_private_ip_address_count: Option<i32>,
+}
+
+impl Shape for AssignPrivateIpAddressesRequest {
+    const SCHEMA: &'static s::Structure = &ASSIGN_PRIVATE_IP_ADDRESSES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allow_reassignment = v::from(value),
+            1 => self.ipv4_prefix_count = v::from(value),
+            2 => self.ipv4_prefixes = v::from(value),
+            3 => self.network_interface_id = v::from(value),
+            4 => self.private_ip_addresses = v::from(value),
+            _ => self.secondary_private_ip_address_count = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allow_reassignment),
+            1 => v::view(&self.ipv4_prefix_count),
+            2 => v::view(&self.ipv4_prefixes),
+            3 => v::view(&self.network_interface_id),
+            4 => v::view(&self.private_ip_addresses),
+            _ => v::view(&self.secondary_private_ip_address_count),
+        }
+    }
+}
+
+static ASSIGN_PRIVATE_IP_ADDRESSES_REQUEST: s::Structure = s::Structure {
+    name: "AssignPrivateIpAddressesRequest",
+    members: &[
+        s::optional(
+            "AllowReassignment",
+            "AllowReassignment",
+            "allowReassignment",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "Ipv4PrefixCount",
+            "Ipv4PrefixCount",
+            "Ipv4PrefixCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("Ipv4Prefixes", "Ipv4Prefix", "Ipv4Prefix", s::Type::List(&IP_PREFIX_LIST)),
+        s::required(
+            "NetworkInterfaceId",
+            "NetworkInterfaceId",
+            "networkInterfaceId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "PrivateIpAddresses",
+            "PrivateIpAddress",
+            "privateIpAddress",
+            s::Type::List(&PRIVATE_IP_ADDRESS_STRING_LIST),
+        ),
+        s::optional(
+            "SecondaryPrivateIpAddressCount",
+            "SecondaryPrivateIpAddressCount",
+            "secondaryPrivateIpAddressCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssignPrivateIpAddressesResult {
+    pub assigned_ipv4_prefixes: Option<Vec<Ipv4PrefixSpecification>>,
+    pub assigned_private_ip_addresses: Option<Vec<AssignedPrivateIpAddress>>,
+    pub network_interface_id: Option<String>,
+}
+
+impl Shape for AssignPrivateIpAddressesResult {
+    const SCHEMA: &'static s::Structure = &ASSIGN_PRIVATE_IP_ADDRESSES_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.assigned_ipv4_prefixes = v::from(value),
+            1 => self.assigned_private_ip_addresses = v::from(value),
+            _ => self.network_interface_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.assigned_ipv4_prefixes),
+            1 => v::view(&self.assigned_private_ip_addresses),
+            _ => v::view(&self.network_interface_id),
+        }
+    }
+}
+
+static ASSIGN_PRIVATE_IP_ADDRESSES_RESULT: s::Structure = s::Structure {
+    name: "AssignPrivateIpAddressesResult",
+    members: &[
+        s::optional(
+            "AssignedIpv4Prefixes",
+            "AssignedIpv4PrefixSet",
+            "assignedIpv4PrefixSet",
+            s::Type::List(&IPV4_PREFIXES_LIST),
+        ),
+        s::optional(
+            "AssignedPrivateIpAddresses",
+            "AssignedPrivateIpAddressesSet",
+            "assignedPrivateIpAddressesSet",
+            s::Type::List(&ASSIGNED_PRIVATE_IP_ADDRESS_LIST),
+        ),
+        s::optional(
+            "NetworkInterfaceId",
+            "NetworkInterfaceId",
+            "networkInterfaceId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssignedPrivateIpAddress {
+    pub private_ip_address: Option<String>,
+}
+
+impl Shape for AssignedPrivateIpAddress {
+    const SCHEMA: &'static s::Structure = &ASSIGNED_PRIVATE_IP_ADDRESS;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.private_ip_address = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.private_ip_address)
+    }
+}
+
+static ASSIGNED_PRIVATE_IP_ADDRESS: s::Structure = s::Structure {
+    name: "AssignedPrivateIpAddress",
+    members: &[s::optional(
+        "PrivateIpAddress",
+        "PrivateIpAddress",
+        "privateIpAddress",
+        s::Type::String(&s::ANY_TEXT),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateAddressRequest {
+    pub allocation_id: Option<String>,
+    pub allow_reassociation: Option<bool>,
+    pub dry_run: Option<bool>,
+    pub instance_id: Option<String>,
+    pub network_interface_id: Option<String>,
+    pub private_ip_address: Option<String>,
+    pub public_ip: Option<String>,
+}
+
+impl Shape for AssociateAddressRequest {
+    const SCHEMA: &'static s::Structure = &ASSOCIATE_ADDRESS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_id = v::from(value),
+            1 => self.allow_reassociation = v::from(value),
+            2 => self.dry_run = v::from(value),
+            3 => self.instance_id = v::from(value),
+            4 => self.network_interface_id = v::from(value),
+            5 => self.private_ip_address = v::from(value),
+            _ => self.public_ip = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_id),
+            1 => v::view(&self.allow_reassociation),
+            2 => v::view(&self.dry_run),
+            3 => v::view(&self.instance_id),
+            4 => v::view(&self.network_interface_id),
+            5 => v::view(&self.private_ip_address),
+            _ => v::view(&self.public_ip),
+        }
+    }
+}
+
+static ASSOCIATE_ADDRESS_REQUEST: s::Structure = s::Structure {
+    name: "AssociateAddressRequest",
+    members: &[
+        s::optional("AllocationId", "AllocationId", "AllocationId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "AllowReassociation",
+            "AllowReassociation",
+            "allowReassociation",
+            s::Type::Boolean,
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("InstanceId", "InstanceId", "InstanceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "NetworkInterfaceId",
+            "NetworkInterfaceId",
+            "networkInterfaceId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "PrivateIpAddress",
+            "PrivateIpAddress",
+            "privateIpAddress",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("PublicIp", "PublicIp", "PublicIp", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateAddressResult {
+    pub association_id: Option<String>,
+}
+
+impl Shape for AssociateAddressResult {
+    const SCHEMA: &'static s::Structure = &ASSOCIATE_ADDRESS_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.association_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.association_id)
+    }
+}
+
+static ASSOCIATE_ADDRESS_RESULT: s::Structure = s::Structure {
+    name: "AssociateAddressResult",
+    members: &[s::optional(
+        "AssociationId",
+        "AssociationId",
+        "associationId",
+        s::Type::String(&s::ANY_TEXT),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateDhcpOptionsRequest {
+    pub dhcp_options_id: String,
+    pub dry_run: Option<bool>,
+    pub vpc_id: String,
+}
+
+impl Shape for AssociateDhcpOptionsRequest {
+    const SCHEMA: &'static s::Structure = &ASSOCIATE_DHCP_OPTIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dhcp_options_id = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dhcp_options_id),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static ASSOCIATE_DHCP_OPTIONS_REQUEST: s::Structure = s::Structure {
+    name: "AssociateDhcpOptionsRequest",
+    members: &[
+        s::required(
+            "DhcpOptionsId",
+            "DhcpOptionsId",
+            "DhcpOptionsId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("VpcId", "VpcId", "VpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateIamInstanceProfileRequest {
+    pub iam_instance_profile: IamInstanceProfileSpecification,
+    pub instance_id: String,
+}
+
+impl Shape for AssociateIamInstanceProfileRequest {
+    const SCHEMA: &'static s::Structure = &ASSOCIATE_IAM_INSTANCE_PROFILE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.iam_instance_profile = v::from(value),
+            _ => self.instance_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.iam_instance_profile),
+            _ => v::view(&self.instance_id),
+        }
+    }
+}
+
+static ASSOCIATE_IAM_INSTANCE_PROFILE_REQUEST: s::Structure = s::Structure {
+    name: "AssociateIamInstanceProfileRequest",
+    members: &[
+        s::required(
+            "IamInstanceProfile",
+            "IamInstanceProfile",
+            "IamInstanceProfile",
+            s::Type::Structure(&IAM_INSTANCE_PROFILE_SPECIFICATION),
+        ),
+        s::required("InstanceId", "InstanceId", "InstanceId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateIamInstanceProfileResult {
+    pub iam_instance_profile_association: Option<IamInstanceProfileAssociation>,
+}
+
+impl Shape for AssociateIamInstanceProfileResult {
+    const SCHEMA: &'static s::Structure = &ASSOCIATE_IAM_INSTANCE_PROFILE_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.iam_instance_profile_association = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.iam_instance_profile_association)
+    }
+}
+
+static ASSOCIATE_IAM_INSTANCE_PROFILE_RESULT: s::Structure = s::Structure {
+    name: "AssociateIamInstanceProfileResult",
+    members: &[s::optional(
+        "IamInstanceProfileAssociation",
+        "IamInstanceProfileAssociation",
+        "iamInstanceProfileAssociation",
+        s::Type::Structure(&IAM_INSTANCE_PROFILE_ASSOCIATION),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateNatGatewayAddressRequest {
+    pub allocation_ids: Vec<String>,
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub nat_gateway_id: String,
+    pub private_ip_addresses: Option<Vec<String>>,
+}
+
+impl Shape for AssociateNatGatewayAddressRequest {
+    const SCHEMA: &'static s::Structure = &ASSOCIATE_NAT_GATEWAY_ADDRESS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_ids = v::from(value),
+            1 => self.availability_zone = v::from(value),
+            2 => self.availability_zone_id = v::from(value),
+            3 => self.dry_run = v::from(value),
+            4 => self.nat_gateway_id = v::from(value),
+            _ => self.private_ip_addresses = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_ids),
+            1 => v::view(&self.availability_zone),
+            2 => v::view(&self.availability_zone_id),
+            3 => v::view(&self.dry_run),
+            4 => v::view(&self.nat_gateway_id),
+            _ => v::view(&self.private_ip_addresses),
+        }
+    }
+}
+
+static ASSOCIATE_NAT_GATEWAY_ADDRESS_REQUEST: s::Structure = s::Structure {
+    name: "AssociateNatGatewayAddressRequest",
+    members: &[
+        s::required(
+            "AllocationIds",
+            "AllocationId",
+            "AllocationId",
+            s::Type::List(&ALLOCATION_ID_LIST),
+        ),
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "AvailabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("NatGatewayId", "NatGatewayId", "NatGatewayId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PrivateIpAddresses",
+            "PrivateIpAddress",
+            "PrivateIpAddress",
+            s::Type::List(&IP_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateNatGatewayAddressResult {
+    pub nat_gateway_addresses: Option<Vec<NatGatewayAddress>>,
+    pub nat_gateway_id: Option<String>,
+}
+
+impl Shape for AssociateNatGatewayAddressResult {
+    const SCHEMA: &'static s::Structure = &ASSOCIATE_NAT_GATEWAY_ADDRESS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.nat_gateway_addresses = v::from(value),
+            _ => self.nat_gateway_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.nat_gateway_addresses),
+            _ => v::view(&self.nat_gateway_id),
+        }
+    }
+}
+
+static ASSOCIATE_NAT_GATEWAY_ADDRESS_RESULT: s::Structure = s::Structure {
+    name: "AssociateNatGatewayAddressResult",
+    members: &[
+        s::optional(
+            "NatGatewayAddresses",
+            "NatGatewayAddressSet",
+            "natGatewayAddressSet",
+            s::Type::List(&NAT_GATEWAY_ADDRESS_LIST),
+        ),
+        s::optional("NatGatewayId", "NatGatewayId", "natGatewayId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateRouteTableRequest {
+    pub dry_run: Option<bool>,
+    pub gateway_id: Option<String>,
+    pub public_ipv4_pool: Option<String>,
+    pub route_table_id: String,
+    pub subnet_id: Option<String>,
+}
+
+impl Shape for AssociateRouteTableRequest {
+    const SCHEMA: &'static s::Structure = &ASSOCIATE_ROUTE_TABLE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.gateway_id = v::from(value),
+            2 => self.public_ipv4_pool = v::from(value),
+            3 => self.route_table_id = v::from(value),
+            _ => self.subnet_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.gateway_id),
+            2 => v::view(&self.public_ipv4_pool),
+            3 => v::view(&self.route_table_id),
+            _ => v::view(&self.subnet_id),
+        }
+    }
+}
+
+static ASSOCIATE_ROUTE_TABLE_REQUEST: s::Structure = s::Structure {
+    name: "AssociateRouteTableRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("GatewayId", "GatewayId", "GatewayId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PublicIpv4Pool",
+            "PublicIpv4Pool",
+            "PublicIpv4Pool",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::required("RouteTableId", "RouteTableId", "routeTableId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateRouteTableResult {
+    pub association_id: Option<String>,
+    pub association_state: Option<RouteTableAssociationState>,
+}
+
+impl Shape for AssociateRouteTableResult {
+    const SCHEMA: &'static s::Structure = &ASSOCIATE_ROUTE_TABLE_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.association_id = v::from(value),
+            _ => self.association_state = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.association_id),
+            _ => v::view(&self.association_state),
+        }
+    }
+}
+
+static ASSOCIATE_ROUTE_TABLE_RESULT: s::Structure = s::Structure {
+    name: "AssociateRouteTableResult",
+    members: &[
+        s::optional(
+            "AssociationId",
+            "AssociationId",
+            "associationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AssociationState",
+            "AssociationState",
+            "associationState",
+            s::Type::Structure(&ROUTE_TABLE_ASSOCIATION_STATE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateVpcCidrBlockRequest {
+    pub amazon_provided_ipv6_cidr_block: Option<bool>,
+    pub cidr_block: Option<String>,
+    pub ipv4_ipam_pool_id: Option<String>,
+    pub ipv4_netmask_length: Option<i32>,
+    pub ipv6_cidr_block: Option<String>,
+    pub ipv6_cidr_block_network_border_group: Option<String>,
+    pub ipv6_ipam_pool_id: Option<String>,
+    pub ipv6_netmask_length: Option<i32>,
+    pub ipv6_pool: Option<String>,
+    pub vpc_id: String,
+}
+
+impl Shape for AssociateVpcCidrBlockRequest {
+    const SCHEMA: &'static s::Structure = &ASSOCIATE_VPC_CIDR_BLOCK_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.amazon_provided_ipv6_cidr_block = v::from(value),
+            1 => self.cidr_block = v::from(value),
+            2 => self.ipv4_ipam_pool_id = v::from(value),
+            3 => self.ipv4_netmask_length = v::from(value),
+            4 => self.ipv6_cidr_block = v::from(value),
+            5 => self.ipv6_cidr_block_network_border_group = v::from(value),
+            6 => self.ipv6_ipam_pool_id = v::from(value),
+            7 => self.ipv6_netmask_length = v::from(value),
+            8 => self.ipv6_pool = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.amazon_provided_ipv6_cidr_block),
+            1 => v::view(&self.cidr_block),
+            2 => v::view(&self.ipv4_ipam_pool_id),
+            3 => v::view(&self.ipv4_netmask_length),
+            4 => v::view(&self.ipv6_cidr_block),
+            5 => v::view(&self.ipv6_cidr_block_network_border_group),
+            6 => v::view(&self.ipv6_ipam_pool_id),
+            7 => v::view(&self.ipv6_netmask_length),
+            8 => v::view(&self.ipv6_pool),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static ASSOCIATE_VPC_CIDR_BLOCK_REQUEST: s::Structure = s::Structure {
+    name: "AssociateVpcCidrBlockRequest",
+    members: &[
+        s::optional(
+            "AmazonProvidedIpv6CidrBlock",
+            "AmazonProvidedIpv6CidrBlock",
+            "amazonProvidedIpv6CidrBlock",
+            s::Type::Boolean,
+        ),
+        s::optional("CidrBlock", "CidrBlock", "CidrBlock", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "Ipv4IpamPoolId",
+            "Ipv4IpamPoolId",
+            "Ipv4IpamPoolId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "Ipv4NetmaskLength",
+            "Ipv4NetmaskLength",
+            "Ipv4NetmaskLength",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "Ipv6CidrBlock",
+            "Ipv6CidrBlock",
+            "Ipv6CidrBlock",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "Ipv6CidrBlockNetworkBorderGroup",
+            "Ipv6CidrBlockNetworkBorderGroup",
+            "Ipv6CidrBlockNetworkBorderGroup",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "Ipv6IpamPoolId",
+            "Ipv6IpamPoolId",
+            "Ipv6IpamPoolId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "Ipv6NetmaskLength",
+            "Ipv6NetmaskLength",
+            "Ipv6NetmaskLength",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("Ipv6Pool", "Ipv6Pool", "Ipv6Pool", s::Type::String(&s::ANY_TEXT)),
+        s::required("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociateVpcCidrBlockResult {
+    pub cidr_block_association: Option<VpcCidrBlockAssociation>,
+    pub ipv6_cidr_block_association: Option<VpcIpv6CidrBlockAssociation>,
+    pub vpc_id: Option<String>,
+}
+
+impl Shape for AssociateVpcCidrBlockResult {
+    const SCHEMA: &'static s::Structure = &ASSOCIATE_VPC_CIDR_BLOCK_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.cidr_block_association = v::from(value),
+            1 => self.ipv6_cidr_block_association = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.cidr_block_association),
+            1 => v::view(&self.ipv6_cidr_block_association),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static ASSOCIATE_VPC_CIDR_BLOCK_RESULT: s::Structure = s::Structure {
+    name: "AssociateVpcCidrBlockResult",
+    members: &[
+        s::optional(
+            "CidrBlockAssociation",
+            "CidrBlockAssociation",
+            "cidrBlockAssociation",
+            s::Type::Structure(&VPC_CIDR_BLOCK_ASSOCIATION),
+        ),
+        s::optional(
+            "Ipv6CidrBlockAssociation",
+            "Ipv6CidrBlockAssociation",
+            "ipv6CidrBlockAssociation",
+            s::Type::Structure(&VPC_IPV6_CIDR_BLOCK_ASSOCIATION),
+        ),
+        s::optional("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AttachInternetGatewayRequest {
+    pub dry_run: Option<bool>,
+    pub internet_gateway_id: String,
+    pub vpc_id: String,
+}
+
+impl Shape for AttachInternetGatewayRequest {
+    const SCHEMA: &'static s::Structure = &ATTACH_INTERNET_GATEWAY_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.internet_gateway_id = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.internet_gateway_id),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static ATTACH_INTERNET_GATEWAY_REQUEST: s::Structure = s::Structure {
+    name: "AttachInternetGatewayRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required(
+            "InternetGatewayId",
+            "InternetGatewayId",
+            "internetGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::required("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AttachNetworkInterfaceRequest {
+    pub device_index: i32,
+    pub dry_run: Option<bool>,
+    pub ena_queue_count: Option<i32>,
+    pub ena_srd_specification: Option<EnaSrdSpecification>,
+    pub instance_id: String,
+    pub network_card_index: Option<i32>,
+    pub network_interface_id: String,
+}
+
+impl Shape for AttachNetworkInterfaceRequest {
+    const SCHEMA: &'static s::Structure = &ATTACH_NETWORK_INTERFACE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.device_index = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.ena_queue_count = v::from(value),
+            3 => self.ena_srd_specification = v::from(value),
+            4 => self.instance_id = v::from(value),
+            5 => self.network_card_index = v::from(value),
+            _ => self.network_interface_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.device_index),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.ena_queue_count),
+            3 => v::view(&self.ena_srd_specification),
+            4 => v::view(&self.instance_id),
+            5 => v::view(&self.network_card_index),
+            _ => v::view(&self.network_interface_id),
+        }
+    }
+}
+
+static ATTACH_NETWORK_INTERFACE_REQUEST: s::Structure = s::Structure {
+    name: "AttachNetworkInterfaceRequest",
+    members: &[
+        s::required("DeviceIndex", "DeviceIndex", "deviceIndex", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional(
+            "EnaQueueCount",
+            "EnaQueueCount",
+            "EnaQueueCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "EnaSrdSpecification",
+            "EnaSrdSpecification",
+            "EnaSrdSpecification",
+            s::Type::Structure(&ENA_SRD_SPECIFICATION),
+        ),
+        s::required("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "NetworkCardIndex",
+            "NetworkCardIndex",
+            "NetworkCardIndex",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::required(
+            "NetworkInterfaceId",
+            "NetworkInterfaceId",
+            "networkInterfaceId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AttachNetworkInterfaceResult {
+    pub attachment_id: Option<String>,
+    pub network_card_index: Option<i32>,
+}
+
+impl Shape for AttachNetworkInterfaceResult {
+    const SCHEMA: &'static s::Structure = &ATTACH_NETWORK_INTERFACE_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.attachment_id = v::from(value),
+            _ => self.network_card_index = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.attachment_id),
+            _ => v::view(&self.network_card_index),
+        }
+    }
+}
+
+static ATTACH_NETWORK_INTERFACE_RESULT: s::Structure = s::Structure {
+    name: "AttachNetworkInterfaceResult",
+    members: &[
+        s::optional("AttachmentId", "AttachmentId", "attachmentId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "NetworkCardIndex",
+            "NetworkCardIndex",
+            "networkCardIndex",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
     ],
 };
 
@@ -2112,6 +5258,57 @@ static AVAILABILITY_ZONE: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct AvailabilityZoneAddress {
+    pub allocation_ids: Option<Vec<String>>,
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+}
+
+impl Shape for AvailabilityZoneAddress {
+    const SCHEMA: &'static s::Structure = &AVAILABILITY_ZONE_ADDRESS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_ids = v::from(value),
+            1 => self.availability_zone = v::from(value),
+            _ => self.availability_zone_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_ids),
+            1 => v::view(&self.availability_zone),
+            _ => v::view(&self.availability_zone_id),
+        }
+    }
+}
+
+static AVAILABILITY_ZONE_ADDRESS: s::Structure = s::Structure {
+    name: "AvailabilityZoneAddress",
+    members: &[
+        s::optional(
+            "AllocationIds",
+            "AllocationId",
+            "AllocationId",
+            s::Type::List(&ALLOCATION_ID_LIST),
+        ),
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "AvailabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct AvailabilityZoneGeography {
     pub name: Option<String>,
 }
@@ -2526,6 +5723,28 @@ static CAPACITY_RESERVATION_TARGET_RESPONSE: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct CidrBlock {
+    pub cidr_block: Option<String>,
+}
+
+impl Shape for CidrBlock {
+    const SCHEMA: &'static s::Structure = &CIDR_BLOCK;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.cidr_block = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.cidr_block)
+    }
+}
+
+static CIDR_BLOCK: s::Structure = s::Structure {
+    name: "CidrBlock",
+    members: &[s::optional("CidrBlock", "CidrBlock", "cidrBlock", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConnectionTrackingConfiguration {
     pub tcp_established_timeout: Option<i32>,
     pub udp_stream_timeout: Option<i32>,
@@ -2874,6 +6093,439 @@ static CPU_PERFORMANCE_FACTOR_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateDefaultSubnetRequest {
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub ipv6_native: Option<bool>,
+}
+
+impl Shape for CreateDefaultSubnetRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_DEFAULT_SUBNET_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone = v::from(value),
+            1 => self.availability_zone_id = v::from(value),
+            2 => self.dry_run = v::from(value),
+            _ => self.ipv6_native = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone),
+            1 => v::view(&self.availability_zone_id),
+            2 => v::view(&self.dry_run),
+            _ => v::view(&self.ipv6_native),
+        }
+    }
+}
+
+static CREATE_DEFAULT_SUBNET_REQUEST: s::Structure = s::Structure {
+    name: "CreateDefaultSubnetRequest",
+    members: &[
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "AvailabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Ipv6Native", "Ipv6Native", "Ipv6Native", s::Type::Boolean),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateDefaultSubnetResult {
+    pub subnet: Option<Subnet>,
+}
+
+impl Shape for CreateDefaultSubnetResult {
+    const SCHEMA: &'static s::Structure = &CREATE_DEFAULT_SUBNET_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.subnet = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.subnet)
+    }
+}
+
+static CREATE_DEFAULT_SUBNET_RESULT: s::Structure = s::Structure {
+    name: "CreateDefaultSubnetResult",
+    members: &[s::optional("Subnet", "Subnet", "subnet", s::Type::Structure(&SUBNET))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateDefaultVpcRequest {
+    pub dry_run: Option<bool>,
+}
+
+impl Shape for CreateDefaultVpcRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_DEFAULT_VPC_REQUEST;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.dry_run = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.dry_run)
+    }
+}
+
+static CREATE_DEFAULT_VPC_REQUEST: s::Structure = s::Structure {
+    name: "CreateDefaultVpcRequest",
+    members: &[s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateDefaultVpcResult {
+    pub vpc: Option<Vpc>,
+}
+
+impl Shape for CreateDefaultVpcResult {
+    const SCHEMA: &'static s::Structure = &CREATE_DEFAULT_VPC_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.vpc = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.vpc)
+    }
+}
+
+static CREATE_DEFAULT_VPC_RESULT: s::Structure = s::Structure {
+    name: "CreateDefaultVpcResult",
+    members: &[s::optional("Vpc", "Vpc", "vpc", s::Type::Structure(&VPC))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateDhcpOptionsRequest {
+    pub dhcp_configurations: Vec<NewDhcpConfiguration>,
+    pub dry_run: Option<bool>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+impl Shape for CreateDhcpOptionsRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_DHCP_OPTIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dhcp_configurations = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.tag_specifications = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dhcp_configurations),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.tag_specifications),
+        }
+    }
+}
+
+static CREATE_DHCP_OPTIONS_REQUEST: s::Structure = s::Structure {
+    name: "CreateDhcpOptionsRequest",
+    members: &[
+        s::required(
+            "DhcpConfigurations",
+            "DhcpConfiguration",
+            "dhcpConfiguration",
+            s::Type::List(&NEW_DHCP_CONFIGURATION_LIST),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateDhcpOptionsResult {
+    pub dhcp_options: Option<DhcpOptions>,
+}
+
+impl Shape for CreateDhcpOptionsResult {
+    const SCHEMA: &'static s::Structure = &CREATE_DHCP_OPTIONS_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.dhcp_options = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.dhcp_options)
+    }
+}
+
+static CREATE_DHCP_OPTIONS_RESULT: s::Structure = s::Structure {
+    name: "CreateDhcpOptionsResult",
+    members: &[s::optional(
+        "DhcpOptions",
+        "DhcpOptions",
+        "dhcpOptions",
+        s::Type::Structure(&DHCP_OPTIONS),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateFlowLogsRequest {
+    pub client_token: Option<String>,
+    pub deliver_cross_account_role: Option<String>,
+    pub deliver_logs_permission_arn: Option<String>,
+    pub destination_options: Option<DestinationOptionsRequest>,
+    pub dry_run: Option<bool>,
+    pub log_destination: Option<String>,
+    pub log_destination_type: Option<String>,
+    pub log_format: Option<String>,
+    pub log_group_name: Option<String>,
+    pub max_aggregation_interval: Option<i32>,
+    pub resource_ids: Vec<String>,
+    pub resource_type: String,
+    pub tag_field_specifications: Option<Vec<TagFieldSpecificationRequest>>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub traffic_type: Option<String>,
+}
+
+impl Shape for CreateFlowLogsRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_FLOW_LOGS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.client_token = v::from(value),
+            1 => self.deliver_cross_account_role = v::from(value),
+            2 => self.deliver_logs_permission_arn = v::from(value),
+            3 => self.destination_options = v::from(value),
+            4 => self.dry_run = v::from(value),
+            5 => self.log_destination = v::from(value),
+            6 => self.log_destination_type = v::from(value),
+            7 => self.log_format = v::from(value),
+            8 => self.log_group_name = v::from(value),
+            9 => self.max_aggregation_interval = v::from(value),
+            10 => self.resource_ids = v::from(value),
+            11 => self.resource_type = v::from(value),
+            12 => self.tag_field_specifications = v::from(value),
+            13 => self.tag_specifications = v::from(value),
+            _ => self.traffic_type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.client_token),
+            1 => v::view(&self.deliver_cross_account_role),
+            2 => v::view(&self.deliver_logs_permission_arn),
+            3 => v::view(&self.destination_options),
+            4 => v::view(&self.dry_run),
+            5 => v::view(&self.log_destination),
+            6 => v::view(&self.log_destination_type),
+            7 => v::view(&self.log_format),
+            8 => v::view(&self.log_group_name),
+            9 => v::view(&self.max_aggregation_interval),
+            10 => v::view(&self.resource_ids),
+            11 => v::view(&self.resource_type),
+            12 => v::view(&self.tag_field_specifications),
+            13 => v::view(&self.tag_specifications),
+            _ => v::view(&self.traffic_type),
+        }
+    }
+}
+
+static CREATE_FLOW_LOGS_REQUEST: s::Structure = s::Structure {
+    name: "CreateFlowLogsRequest",
+    members: &[
+        s::optional("ClientToken", "ClientToken", "ClientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "DeliverCrossAccountRole",
+            "DeliverCrossAccountRole",
+            "DeliverCrossAccountRole",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DeliverLogsPermissionArn",
+            "DeliverLogsPermissionArn",
+            "DeliverLogsPermissionArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationOptions",
+            "DestinationOptions",
+            "DestinationOptions",
+            s::Type::Structure(&DESTINATION_OPTIONS_REQUEST),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "LogDestination",
+            "LogDestination",
+            "LogDestination",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "LogDestinationType",
+            "LogDestinationType",
+            "LogDestinationType",
+            s::Type::String(&LOG_DESTINATION_TYPE),
+        ),
+        s::optional("LogFormat", "LogFormat", "LogFormat", s::Type::String(&s::ANY_TEXT)),
+        s::optional("LogGroupName", "LogGroupName", "LogGroupName", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "MaxAggregationInterval",
+            "MaxAggregationInterval",
+            "MaxAggregationInterval",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::required(
+            "ResourceIds",
+            "ResourceId",
+            "ResourceId",
+            s::Type::List(&FLOW_LOG_RESOURCE_IDS),
+        ),
+        s::required(
+            "ResourceType",
+            "ResourceType",
+            "ResourceType",
+            s::Type::String(&FLOW_LOGS_RESOURCE_TYPE),
+        ),
+        s::optional(
+            "TagFieldSpecifications",
+            "TagFieldSpecification",
+            "TagFieldSpecification",
+            s::Type::List(&TAG_FIELD_SPECIFICATION_LIST_REQUEST),
+        ),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::optional("TrafficType", "TrafficType", "TrafficType", s::Type::String(&TRAFFIC_TYPE)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateFlowLogsResult {
+    pub client_token: Option<String>,
+    pub flow_log_ids: Option<Vec<String>>,
+    pub unsuccessful: Option<Vec<UnsuccessfulItem>>,
+}
+
+impl Shape for CreateFlowLogsResult {
+    const SCHEMA: &'static s::Structure = &CREATE_FLOW_LOGS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.client_token = v::from(value),
+            1 => self.flow_log_ids = v::from(value),
+            _ => self.unsuccessful = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.client_token),
+            1 => v::view(&self.flow_log_ids),
+            _ => v::view(&self.unsuccessful),
+        }
+    }
+}
+
+static CREATE_FLOW_LOGS_RESULT: s::Structure = s::Structure {
+    name: "CreateFlowLogsResult",
+    members: &[
+        s::optional("ClientToken", "ClientToken", "clientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "FlowLogIds",
+            "FlowLogIdSet",
+            "flowLogIdSet",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+        s::optional(
+            "Unsuccessful",
+            "Unsuccessful",
+            "unsuccessful",
+            s::Type::List(&UNSUCCESSFUL_ITEM_SET),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateInternetGatewayRequest {
+    pub dry_run: Option<bool>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+impl Shape for CreateInternetGatewayRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_INTERNET_GATEWAY_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.tag_specifications = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.tag_specifications),
+        }
+    }
+}
+
+static CREATE_INTERNET_GATEWAY_REQUEST: s::Structure = s::Structure {
+    name: "CreateInternetGatewayRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateInternetGatewayResult {
+    pub internet_gateway: Option<InternetGateway>,
+}
+
+impl Shape for CreateInternetGatewayResult {
+    const SCHEMA: &'static s::Structure = &CREATE_INTERNET_GATEWAY_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.internet_gateway = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.internet_gateway)
+    }
+}
+
+static CREATE_INTERNET_GATEWAY_RESULT: s::Structure = s::Structure {
+    name: "CreateInternetGatewayResult",
+    members: &[s::optional(
+        "InternetGateway",
+        "InternetGateway",
+        "internetGateway",
+        s::Type::Structure(&INTERNET_GATEWAY),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateKeyPairRequest {
     pub dry_run: Option<bool>,
     pub key_format: Option<String>,
@@ -3150,6 +6802,1004 @@ static CREATE_LAUNCH_TEMPLATE_VERSION_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateManagedPrefixListRequest {
+    pub address_family: String,
+    pub client_token: Option<String>,
+    pub dry_run: Option<bool>,
+    pub entries: Option<Vec<AddPrefixListEntry>>,
+    pub max_entries: i32,
+    pub prefix_list_name: String,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+impl Shape for CreateManagedPrefixListRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_MANAGED_PREFIX_LIST_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.address_family = v::from(value),
+            1 => self.client_token = v::from(value),
+            2 => self.dry_run = v::from(value),
+            3 => self.entries = v::from(value),
+            4 => self.max_entries = v::from(value),
+            5 => self.prefix_list_name = v::from(value),
+            _ => self.tag_specifications = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.address_family),
+            1 => v::view(&self.client_token),
+            2 => v::view(&self.dry_run),
+            3 => v::view(&self.entries),
+            4 => v::view(&self.max_entries),
+            5 => v::view(&self.prefix_list_name),
+            _ => v::view(&self.tag_specifications),
+        }
+    }
+}
+
+static CREATE_MANAGED_PREFIX_LIST_REQUEST: s::Structure = s::Structure {
+    name: "CreateManagedPrefixListRequest",
+    members: &[
+        s::required(
+            "AddressFamily",
+            "AddressFamily",
+            "AddressFamily",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("ClientToken", "ClientToken", "ClientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Entries", "Entry", "Entry", s::Type::List(&ADD_PREFIX_LIST_ENTRIES)),
+        s::required("MaxEntries", "MaxEntries", "MaxEntries", s::Type::Integer(&s::ANY_NUMBER)),
+        s::required(
+            "PrefixListName",
+            "PrefixListName",
+            "PrefixListName",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateManagedPrefixListResult {
+    pub prefix_list: Option<ManagedPrefixList>,
+}
+
+impl Shape for CreateManagedPrefixListResult {
+    const SCHEMA: &'static s::Structure = &CREATE_MANAGED_PREFIX_LIST_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.prefix_list = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.prefix_list)
+    }
+}
+
+static CREATE_MANAGED_PREFIX_LIST_RESULT: s::Structure = s::Structure {
+    name: "CreateManagedPrefixListResult",
+    members: &[s::optional(
+        "PrefixList",
+        "PrefixList",
+        "prefixList",
+        s::Type::Structure(&MANAGED_PREFIX_LIST),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNatGatewayRequest {
+    pub allocation_id: Option<String>,
+    pub availability_mode: Option<String>,
+    pub availability_zone_addresses: Option<Vec<AvailabilityZoneAddress>>,
+    pub client_token: Option<String>,
+    pub connectivity_type: Option<String>,
+    pub dry_run: Option<bool>,
+    pub private_ip_address: Option<String>,
+    pub secondary_allocation_ids: Option<Vec<String>>,
+    pub secondary_private_ip_address_count: Option<i32>,
+    pub secondary_private_ip_addresses: Option<Vec<String>>,
+    pub subnet_id: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_id: Option<String>,
+}
+
+impl Shape for CreateNatGatewayRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_NAT_GATEWAY_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_id = v::from(value),
+            1 => self.availability_mode = v::from(value),
+            2 => self.availability_zone_addresses = v::from(value),
+            3 => self.client_token = v::from(value),
+            4 => self.connectivity_type = v::from(value),
+            5 => self.dry_run = v::from(value),
+            6 => self.private_ip_address = v::from(value),
+            7 => self.secondary_allocation_ids = v::from(value),
+            8 => self.secondary_private_ip_address_count = v::from(value),
+            9 => self.secondary_private_ip_addresses = v::from(value),
+            10 => self.subnet_id = v::from(value),
+            11 => self.tag_specifications = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_id),
+            1 => v::view(&self.availability_mode),
+            2 => v::view(&self.availability_zone_addresses),
+            3 => v::view(&self.client_token),
+            4 => v::view(&self.connectivity_type),
+            5 => v::view(&self.dry_run),
+            6 => v::view(&self.private_ip_address),
+            7 => v::view(&self.secondary_allocation_ids),
+            8 => v::view(&self.secondary_private_ip_address_count),
+            9 => v::view(&self.secondary_private_ip_addresses),
+            10 => v::view(&self.subnet_id),
+            11 => v::view(&self.tag_specifications),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static CREATE_NAT_GATEWAY_REQUEST: s::Structure = s::Structure {
+    name: "CreateNatGatewayRequest",
+    members: &[
+        s::optional("AllocationId", "AllocationId", "AllocationId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "AvailabilityMode",
+            "AvailabilityMode",
+            "AvailabilityMode",
+            s::Type::String(&AVAILABILITY_MODE),
+        ),
+        s::optional(
+            "AvailabilityZoneAddresses",
+            "AvailabilityZoneAddress",
+            "AvailabilityZoneAddress",
+            s::Type::List(&AVAILABILITY_ZONE_ADDRESSES),
+        ),
+        s::optional("ClientToken", "ClientToken", "ClientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ConnectivityType",
+            "ConnectivityType",
+            "ConnectivityType",
+            s::Type::String(&CONNECTIVITY_TYPE),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "PrivateIpAddress",
+            "PrivateIpAddress",
+            "PrivateIpAddress",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "SecondaryAllocationIds",
+            "SecondaryAllocationId",
+            "SecondaryAllocationId",
+            s::Type::List(&ALLOCATION_ID_LIST),
+        ),
+        s::optional(
+            "SecondaryPrivateIpAddressCount",
+            "SecondaryPrivateIpAddressCount",
+            "SecondaryPrivateIpAddressCount",
+            s::Type::Integer(&PRIVATE_IP_ADDRESS_COUNT),
+        ),
+        s::optional(
+            "SecondaryPrivateIpAddresses",
+            "SecondaryPrivateIpAddress",
+            "SecondaryPrivateIpAddress",
+            s::Type::List(&IP_LIST),
+        ),
+        s::optional("SubnetId", "SubnetId", "SubnetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::optional("VpcId", "VpcId", "VpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNatGatewayResult {
+    pub client_token: Option<String>,
+    pub nat_gateway: Option<NatGateway>,
+}
+
+impl Shape for CreateNatGatewayResult {
+    const SCHEMA: &'static s::Structure = &CREATE_NAT_GATEWAY_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.client_token = v::from(value),
+            _ => self.nat_gateway = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.client_token),
+            _ => v::view(&self.nat_gateway),
+        }
+    }
+}
+
+static CREATE_NAT_GATEWAY_RESULT: s::Structure = s::Structure {
+    name: "CreateNatGatewayResult",
+    members: &[
+        s::optional("ClientToken", "ClientToken", "clientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("NatGateway", "NatGateway", "natGateway", s::Type::Structure(&NAT_GATEWAY)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNetworkAclEntryRequest {
+    pub cidr_block: Option<String>,
+    pub dry_run: Option<bool>,
+    pub egress: bool,
+    pub icmp_type_code: Option<IcmpTypeCode>,
+    pub ipv6_cidr_block: Option<String>,
+    pub network_acl_id: String,
+    pub port_range: Option<PortRange>,
+    pub protocol: String,
+    pub rule_action: String,
+    pub rule_number: i32,
+}
+
+impl Shape for CreateNetworkAclEntryRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_NETWORK_ACL_ENTRY_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.cidr_block = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.egress = v::from(value),
+            3 => self.icmp_type_code = v::from(value),
+            4 => self.ipv6_cidr_block = v::from(value),
+            5 => self.network_acl_id = v::from(value),
+            6 => self.port_range = v::from(value),
+            7 => self.protocol = v::from(value),
+            8 => self.rule_action = v::from(value),
+            _ => self.rule_number = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.cidr_block),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.egress),
+            3 => v::view(&self.icmp_type_code),
+            4 => v::view(&self.ipv6_cidr_block),
+            5 => v::view(&self.network_acl_id),
+            6 => v::view(&self.port_range),
+            7 => v::view(&self.protocol),
+            8 => v::view(&self.rule_action),
+            _ => v::view(&self.rule_number),
+        }
+    }
+}
+
+static CREATE_NETWORK_ACL_ENTRY_REQUEST: s::Structure = s::Structure {
+    name: "CreateNetworkAclEntryRequest",
+    members: &[
+        s::optional("CidrBlock", "CidrBlock", "cidrBlock", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("Egress", "Egress", "egress", s::Type::Boolean),
+        s::optional("IcmpTypeCode", "Icmp", "Icmp", s::Type::Structure(&ICMP_TYPE_CODE)),
+        s::optional(
+            "Ipv6CidrBlock",
+            "Ipv6CidrBlock",
+            "ipv6CidrBlock",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::required("NetworkAclId", "NetworkAclId", "networkAclId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("PortRange", "PortRange", "portRange", s::Type::Structure(&PORT_RANGE)),
+        s::required("Protocol", "Protocol", "protocol", s::Type::String(&s::ANY_TEXT)),
+        s::required("RuleAction", "RuleAction", "ruleAction", s::Type::String(&RULE_ACTION)),
+        s::required("RuleNumber", "RuleNumber", "ruleNumber", s::Type::Integer(&s::ANY_NUMBER)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNetworkAclRequest {
+    pub client_token: Option<String>,
+    pub dry_run: Option<bool>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_id: String,
+}
+
+impl Shape for CreateNetworkAclRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_NETWORK_ACL_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.client_token = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.tag_specifications = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.client_token),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.tag_specifications),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static CREATE_NETWORK_ACL_REQUEST: s::Structure = s::Structure {
+    name: "CreateNetworkAclRequest",
+    members: &[
+        s::optional("ClientToken", "ClientToken", "ClientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::required("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNetworkAclResult {
+    pub client_token: Option<String>,
+    pub network_acl: Option<NetworkAcl>,
+}
+
+impl Shape for CreateNetworkAclResult {
+    const SCHEMA: &'static s::Structure = &CREATE_NETWORK_ACL_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.client_token = v::from(value),
+            _ => self.network_acl = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.client_token),
+            _ => v::view(&self.network_acl),
+        }
+    }
+}
+
+static CREATE_NETWORK_ACL_RESULT: s::Structure = s::Structure {
+    name: "CreateNetworkAclResult",
+    members: &[
+        s::optional("ClientToken", "ClientToken", "clientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("NetworkAcl", "NetworkAcl", "networkAcl", s::Type::Structure(&NETWORK_ACL)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNetworkInsightsPathRequest {
+    pub client_token: String,
+    pub destination: Option<String>,
+    pub destination_ip: Option<String>,
+    pub destination_port: Option<i32>,
+    pub dry_run: Option<bool>,
+    pub filter_at_destination: Option<PathRequestFilter>,
+    pub filter_at_source: Option<PathRequestFilter>,
+    pub protocol: String,
+    pub source: String,
+    pub source_ip: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+impl Shape for CreateNetworkInsightsPathRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_NETWORK_INSIGHTS_PATH_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.client_token = v::from(value),
+            1 => self.destination = v::from(value),
+            2 => self.destination_ip = v::from(value),
+            3 => self.destination_port = v::from(value),
+            4 => self.dry_run = v::from(value),
+            5 => self.filter_at_destination = v::from(value),
+            6 => self.filter_at_source = v::from(value),
+            7 => self.protocol = v::from(value),
+            8 => self.source = v::from(value),
+            9 => self.source_ip = v::from(value),
+            _ => self.tag_specifications = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.client_token),
+            1 => v::view(&self.destination),
+            2 => v::view(&self.destination_ip),
+            3 => v::view(&self.destination_port),
+            4 => v::view(&self.dry_run),
+            5 => v::view(&self.filter_at_destination),
+            6 => v::view(&self.filter_at_source),
+            7 => v::view(&self.protocol),
+            8 => v::view(&self.source),
+            9 => v::view(&self.source_ip),
+            _ => v::view(&self.tag_specifications),
+        }
+    }
+}
+
+static CREATE_NETWORK_INSIGHTS_PATH_REQUEST: s::Structure = s::Structure {
+    name: "CreateNetworkInsightsPathRequest",
+    members: &[
+        s::required("ClientToken", "ClientToken", "ClientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Destination", "Destination", "Destination", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "DestinationIp",
+            "DestinationIp",
+            "DestinationIp",
+            s::Type::String(&IP_ADDRESS),
+        ),
+        s::optional(
+            "DestinationPort",
+            "DestinationPort",
+            "DestinationPort",
+            s::Type::Integer(&PORT),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "FilterAtDestination",
+            "FilterAtDestination",
+            "FilterAtDestination",
+            s::Type::Structure(&PATH_REQUEST_FILTER),
+        ),
+        s::optional(
+            "FilterAtSource",
+            "FilterAtSource",
+            "FilterAtSource",
+            s::Type::Structure(&PATH_REQUEST_FILTER),
+        ),
+        s::required("Protocol", "Protocol", "Protocol", s::Type::String(&PROTOCOL)),
+        s::required("Source", "Source", "Source", s::Type::String(&s::ANY_TEXT)),
+        s::optional("SourceIp", "SourceIp", "SourceIp", s::Type::String(&IP_ADDRESS)),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNetworkInsightsPathResult {
+    pub network_insights_path: Option<NetworkInsightsPath>,
+}
+
+impl Shape for CreateNetworkInsightsPathResult {
+    const SCHEMA: &'static s::Structure = &CREATE_NETWORK_INSIGHTS_PATH_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.network_insights_path = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.network_insights_path)
+    }
+}
+
+static CREATE_NETWORK_INSIGHTS_PATH_RESULT: s::Structure = s::Structure {
+    name: "CreateNetworkInsightsPathResult",
+    members: &[s::optional(
+        "NetworkInsightsPath",
+        "NetworkInsightsPath",
+        "networkInsightsPath",
+        s::Type::Structure(&NETWORK_INSIGHTS_PATH),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNetworkInterfaceRequest {
+    pub client_token: Option<String>,
+    pub connection_tracking_specification: Option<ConnectionTrackingSpecificationRequest>,
+    pub description: Option<String>,
+    pub dry_run: Option<bool>,
+    pub enable_primary_ipv6: Option<bool>,
+    pub groups: Option<Vec<String>>,
+    pub interface_type: Option<String>,
+    pub ipv4_prefix_count: Option<i32>,
+    pub ipv4_prefixes: Option<Vec<Ipv4PrefixSpecificationRequest>>,
+    pub ipv6_address_count: Option<i32>,
+    pub ipv6_addresses: Option<Vec<InstanceIpv6Address>>,
+    pub ipv6_prefix_count: Option<i32>,
+    pub ipv6_prefixes: Option<Vec<Ipv6PrefixSpecificationRequest>>,
+    pub operator: Option<OperatorRequest>,
+    pub private_ip_address: Option<String>,
+    pub private_ip_addresses: Option<Vec<PrivateIpAddressSpecification>>,
+    pub secondary_private_ip_address_count: Option<i32>,
+    pub subnet_id: String,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+impl Shape for CreateNetworkInterfaceRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_NETWORK_INTERFACE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.client_token = v::from(value),
+            1 => self.connection_tracking_specification = v::from(value),
+            2 => self.description = v::from(value),
+            3 => self.dry_run = v::from(value),
+            4 => self.enable_primary_ipv6 = v::from(value),
+            5 => self.groups = v::from(value),
+            6 => self.interface_type = v::from(value),
+            7 => self.ipv4_prefix_count = v::from(value),
+            8 => self.ipv4_prefixes = v::from(value),
+            9 => self.ipv6_address_count = v::from(value),
+            10 => self.ipv6_addresses = v::from(value),
+            11 => self.ipv6_prefix_count = v::from(value),
+            12 => self.ipv6_prefixes = v::from(value),
+            13 => self.operator = v::from(value),
+            14 => self.private_ip_address = v::from(value),
+            15 => self.private_ip_addresses = v::from(value),
+            16 => self.secondary_private_ip_address_count = v::from(value),
+            17 => self.subnet_id = v::from(value),
+            _ => self.tag_specifications = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.client_token),
+            1 => v::view(&self.connection_tracking_specification),
+            2 => v::view(&self.description),
+            3 => v::view(&self.dry_run),
+            4 => v::view(&self.enable_primary_ipv6),
+            5 => v::view(&self.groups),
+            6 => v::view(&self.interface_type),
+            7 => v::view(&self.ipv4_prefix_count),
+            8 => v::view(&self.ipv4_prefixes),
+            9 => v::view(&self.ipv6_address_count),
+            10 => v::view(&self.ipv6_addresses),
+            11 => v::view(&self.ipv6_prefix_count),
+            12 => v::view(&self.ipv6_prefixes),
+            13 => v::view(&self.operator),
+            14 => v::view(&self.private_ip_address),
+            15 => v::view(&self.private_ip_addresses),
+            16 => v::view(&self.secondary_private_ip_address_count),
+            17 => v::view(&self.subnet_id),
+            _ => v::view(&self.tag_specifications),
+        }
+    }
+}
+
+static CREATE_NETWORK_INTERFACE_REQUEST: s::Structure = s::Structure {
+    name: "CreateNetworkInterfaceRequest",
+    members: &[
+        s::optional("ClientToken", "ClientToken", "ClientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ConnectionTrackingSpecification",
+            "ConnectionTrackingSpecification",
+            "ConnectionTrackingSpecification",
+            s::Type::Structure(&CONNECTION_TRACKING_SPECIFICATION_REQUEST),
+        ),
+        s::optional("Description", "Description", "description", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional(
+            "EnablePrimaryIpv6",
+            "EnablePrimaryIpv6",
+            "EnablePrimaryIpv6",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "Groups",
+            "SecurityGroupId",
+            "SecurityGroupId",
+            s::Type::List(&SECURITY_GROUP_ID_STRING_LIST),
+        ),
+        s::optional(
+            "InterfaceType",
+            "InterfaceType",
+            "InterfaceType",
+            s::Type::String(&NETWORK_INTERFACE_CREATION_TYPE),
+        ),
+        s::optional(
+            "Ipv4PrefixCount",
+            "Ipv4PrefixCount",
+            "Ipv4PrefixCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("Ipv4Prefixes", "Ipv4Prefix", "Ipv4Prefix", s::Type::List(&IPV4_PREFIX_LIST)),
+        s::optional(
+            "Ipv6AddressCount",
+            "Ipv6AddressCount",
+            "ipv6AddressCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "Ipv6Addresses",
+            "Ipv6Addresses",
+            "ipv6Addresses",
+            s::Type::List(&INSTANCE_IPV6_ADDRESS_LIST),
+        ),
+        s::optional(
+            "Ipv6PrefixCount",
+            "Ipv6PrefixCount",
+            "Ipv6PrefixCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("Ipv6Prefixes", "Ipv6Prefix", "Ipv6Prefix", s::Type::List(&IPV6_PREFIX_LIST)),
+        s::optional("Operator", "Operator", "Operator", s::Type::Structure(&OPERATOR_REQUEST)),
+        s::optional(
+            "PrivateIpAddress",
+            "PrivateIpAddress",
+            "privateIpAddress",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "PrivateIpAddresses",
+            "PrivateIpAddresses",
+            "privateIpAddresses",
+            s::Type::List(&PRIVATE_IP_ADDRESS_SPECIFICATION_LIST),
+        ),
+        s::optional(
+            "SecondaryPrivateIpAddressCount",
+            "SecondaryPrivateIpAddressCount",
+            "secondaryPrivateIpAddressCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::required("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateNetworkInterfaceResult {
+    pub client_token: Option<String>,
+    pub network_interface: Option<NetworkInterface>,
+}
+
+impl Shape for CreateNetworkInterfaceResult {
+    const SCHEMA: &'static s::Structure = &CREATE_NETWORK_INTERFACE_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.client_token = v::from(value),
+            _ => self.network_interface = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.client_token),
+            _ => v::view(&self.network_interface),
+        }
+    }
+}
+
+static CREATE_NETWORK_INTERFACE_RESULT: s::Structure = s::Structure {
+    name: "CreateNetworkInterfaceResult",
+    members: &[
+        s::optional("ClientToken", "ClientToken", "clientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "NetworkInterface",
+            "NetworkInterface",
+            "networkInterface",
+            s::Type::Structure(&NETWORK_INTERFACE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreatePeeringConnectionOptionsRequest {
+    pub allow_multipath_resilience: Option<bool>,
+    pub multipath_resilience_mode: Option<String>,
+}
+
+impl Shape for CreatePeeringConnectionOptionsRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_PEERING_CONNECTION_OPTIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allow_multipath_resilience = v::from(value),
+            _ => self.multipath_resilience_mode = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allow_multipath_resilience),
+            _ => v::view(&self.multipath_resilience_mode),
+        }
+    }
+}
+
+static CREATE_PEERING_CONNECTION_OPTIONS_REQUEST: s::Structure = s::Structure {
+    name: "CreatePeeringConnectionOptionsRequest",
+    members: &[
+        s::optional(
+            "AllowMultipathResilience",
+            "AllowMultipathResilience",
+            "AllowMultipathResilience",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "MultipathResilienceMode",
+            "MultipathResilienceMode",
+            "MultipathResilienceMode",
+            s::Type::String(&MULTIPATH_RESILIENCE_MODE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateRouteRequest {
+    pub carrier_gateway_id: Option<String>,
+    pub core_network_arn: Option<String>,
+    pub destination_cidr_block: Option<String>,
+    pub destination_ipv6_cidr_block: Option<String>,
+    pub destination_prefix_list_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub egress_only_internet_gateway_id: Option<String>,
+    pub gateway_id: Option<String>,
+    pub instance_id: Option<String>,
+    pub local_gateway_id: Option<String>,
+    pub nat_gateway_id: Option<String>,
+    pub network_interface_id: Option<String>,
+    pub odb_network_arn: Option<String>,
+    pub route_table_id: String,
+    pub transit_gateway_id: Option<String>,
+    pub vpc_endpoint_id: Option<String>,
+    pub vpc_peering_connection_id: Option<String>,
+}
+
+impl Shape for CreateRouteRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_ROUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.carrier_gateway_id = v::from(value),
+            1 => self.core_network_arn = v::from(value),
+            2 => self.destination_cidr_block = v::from(value),
+            3 => self.destination_ipv6_cidr_block = v::from(value),
+            4 => self.destination_prefix_list_id = v::from(value),
+            5 => self.dry_run = v::from(value),
+            6 => self.egress_only_internet_gateway_id = v::from(value),
+            7 => self.gateway_id = v::from(value),
+            8 => self.instance_id = v::from(value),
+            9 => self.local_gateway_id = v::from(value),
+            10 => self.nat_gateway_id = v::from(value),
+            11 => self.network_interface_id = v::from(value),
+            12 => self.odb_network_arn = v::from(value),
+            13 => self.route_table_id = v::from(value),
+            14 => self.transit_gateway_id = v::from(value),
+            15 => self.vpc_endpoint_id = v::from(value),
+            _ => self.vpc_peering_connection_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.carrier_gateway_id),
+            1 => v::view(&self.core_network_arn),
+            2 => v::view(&self.destination_cidr_block),
+            3 => v::view(&self.destination_ipv6_cidr_block),
+            4 => v::view(&self.destination_prefix_list_id),
+            5 => v::view(&self.dry_run),
+            6 => v::view(&self.egress_only_internet_gateway_id),
+            7 => v::view(&self.gateway_id),
+            8 => v::view(&self.instance_id),
+            9 => v::view(&self.local_gateway_id),
+            10 => v::view(&self.nat_gateway_id),
+            11 => v::view(&self.network_interface_id),
+            12 => v::view(&self.odb_network_arn),
+            13 => v::view(&self.route_table_id),
+            14 => v::view(&self.transit_gateway_id),
+            15 => v::view(&self.vpc_endpoint_id),
+            _ => v::view(&self.vpc_peering_connection_id),
+        }
+    }
+}
+
+static CREATE_ROUTE_REQUEST: s::Structure = s::Structure {
+    name: "CreateRouteRequest",
+    members: &[
+        s::optional(
+            "CarrierGatewayId",
+            "CarrierGatewayId",
+            "CarrierGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "CoreNetworkArn",
+            "CoreNetworkArn",
+            "CoreNetworkArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationCidrBlock",
+            "DestinationCidrBlock",
+            "destinationCidrBlock",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationIpv6CidrBlock",
+            "DestinationIpv6CidrBlock",
+            "destinationIpv6CidrBlock",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationPrefixListId",
+            "DestinationPrefixListId",
+            "DestinationPrefixListId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional(
+            "EgressOnlyInternetGatewayId",
+            "EgressOnlyInternetGatewayId",
+            "egressOnlyInternetGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("GatewayId", "GatewayId", "gatewayId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "LocalGatewayId",
+            "LocalGatewayId",
+            "LocalGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("NatGatewayId", "NatGatewayId", "natGatewayId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "NetworkInterfaceId",
+            "NetworkInterfaceId",
+            "networkInterfaceId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "OdbNetworkArn",
+            "OdbNetworkArn",
+            "OdbNetworkArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::required("RouteTableId", "RouteTableId", "routeTableId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TransitGatewayId",
+            "TransitGatewayId",
+            "TransitGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "VpcEndpointId",
+            "VpcEndpointId",
+            "VpcEndpointId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "VpcPeeringConnectionId",
+            "VpcPeeringConnectionId",
+            "vpcPeeringConnectionId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateRouteResult {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for CreateRouteResult {
+    const SCHEMA: &'static s::Structure = &CREATE_ROUTE_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static CREATE_ROUTE_RESULT: s::Structure = s::Structure {
+    name: "CreateRouteResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateRouteTableRequest {
+    pub client_token: Option<String>,
+    pub dry_run: Option<bool>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_id: String,
+}
+
+impl Shape for CreateRouteTableRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_ROUTE_TABLE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.client_token = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.tag_specifications = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.client_token),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.tag_specifications),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static CREATE_ROUTE_TABLE_REQUEST: s::Structure = s::Structure {
+    name: "CreateRouteTableRequest",
+    members: &[
+        s::optional("ClientToken", "ClientToken", "ClientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::required("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateRouteTableResult {
+    pub client_token: Option<String>,
+    pub route_table: Option<RouteTable>,
+}
+
+impl Shape for CreateRouteTableResult {
+    const SCHEMA: &'static s::Structure = &CREATE_ROUTE_TABLE_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.client_token = v::from(value),
+            _ => self.route_table = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.client_token),
+            _ => v::view(&self.route_table),
+        }
+    }
+}
+
+static CREATE_ROUTE_TABLE_RESULT: s::Structure = s::Structure {
+    name: "CreateRouteTableResult",
+    members: &[
+        s::optional("ClientToken", "ClientToken", "clientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("RouteTable", "RouteTable", "routeTable", s::Type::Structure(&ROUTE_TABLE)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateSecurityGroupRequest {
     pub description: String,
     pub dry_run: Option<bool>,
@@ -3245,6 +7895,144 @@ static CREATE_SECURITY_GROUP_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateSubnetRequest {
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub cidr_block: Option<String>,
+    pub dry_run: Option<bool>,
+    pub ipv4_ipam_pool_id: Option<String>,
+    pub ipv4_netmask_length: Option<i32>,
+    pub ipv6_cidr_block: Option<String>,
+    pub ipv6_ipam_pool_id: Option<String>,
+    pub ipv6_native: Option<bool>,
+    pub ipv6_netmask_length: Option<i32>,
+    pub outpost_arn: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_id: String,
+}
+
+impl Shape for CreateSubnetRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_SUBNET_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone = v::from(value),
+            1 => self.availability_zone_id = v::from(value),
+            2 => self.cidr_block = v::from(value),
+            3 => self.dry_run = v::from(value),
+            4 => self.ipv4_ipam_pool_id = v::from(value),
+            5 => self.ipv4_netmask_length = v::from(value),
+            6 => self.ipv6_cidr_block = v::from(value),
+            7 => self.ipv6_ipam_pool_id = v::from(value),
+            8 => self.ipv6_native = v::from(value),
+            9 => self.ipv6_netmask_length = v::from(value),
+            10 => self.outpost_arn = v::from(value),
+            11 => self.tag_specifications = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone),
+            1 => v::view(&self.availability_zone_id),
+            2 => v::view(&self.cidr_block),
+            3 => v::view(&self.dry_run),
+            4 => v::view(&self.ipv4_ipam_pool_id),
+            5 => v::view(&self.ipv4_netmask_length),
+            6 => v::view(&self.ipv6_cidr_block),
+            7 => v::view(&self.ipv6_ipam_pool_id),
+            8 => v::view(&self.ipv6_native),
+            9 => v::view(&self.ipv6_netmask_length),
+            10 => v::view(&self.outpost_arn),
+            11 => v::view(&self.tag_specifications),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static CREATE_SUBNET_REQUEST: s::Structure = s::Structure {
+    name: "CreateSubnetRequest",
+    members: &[
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "AvailabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("CidrBlock", "CidrBlock", "CidrBlock", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional(
+            "Ipv4IpamPoolId",
+            "Ipv4IpamPoolId",
+            "Ipv4IpamPoolId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "Ipv4NetmaskLength",
+            "Ipv4NetmaskLength",
+            "Ipv4NetmaskLength",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "Ipv6CidrBlock",
+            "Ipv6CidrBlock",
+            "Ipv6CidrBlock",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "Ipv6IpamPoolId",
+            "Ipv6IpamPoolId",
+            "Ipv6IpamPoolId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Ipv6Native", "Ipv6Native", "Ipv6Native", s::Type::Boolean),
+        s::optional(
+            "Ipv6NetmaskLength",
+            "Ipv6NetmaskLength",
+            "Ipv6NetmaskLength",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("OutpostArn", "OutpostArn", "OutpostArn", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::required("VpcId", "VpcId", "VpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateSubnetResult {
+    pub subnet: Option<Subnet>,
+}
+
+impl Shape for CreateSubnetResult {
+    const SCHEMA: &'static s::Structure = &CREATE_SUBNET_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.subnet = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.subnet)
+    }
+}
+
+static CREATE_SUBNET_RESULT: s::Structure = s::Structure {
+    name: "CreateSubnetResult",
+    members: &[s::optional("Subnet", "Subnet", "subnet", s::Type::Structure(&SUBNET))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateTagsRequest {
     pub dry_run: Option<bool>,
     pub resources: Vec<String>,
@@ -3278,6 +8066,432 @@ static CREATE_TAGS_REQUEST: s::Structure = s::Structure {
         s::required("Resources", "ResourceId", "ResourceId", s::Type::List(&RESOURCE_ID_LIST)),
         s::required("Tags", "Tag", "Tag", s::Type::List(&TAG_LIST)),
     ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateVpcEndpointRequest {
+    pub client_token: Option<String>,
+    pub dns_options: Option<DnsOptionsSpecification>,
+    pub dry_run: Option<bool>,
+    pub ip_address_type: Option<String>,
+    pub policy_document: Option<String>,
+    pub private_dns_enabled: Option<bool>,
+    pub resource_configuration_arn: Option<String>,
+    pub route_table_ids: Option<Vec<String>>,
+    pub security_group_ids: Option<Vec<String>>,
+    pub service_name: Option<String>,
+    pub service_network_arn: Option<String>,
+    pub service_region: Option<String>,
+    pub subnet_configurations: Option<Vec<SubnetConfiguration>>,
+    pub subnet_ids: Option<Vec<String>>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_endpoint_type: Option<String>,
+    pub vpc_id: String,
+}
+
+impl Shape for CreateVpcEndpointRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_VPC_ENDPOINT_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.client_token = v::from(value),
+            1 => self.dns_options = v::from(value),
+            2 => self.dry_run = v::from(value),
+            3 => self.ip_address_type = v::from(value),
+            4 => self.policy_document = v::from(value),
+            5 => self.private_dns_enabled = v::from(value),
+            6 => self.resource_configuration_arn = v::from(value),
+            7 => self.route_table_ids = v::from(value),
+            8 => self.security_group_ids = v::from(value),
+            9 => self.service_name = v::from(value),
+            10 => self.service_network_arn = v::from(value),
+            11 => self.service_region = v::from(value),
+            12 => self.subnet_configurations = v::from(value),
+            13 => self.subnet_ids = v::from(value),
+            14 => self.tag_specifications = v::from(value),
+            15 => self.vpc_endpoint_type = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.client_token),
+            1 => v::view(&self.dns_options),
+            2 => v::view(&self.dry_run),
+            3 => v::view(&self.ip_address_type),
+            4 => v::view(&self.policy_document),
+            5 => v::view(&self.private_dns_enabled),
+            6 => v::view(&self.resource_configuration_arn),
+            7 => v::view(&self.route_table_ids),
+            8 => v::view(&self.security_group_ids),
+            9 => v::view(&self.service_name),
+            10 => v::view(&self.service_network_arn),
+            11 => v::view(&self.service_region),
+            12 => v::view(&self.subnet_configurations),
+            13 => v::view(&self.subnet_ids),
+            14 => v::view(&self.tag_specifications),
+            15 => v::view(&self.vpc_endpoint_type),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static CREATE_VPC_ENDPOINT_REQUEST: s::Structure = s::Structure {
+    name: "CreateVpcEndpointRequest",
+    members: &[
+        s::optional("ClientToken", "ClientToken", "ClientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "DnsOptions",
+            "DnsOptions",
+            "DnsOptions",
+            s::Type::Structure(&DNS_OPTIONS_SPECIFICATION),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "IpAddressType",
+            "IpAddressType",
+            "IpAddressType",
+            s::Type::String(&IP_ADDRESS_TYPE),
+        ),
+        s::optional(
+            "PolicyDocument",
+            "PolicyDocument",
+            "PolicyDocument",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "PrivateDnsEnabled",
+            "PrivateDnsEnabled",
+            "PrivateDnsEnabled",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "ResourceConfigurationArn",
+            "ResourceConfigurationArn",
+            "ResourceConfigurationArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "RouteTableIds",
+            "RouteTableId",
+            "RouteTableId",
+            s::Type::List(&VPC_ENDPOINT_ROUTE_TABLE_ID_LIST),
+        ),
+        s::optional(
+            "SecurityGroupIds",
+            "SecurityGroupId",
+            "SecurityGroupId",
+            s::Type::List(&VPC_ENDPOINT_SECURITY_GROUP_ID_LIST),
+        ),
+        s::optional("ServiceName", "ServiceName", "ServiceName", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ServiceNetworkArn",
+            "ServiceNetworkArn",
+            "ServiceNetworkArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "ServiceRegion",
+            "ServiceRegion",
+            "ServiceRegion",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "SubnetConfigurations",
+            "SubnetConfiguration",
+            "SubnetConfiguration",
+            s::Type::List(&SUBNET_CONFIGURATIONS_LIST),
+        ),
+        s::optional(
+            "SubnetIds",
+            "SubnetId",
+            "SubnetId",
+            s::Type::List(&VPC_ENDPOINT_SUBNET_ID_LIST),
+        ),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::optional(
+            "VpcEndpointType",
+            "VpcEndpointType",
+            "VpcEndpointType",
+            s::Type::String(&VPC_ENDPOINT_TYPE),
+        ),
+        s::required("VpcId", "VpcId", "VpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateVpcEndpointResult {
+    pub client_token: Option<String>,
+    pub vpc_endpoint: Option<VpcEndpoint>,
+}
+
+impl Shape for CreateVpcEndpointResult {
+    const SCHEMA: &'static s::Structure = &CREATE_VPC_ENDPOINT_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.client_token = v::from(value),
+            _ => self.vpc_endpoint = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.client_token),
+            _ => v::view(&self.vpc_endpoint),
+        }
+    }
+}
+
+static CREATE_VPC_ENDPOINT_RESULT: s::Structure = s::Structure {
+    name: "CreateVpcEndpointResult",
+    members: &[
+        s::optional("ClientToken", "ClientToken", "clientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("VpcEndpoint", "VpcEndpoint", "vpcEndpoint", s::Type::Structure(&VPC_ENDPOINT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateVpcPeeringConnectionRequest {
+    pub dry_run: Option<bool>,
+    pub peer_owner_id: Option<String>,
+    pub peer_region: Option<String>,
+    pub peer_vpc_id: Option<String>,
+    pub requester_peering_connection_options: Option<CreatePeeringConnectionOptionsRequest>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_id: String,
+}
+
+impl Shape for CreateVpcPeeringConnectionRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_VPC_PEERING_CONNECTION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.peer_owner_id = v::from(value),
+            2 => self.peer_region = v::from(value),
+            3 => self.peer_vpc_id = v::from(value),
+            4 => self.requester_peering_connection_options = v::from(value),
+            5 => self.tag_specifications = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.peer_owner_id),
+            2 => v::view(&self.peer_region),
+            3 => v::view(&self.peer_vpc_id),
+            4 => v::view(&self.requester_peering_connection_options),
+            5 => v::view(&self.tag_specifications),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static CREATE_VPC_PEERING_CONNECTION_REQUEST: s::Structure = s::Structure {
+    name: "CreateVpcPeeringConnectionRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("PeerOwnerId", "PeerOwnerId", "peerOwnerId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("PeerRegion", "PeerRegion", "PeerRegion", s::Type::String(&s::ANY_TEXT)),
+        s::optional("PeerVpcId", "PeerVpcId", "peerVpcId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "RequesterPeeringConnectionOptions",
+            "RequesterPeeringConnectionOptions",
+            "RequesterPeeringConnectionOptions",
+            s::Type::Structure(&CREATE_PEERING_CONNECTION_OPTIONS_REQUEST),
+        ),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::required("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateVpcPeeringConnectionResult {
+    pub vpc_peering_connection: Option<VpcPeeringConnection>,
+}
+
+impl Shape for CreateVpcPeeringConnectionResult {
+    const SCHEMA: &'static s::Structure = &CREATE_VPC_PEERING_CONNECTION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.vpc_peering_connection = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.vpc_peering_connection)
+    }
+}
+
+static CREATE_VPC_PEERING_CONNECTION_RESULT: s::Structure = s::Structure {
+    name: "CreateVpcPeeringConnectionResult",
+    members: &[s::optional(
+        "VpcPeeringConnection",
+        "VpcPeeringConnection",
+        "vpcPeeringConnection",
+        s::Type::Structure(&VPC_PEERING_CONNECTION),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateVpcRequest {
+    pub amazon_provided_ipv6_cidr_block: Option<bool>,
+    pub cidr_block: Option<String>,
+    pub dry_run: Option<bool>,
+    pub instance_tenancy: Option<String>,
+    pub ipv4_ipam_pool_id: Option<String>,
+    pub ipv4_netmask_length: Option<i32>,
+    pub ipv6_cidr_block: Option<String>,
+    pub ipv6_cidr_block_network_border_group: Option<String>,
+    pub ipv6_ipam_pool_id: Option<String>,
+    pub ipv6_netmask_length: Option<i32>,
+    pub ipv6_pool: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub vpc_encryption_control: Option<VpcEncryptionControlConfiguration>,
+}
+
+impl Shape for CreateVpcRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_VPC_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.amazon_provided_ipv6_cidr_block = v::from(value),
+            1 => self.cidr_block = v::from(value),
+            2 => self.dry_run = v::from(value),
+            3 => self.instance_tenancy = v::from(value),
+            4 => self.ipv4_ipam_pool_id = v::from(value),
+            5 => self.ipv4_netmask_length = v::from(value),
+            6 => self.ipv6_cidr_block = v::from(value),
+            7 => self.ipv6_cidr_block_network_border_group = v::from(value),
+            8 => self.ipv6_ipam_pool_id = v::from(value),
+            9 => self.ipv6_netmask_length = v::from(value),
+            10 => self.ipv6_pool = v::from(value),
+            11 => self.tag_specifications = v::from(value),
+            _ => self.vpc_encryption_control = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.amazon_provided_ipv6_cidr_block),
+            1 => v::view(&self.cidr_block),
+            2 => v::view(&self.dry_run),
+            3 => v::view(&self.instance_tenancy),
+            4 => v::view(&self.ipv4_ipam_pool_id),
+            5 => v::view(&self.ipv4_netmask_length),
+            6 => v::view(&self.ipv6_cidr_block),
+            7 => v::view(&self.ipv6_cidr_block_network_border_group),
+            8 => v::view(&self.ipv6_ipam_pool_id),
+            9 => v::view(&self.ipv6_netmask_length),
+            10 => v::view(&self.ipv6_pool),
+            11 => v::view(&self.tag_specifications),
+            _ => v::view(&self.vpc_encryption_control),
+        }
+    }
+}
+
+static CREATE_VPC_REQUEST: s::Structure = s::Structure {
+    name: "CreateVpcRequest",
+    members: &[
+        s::optional(
+            "AmazonProvidedIpv6CidrBlock",
+            "AmazonProvidedIpv6CidrBlock",
+            "amazonProvidedIpv6CidrBlock",
+            s::Type::Boolean,
+        ),
+        s::optional("CidrBlock", "CidrBlock", "CidrBlock", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional(
+            "InstanceTenancy",
+            "InstanceTenancy",
+            "instanceTenancy",
+            s::Type::String(&TENANCY),
+        ),
+        s::optional(
+            "Ipv4IpamPoolId",
+            "Ipv4IpamPoolId",
+            "Ipv4IpamPoolId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "Ipv4NetmaskLength",
+            "Ipv4NetmaskLength",
+            "Ipv4NetmaskLength",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "Ipv6CidrBlock",
+            "Ipv6CidrBlock",
+            "Ipv6CidrBlock",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "Ipv6CidrBlockNetworkBorderGroup",
+            "Ipv6CidrBlockNetworkBorderGroup",
+            "Ipv6CidrBlockNetworkBorderGroup",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "Ipv6IpamPoolId",
+            "Ipv6IpamPoolId",
+            "Ipv6IpamPoolId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "Ipv6NetmaskLength",
+            "Ipv6NetmaskLength",
+            "Ipv6NetmaskLength",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("Ipv6Pool", "Ipv6Pool", "Ipv6Pool", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::optional(
+            "VpcEncryptionControl",
+            "VpcEncryptionControl",
+            "VpcEncryptionControl",
+            s::Type::Structure(&VPC_ENCRYPTION_CONTROL_CONFIGURATION),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateVpcResult {
+    pub vpc: Option<Vpc>,
+}
+
+impl Shape for CreateVpcResult {
+    const SCHEMA: &'static s::Structure = &CREATE_VPC_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.vpc = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.vpc)
+    }
+}
+
+static CREATE_VPC_RESULT: s::Structure = s::Structure {
+    name: "CreateVpcResult",
+    members: &[s::optional("Vpc", "Vpc", "vpc", s::Type::Structure(&VPC))],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -3381,6 +8595,139 @@ static DEFAULT_CONNECTION_TRACKING_CONFIGURATION: s::Structure = s::Structure {
             "DefaultUdpTimeout",
             "defaultUdpTimeout",
             s::Type::Integer(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteDhcpOptionsRequest {
+    pub dhcp_options_id: String,
+    pub dry_run: Option<bool>,
+}
+
+impl Shape for DeleteDhcpOptionsRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_DHCP_OPTIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dhcp_options_id = v::from(value),
+            _ => self.dry_run = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dhcp_options_id),
+            _ => v::view(&self.dry_run),
+        }
+    }
+}
+
+static DELETE_DHCP_OPTIONS_REQUEST: s::Structure = s::Structure {
+    name: "DeleteDhcpOptionsRequest",
+    members: &[
+        s::required(
+            "DhcpOptionsId",
+            "DhcpOptionsId",
+            "DhcpOptionsId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteFlowLogsRequest {
+    pub dry_run: Option<bool>,
+    pub flow_log_ids: Vec<String>,
+}
+
+impl Shape for DeleteFlowLogsRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_FLOW_LOGS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.flow_log_ids = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.flow_log_ids),
+        }
+    }
+}
+
+static DELETE_FLOW_LOGS_REQUEST: s::Structure = s::Structure {
+    name: "DeleteFlowLogsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("FlowLogIds", "FlowLogId", "FlowLogId", s::Type::List(&FLOW_LOG_ID_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteFlowLogsResult {
+    pub unsuccessful: Option<Vec<UnsuccessfulItem>>,
+}
+
+impl Shape for DeleteFlowLogsResult {
+    const SCHEMA: &'static s::Structure = &DELETE_FLOW_LOGS_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.unsuccessful = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.unsuccessful)
+    }
+}
+
+static DELETE_FLOW_LOGS_RESULT: s::Structure = s::Structure {
+    name: "DeleteFlowLogsResult",
+    members: &[s::optional(
+        "Unsuccessful",
+        "Unsuccessful",
+        "unsuccessful",
+        s::Type::List(&UNSUCCESSFUL_ITEM_SET),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteInternetGatewayRequest {
+    pub dry_run: Option<bool>,
+    pub internet_gateway_id: String,
+}
+
+impl Shape for DeleteInternetGatewayRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_INTERNET_GATEWAY_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.internet_gateway_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.internet_gateway_id),
+        }
+    }
+}
+
+static DELETE_INTERNET_GATEWAY_REQUEST: s::Structure = s::Structure {
+    name: "DeleteInternetGatewayRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required(
+            "InternetGatewayId",
+            "InternetGatewayId",
+            "internetGatewayId",
+            s::Type::String(&s::ANY_TEXT),
         ),
     ],
 };
@@ -3737,6 +9084,452 @@ static DELETE_LAUNCH_TEMPLATE_VERSIONS_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteManagedPrefixListRequest {
+    pub dry_run: Option<bool>,
+    pub prefix_list_id: String,
+}
+
+impl Shape for DeleteManagedPrefixListRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_MANAGED_PREFIX_LIST_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.prefix_list_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.prefix_list_id),
+        }
+    }
+}
+
+static DELETE_MANAGED_PREFIX_LIST_REQUEST: s::Structure = s::Structure {
+    name: "DeleteManagedPrefixListRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("PrefixListId", "PrefixListId", "PrefixListId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteManagedPrefixListResult {
+    pub prefix_list: Option<ManagedPrefixList>,
+}
+
+impl Shape for DeleteManagedPrefixListResult {
+    const SCHEMA: &'static s::Structure = &DELETE_MANAGED_PREFIX_LIST_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.prefix_list = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.prefix_list)
+    }
+}
+
+static DELETE_MANAGED_PREFIX_LIST_RESULT: s::Structure = s::Structure {
+    name: "DeleteManagedPrefixListResult",
+    members: &[s::optional(
+        "PrefixList",
+        "PrefixList",
+        "prefixList",
+        s::Type::Structure(&MANAGED_PREFIX_LIST),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNatGatewayRequest {
+    pub dry_run: Option<bool>,
+    pub nat_gateway_id: String,
+}
+
+impl Shape for DeleteNatGatewayRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_NAT_GATEWAY_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.nat_gateway_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.nat_gateway_id),
+        }
+    }
+}
+
+static DELETE_NAT_GATEWAY_REQUEST: s::Structure = s::Structure {
+    name: "DeleteNatGatewayRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("NatGatewayId", "NatGatewayId", "NatGatewayId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNatGatewayResult {
+    pub nat_gateway_id: Option<String>,
+}
+
+impl Shape for DeleteNatGatewayResult {
+    const SCHEMA: &'static s::Structure = &DELETE_NAT_GATEWAY_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.nat_gateway_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.nat_gateway_id)
+    }
+}
+
+static DELETE_NAT_GATEWAY_RESULT: s::Structure = s::Structure {
+    name: "DeleteNatGatewayResult",
+    members: &[s::optional(
+        "NatGatewayId",
+        "NatGatewayId",
+        "natGatewayId",
+        s::Type::String(&s::ANY_TEXT),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNetworkAclEntryRequest {
+    pub dry_run: Option<bool>,
+    pub egress: bool,
+    pub network_acl_id: String,
+    pub rule_number: i32,
+}
+
+impl Shape for DeleteNetworkAclEntryRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_NETWORK_ACL_ENTRY_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.egress = v::from(value),
+            2 => self.network_acl_id = v::from(value),
+            _ => self.rule_number = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.egress),
+            2 => v::view(&self.network_acl_id),
+            _ => v::view(&self.rule_number),
+        }
+    }
+}
+
+static DELETE_NETWORK_ACL_ENTRY_REQUEST: s::Structure = s::Structure {
+    name: "DeleteNetworkAclEntryRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("Egress", "Egress", "egress", s::Type::Boolean),
+        s::required("NetworkAclId", "NetworkAclId", "networkAclId", s::Type::String(&s::ANY_TEXT)),
+        s::required("RuleNumber", "RuleNumber", "ruleNumber", s::Type::Integer(&s::ANY_NUMBER)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNetworkAclRequest {
+    pub dry_run: Option<bool>,
+    pub network_acl_id: String,
+}
+
+impl Shape for DeleteNetworkAclRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_NETWORK_ACL_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.network_acl_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.network_acl_id),
+        }
+    }
+}
+
+static DELETE_NETWORK_ACL_REQUEST: s::Structure = s::Structure {
+    name: "DeleteNetworkAclRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("NetworkAclId", "NetworkAclId", "networkAclId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNetworkInsightsAnalysisRequest {
+    pub dry_run: Option<bool>,
+    pub network_insights_analysis_id: String,
+}
+
+impl Shape for DeleteNetworkInsightsAnalysisRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_NETWORK_INSIGHTS_ANALYSIS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.network_insights_analysis_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.network_insights_analysis_id),
+        }
+    }
+}
+
+static DELETE_NETWORK_INSIGHTS_ANALYSIS_REQUEST: s::Structure = s::Structure {
+    name: "DeleteNetworkInsightsAnalysisRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required(
+            "NetworkInsightsAnalysisId",
+            "NetworkInsightsAnalysisId",
+            "NetworkInsightsAnalysisId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNetworkInsightsAnalysisResult {
+    pub network_insights_analysis_id: Option<String>,
+}
+
+impl Shape for DeleteNetworkInsightsAnalysisResult {
+    const SCHEMA: &'static s::Structure = &DELETE_NETWORK_INSIGHTS_ANALYSIS_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.network_insights_analysis_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.network_insights_analysis_id)
+    }
+}
+
+static DELETE_NETWORK_INSIGHTS_ANALYSIS_RESULT: s::Structure = s::Structure {
+    name: "DeleteNetworkInsightsAnalysisResult",
+    members: &[s::optional(
+        "NetworkInsightsAnalysisId",
+        "NetworkInsightsAnalysisId",
+        "networkInsightsAnalysisId",
+        s::Type::String(&s::ANY_TEXT),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNetworkInsightsPathRequest {
+    pub dry_run: Option<bool>,
+    pub network_insights_path_id: String,
+}
+
+impl Shape for DeleteNetworkInsightsPathRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_NETWORK_INSIGHTS_PATH_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.network_insights_path_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.network_insights_path_id),
+        }
+    }
+}
+
+static DELETE_NETWORK_INSIGHTS_PATH_REQUEST: s::Structure = s::Structure {
+    name: "DeleteNetworkInsightsPathRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required(
+            "NetworkInsightsPathId",
+            "NetworkInsightsPathId",
+            "NetworkInsightsPathId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNetworkInsightsPathResult {
+    pub network_insights_path_id: Option<String>,
+}
+
+impl Shape for DeleteNetworkInsightsPathResult {
+    const SCHEMA: &'static s::Structure = &DELETE_NETWORK_INSIGHTS_PATH_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.network_insights_path_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.network_insights_path_id)
+    }
+}
+
+static DELETE_NETWORK_INSIGHTS_PATH_RESULT: s::Structure = s::Structure {
+    name: "DeleteNetworkInsightsPathResult",
+    members: &[s::optional(
+        "NetworkInsightsPathId",
+        "NetworkInsightsPathId",
+        "networkInsightsPathId",
+        s::Type::String(&s::ANY_TEXT),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteNetworkInterfaceRequest {
+    pub dry_run: Option<bool>,
+    pub network_interface_id: String,
+}
+
+impl Shape for DeleteNetworkInterfaceRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_NETWORK_INTERFACE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.network_interface_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.network_interface_id),
+        }
+    }
+}
+
+static DELETE_NETWORK_INTERFACE_REQUEST: s::Structure = s::Structure {
+    name: "DeleteNetworkInterfaceRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required(
+            "NetworkInterfaceId",
+            "NetworkInterfaceId",
+            "networkInterfaceId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteRouteRequest {
+    pub destination_cidr_block: Option<String>,
+    pub destination_ipv6_cidr_block: Option<String>,
+    pub destination_prefix_list_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub route_table_id: String,
+}
+
+impl Shape for DeleteRouteRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_ROUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.destination_cidr_block = v::from(value),
+            1 => self.destination_ipv6_cidr_block = v::from(value),
+            2 => self.destination_prefix_list_id = v::from(value),
+            3 => self.dry_run = v::from(value),
+            _ => self.route_table_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.destination_cidr_block),
+            1 => v::view(&self.destination_ipv6_cidr_block),
+            2 => v::view(&self.destination_prefix_list_id),
+            3 => v::view(&self.dry_run),
+            _ => v::view(&self.route_table_id),
+        }
+    }
+}
+
+static DELETE_ROUTE_REQUEST: s::Structure = s::Structure {
+    name: "DeleteRouteRequest",
+    members: &[
+        s::optional(
+            "DestinationCidrBlock",
+            "DestinationCidrBlock",
+            "destinationCidrBlock",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationIpv6CidrBlock",
+            "DestinationIpv6CidrBlock",
+            "destinationIpv6CidrBlock",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationPrefixListId",
+            "DestinationPrefixListId",
+            "DestinationPrefixListId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("RouteTableId", "RouteTableId", "routeTableId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteRouteTableRequest {
+    pub dry_run: Option<bool>,
+    pub route_table_id: String,
+}
+
+impl Shape for DeleteRouteTableRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_ROUTE_TABLE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.route_table_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.route_table_id),
+        }
+    }
+}
+
+static DELETE_ROUTE_TABLE_REQUEST: s::Structure = s::Structure {
+    name: "DeleteRouteTableRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("RouteTableId", "RouteTableId", "routeTableId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteSecurityGroupRequest {
     pub dry_run: Option<bool>,
     pub group_id: Option<String>,
@@ -3805,6 +9598,38 @@ static DELETE_SECURITY_GROUP_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteSubnetRequest {
+    pub dry_run: Option<bool>,
+    pub subnet_id: String,
+}
+
+impl Shape for DeleteSubnetRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_SUBNET_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.subnet_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.subnet_id),
+        }
+    }
+}
+
+static DELETE_SUBNET_REQUEST: s::Structure = s::Structure {
+    name: "DeleteSubnetRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("SubnetId", "SubnetId", "SubnetId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteTagsRequest {
     pub dry_run: Option<bool>,
     pub resources: Vec<String>,
@@ -3837,6 +9662,161 @@ static DELETE_TAGS_REQUEST: s::Structure = s::Structure {
         s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
         s::required("Resources", "ResourceId", "resourceId", s::Type::List(&RESOURCE_ID_LIST)),
         s::optional("Tags", "Tag", "tag", s::Type::List(&TAG_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteVpcEndpointsRequest {
+    pub dry_run: Option<bool>,
+    pub vpc_endpoint_ids: Vec<String>,
+}
+
+impl Shape for DeleteVpcEndpointsRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_VPC_ENDPOINTS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.vpc_endpoint_ids = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.vpc_endpoint_ids),
+        }
+    }
+}
+
+static DELETE_VPC_ENDPOINTS_REQUEST: s::Structure = s::Structure {
+    name: "DeleteVpcEndpointsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required(
+            "VpcEndpointIds",
+            "VpcEndpointId",
+            "VpcEndpointId",
+            s::Type::List(&VPC_ENDPOINT_ID_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteVpcEndpointsResult {
+    pub unsuccessful: Option<Vec<UnsuccessfulItem>>,
+}
+
+impl Shape for DeleteVpcEndpointsResult {
+    const SCHEMA: &'static s::Structure = &DELETE_VPC_ENDPOINTS_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.unsuccessful = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.unsuccessful)
+    }
+}
+
+static DELETE_VPC_ENDPOINTS_RESULT: s::Structure = s::Structure {
+    name: "DeleteVpcEndpointsResult",
+    members: &[s::optional(
+        "Unsuccessful",
+        "Unsuccessful",
+        "unsuccessful",
+        s::Type::List(&UNSUCCESSFUL_ITEM_SET),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteVpcPeeringConnectionRequest {
+    pub dry_run: Option<bool>,
+    pub vpc_peering_connection_id: String,
+}
+
+impl Shape for DeleteVpcPeeringConnectionRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_VPC_PEERING_CONNECTION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.vpc_peering_connection_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.vpc_peering_connection_id),
+        }
+    }
+}
+
+static DELETE_VPC_PEERING_CONNECTION_REQUEST: s::Structure = s::Structure {
+    name: "DeleteVpcPeeringConnectionRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required(
+            "VpcPeeringConnectionId",
+            "VpcPeeringConnectionId",
+            "vpcPeeringConnectionId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteVpcPeeringConnectionResult {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for DeleteVpcPeeringConnectionResult {
+    const SCHEMA: &'static s::Structure = &DELETE_VPC_PEERING_CONNECTION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static DELETE_VPC_PEERING_CONNECTION_RESULT: s::Structure = s::Structure {
+    name: "DeleteVpcPeeringConnectionResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteVpcRequest {
+    pub dry_run: Option<bool>,
+    pub vpc_id: String,
+}
+
+impl Shape for DeleteVpcRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_VPC_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static DELETE_VPC_REQUEST: s::Structure = s::Structure {
+    name: "DeleteVpcRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("VpcId", "VpcId", "VpcId", s::Type::String(&s::ANY_TEXT)),
     ],
 };
 
@@ -3901,6 +9881,169 @@ static DESCRIBE_ACCOUNT_ATTRIBUTES_RESULT: s::Structure = s::Structure {
         "AccountAttributeSet",
         "accountAttributeSet",
         s::Type::List(&ACCOUNT_ATTRIBUTE_LIST),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeAddressesAttributeRequest {
+    pub allocation_ids: Option<Vec<String>>,
+    pub attribute: Option<String>,
+    pub dry_run: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeAddressesAttributeRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_ADDRESSES_ATTRIBUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_ids = v::from(value),
+            1 => self.attribute = v::from(value),
+            2 => self.dry_run = v::from(value),
+            3 => self.max_results = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_ids),
+            1 => v::view(&self.attribute),
+            2 => v::view(&self.dry_run),
+            3 => v::view(&self.max_results),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_ADDRESSES_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
+    name: "DescribeAddressesAttributeRequest",
+    members: &[
+        s::optional(
+            "AllocationIds",
+            "AllocationId",
+            "AllocationId",
+            s::Type::List(&ALLOCATION_IDS),
+        ),
+        s::optional(
+            "Attribute",
+            "Attribute",
+            "Attribute",
+            s::Type::String(&ADDRESS_ATTRIBUTE_NAME),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&ADDRESS_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeAddressesAttributeResult {
+    pub addresses: Option<Vec<AddressAttribute>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeAddressesAttributeResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_ADDRESSES_ATTRIBUTE_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.addresses = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.addresses),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_ADDRESSES_ATTRIBUTE_RESULT: s::Structure = s::Structure {
+    name: "DescribeAddressesAttributeResult",
+    members: &[
+        s::optional("Addresses", "AddressSet", "addressSet", s::Type::List(&ADDRESS_SET)),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeAddressesRequest {
+    pub allocation_ids: Option<Vec<String>>,
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub public_ips: Option<Vec<String>>,
+}
+
+impl Shape for DescribeAddressesRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_ADDRESSES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_ids = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.filters = v::from(value),
+            _ => self.public_ips = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_ids),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.filters),
+            _ => v::view(&self.public_ips),
+        }
+    }
+}
+
+static DESCRIBE_ADDRESSES_REQUEST: s::Structure = s::Structure {
+    name: "DescribeAddressesRequest",
+    members: &[
+        s::optional(
+            "AllocationIds",
+            "AllocationId",
+            "AllocationId",
+            s::Type::List(&ALLOCATION_ID_LIST),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional("PublicIps", "PublicIp", "PublicIp", s::Type::List(&PUBLIC_IP_STRING_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeAddressesResult {
+    pub addresses: Option<Vec<Address>>,
+}
+
+impl Shape for DescribeAddressesResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_ADDRESSES_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.addresses = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.addresses)
+    }
+}
+
+static DESCRIBE_ADDRESSES_RESULT: s::Structure = s::Structure {
+    name: "DescribeAddressesResult",
+    members: &[s::optional(
+        "Addresses",
+        "AddressesSet",
+        "addressesSet",
+        s::Type::List(&ADDRESS_LIST),
     )],
 };
 
@@ -3978,6 +10121,260 @@ static DESCRIBE_AVAILABILITY_ZONES_RESULT: s::Structure = s::Structure {
         "availabilityZoneInfo",
         s::Type::List(&AVAILABILITY_ZONE_LIST),
     )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeDhcpOptionsRequest {
+    pub dhcp_options_ids: Option<Vec<String>>,
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeDhcpOptionsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_DHCP_OPTIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dhcp_options_ids = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.filters = v::from(value),
+            3 => self.max_results = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dhcp_options_ids),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.filters),
+            3 => v::view(&self.max_results),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_DHCP_OPTIONS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeDhcpOptionsRequest",
+    members: &[
+        s::optional(
+            "DhcpOptionsIds",
+            "DhcpOptionsId",
+            "DhcpOptionsId",
+            s::Type::List(&DHCP_OPTIONS_ID_STRING_LIST),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&DESCRIBE_DHCP_OPTIONS_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeDhcpOptionsResult {
+    pub dhcp_options: Option<Vec<DhcpOptions>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeDhcpOptionsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_DHCP_OPTIONS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dhcp_options = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dhcp_options),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_DHCP_OPTIONS_RESULT: s::Structure = s::Structure {
+    name: "DescribeDhcpOptionsResult",
+    members: &[
+        s::optional(
+            "DhcpOptions",
+            "DhcpOptionsSet",
+            "dhcpOptionsSet",
+            s::Type::List(&DHCP_OPTIONS_LIST),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeFlowLogsRequest {
+    pub dry_run: Option<bool>,
+    pub filter: Option<Vec<Filter>>,
+    pub flow_log_ids: Option<Vec<String>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeFlowLogsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_FLOW_LOGS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filter = v::from(value),
+            2 => self.flow_log_ids = v::from(value),
+            3 => self.max_results = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filter),
+            2 => v::view(&self.flow_log_ids),
+            3 => v::view(&self.max_results),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_FLOW_LOGS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeFlowLogsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Filter", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional("FlowLogIds", "FlowLogId", "FlowLogId", s::Type::List(&FLOW_LOG_ID_LIST)),
+        s::optional("MaxResults", "MaxResults", "MaxResults", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeFlowLogsResult {
+    pub flow_logs: Option<Vec<FlowLog>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeFlowLogsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_FLOW_LOGS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.flow_logs = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.flow_logs),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_FLOW_LOGS_RESULT: s::Structure = s::Structure {
+    name: "DescribeFlowLogsResult",
+    members: &[
+        s::optional("FlowLogs", "FlowLogSet", "flowLogSet", s::Type::List(&FLOW_LOG_SET)),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeIamInstanceProfileAssociationsRequest {
+    pub association_ids: Option<Vec<String>>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeIamInstanceProfileAssociationsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_IAM_INSTANCE_PROFILE_ASSOCIATIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.association_ids = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.max_results = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.association_ids),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.max_results),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_IAM_INSTANCE_PROFILE_ASSOCIATIONS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeIamInstanceProfileAssociationsRequest",
+    members: &[
+        s::optional(
+            "AssociationIds",
+            "AssociationId",
+            "AssociationId",
+            s::Type::List(&ASSOCIATION_ID_LIST),
+        ),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&DESCRIBE_IAM_INSTANCE_PROFILE_ASSOCIATIONS_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeIamInstanceProfileAssociationsResult {
+    pub iam_instance_profile_associations: Option<Vec<IamInstanceProfileAssociation>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeIamInstanceProfileAssociationsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_IAM_INSTANCE_PROFILE_ASSOCIATIONS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.iam_instance_profile_associations = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.iam_instance_profile_associations),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_IAM_INSTANCE_PROFILE_ASSOCIATIONS_RESULT: s::Structure = s::Structure {
+    name: "DescribeIamInstanceProfileAssociationsResult",
+    members: &[
+        s::optional(
+            "IamInstanceProfileAssociations",
+            "IamInstanceProfileAssociationSet",
+            "iamInstanceProfileAssociationSet",
+            s::Type::List(&IAM_INSTANCE_PROFILE_ASSOCIATION_SET),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -4504,6 +10901,97 @@ static DESCRIBE_INSTANCES_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeInternetGatewaysRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub internet_gateway_ids: Option<Vec<String>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeInternetGatewaysRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_INTERNET_GATEWAYS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.internet_gateway_ids = v::from(value),
+            3 => self.max_results = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.internet_gateway_ids),
+            3 => v::view(&self.max_results),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_INTERNET_GATEWAYS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeInternetGatewaysRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "InternetGatewayIds",
+            "InternetGatewayId",
+            "internetGatewayId",
+            s::Type::List(&INTERNET_GATEWAY_ID_LIST),
+        ),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&DESCRIBE_INTERNET_GATEWAYS_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeInternetGatewaysResult {
+    pub internet_gateways: Option<Vec<InternetGateway>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeInternetGatewaysResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_INTERNET_GATEWAYS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.internet_gateways = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.internet_gateways),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_INTERNET_GATEWAYS_RESULT: s::Structure = s::Structure {
+    name: "DescribeInternetGatewaysResult",
+    members: &[
+        s::optional(
+            "InternetGateways",
+            "InternetGatewaySet",
+            "internetGatewaySet",
+            s::Type::List(&INTERNET_GATEWAY_LIST),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeKeyPairsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -4809,6 +11297,602 @@ static DESCRIBE_LAUNCH_TEMPLATES_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeManagedPrefixListsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub prefix_list_ids: Option<Vec<String>>,
+}
+
+impl Shape for DescribeManagedPrefixListsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_MANAGED_PREFIX_LISTS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.max_results = v::from(value),
+            3 => self.next_token = v::from(value),
+            _ => self.prefix_list_ids = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.max_results),
+            3 => v::view(&self.next_token),
+            _ => v::view(&self.prefix_list_ids),
+        }
+    }
+}
+
+static DESCRIBE_MANAGED_PREFIX_LISTS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeManagedPrefixListsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&PREFIX_LIST_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PrefixListIds",
+            "PrefixListId",
+            "PrefixListId",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeManagedPrefixListsResult {
+    pub next_token: Option<String>,
+    pub prefix_lists: Option<Vec<ManagedPrefixList>>,
+}
+
+impl Shape for DescribeManagedPrefixListsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_MANAGED_PREFIX_LISTS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.prefix_lists = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.prefix_lists),
+        }
+    }
+}
+
+static DESCRIBE_MANAGED_PREFIX_LISTS_RESULT: s::Structure = s::Structure {
+    name: "DescribeManagedPrefixListsResult",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PrefixLists",
+            "PrefixListSet",
+            "prefixListSet",
+            s::Type::List(&MANAGED_PREFIX_LIST_SET),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNatGatewaysRequest {
+    pub dry_run: Option<bool>,
+    pub filter: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub nat_gateway_ids: Option<Vec<String>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeNatGatewaysRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_NAT_GATEWAYS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filter = v::from(value),
+            2 => self.max_results = v::from(value),
+            3 => self.nat_gateway_ids = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filter),
+            2 => v::view(&self.max_results),
+            3 => v::view(&self.nat_gateway_ids),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_NAT_GATEWAYS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeNatGatewaysRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Filter", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&DESCRIBE_NAT_GATEWAYS_MAX_RESULTS),
+        ),
+        s::optional(
+            "NatGatewayIds",
+            "NatGatewayId",
+            "NatGatewayId",
+            s::Type::List(&NAT_GATEWAY_ID_STRING_LIST),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNatGatewaysResult {
+    pub nat_gateways: Option<Vec<NatGateway>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeNatGatewaysResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_NAT_GATEWAYS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.nat_gateways = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.nat_gateways),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_NAT_GATEWAYS_RESULT: s::Structure = s::Structure {
+    name: "DescribeNatGatewaysResult",
+    members: &[
+        s::optional(
+            "NatGateways",
+            "NatGatewaySet",
+            "natGatewaySet",
+            s::Type::List(&NAT_GATEWAY_LIST),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNetworkAclsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub network_acl_ids: Option<Vec<String>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeNetworkAclsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_NETWORK_ACLS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.max_results = v::from(value),
+            3 => self.network_acl_ids = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.max_results),
+            3 => v::view(&self.network_acl_ids),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_NETWORK_ACLS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeNetworkAclsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&DESCRIBE_NETWORK_ACLS_MAX_RESULTS),
+        ),
+        s::optional(
+            "NetworkAclIds",
+            "NetworkAclId",
+            "NetworkAclId",
+            s::Type::List(&NETWORK_ACL_ID_STRING_LIST),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNetworkAclsResult {
+    pub network_acls: Option<Vec<NetworkAcl>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeNetworkAclsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_NETWORK_ACLS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.network_acls = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.network_acls),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_NETWORK_ACLS_RESULT: s::Structure = s::Structure {
+    name: "DescribeNetworkAclsResult",
+    members: &[
+        s::optional(
+            "NetworkAcls",
+            "NetworkAclSet",
+            "networkAclSet",
+            s::Type::List(&NETWORK_ACL_LIST),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNetworkInsightsAnalysesRequest {
+    pub analysis_end_time: Option<Timestamp>,
+    pub analysis_start_time: Option<Timestamp>,
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub network_insights_analysis_ids: Option<Vec<String>>,
+    pub network_insights_path_id: Option<String>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeNetworkInsightsAnalysesRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_NETWORK_INSIGHTS_ANALYSES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.analysis_end_time = v::from(value),
+            1 => self.analysis_start_time = v::from(value),
+            2 => self.dry_run = v::from(value),
+            3 => self.filters = v::from(value),
+            4 => self.max_results = v::from(value),
+            5 => self.network_insights_analysis_ids = v::from(value),
+            6 => self.network_insights_path_id = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.analysis_end_time),
+            1 => v::view(&self.analysis_start_time),
+            2 => v::view(&self.dry_run),
+            3 => v::view(&self.filters),
+            4 => v::view(&self.max_results),
+            5 => v::view(&self.network_insights_analysis_ids),
+            6 => v::view(&self.network_insights_path_id),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_NETWORK_INSIGHTS_ANALYSES_REQUEST: s::Structure = s::Structure {
+    name: "DescribeNetworkInsightsAnalysesRequest",
+    members: &[
+        s::optional("AnalysisEndTime", "AnalysisEndTime", "AnalysisEndTime", s::Type::Timestamp),
+        s::optional(
+            "AnalysisStartTime",
+            "AnalysisStartTime",
+            "AnalysisStartTime",
+            s::Type::Timestamp,
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&NETWORK_INSIGHTS_MAX_RESULTS),
+        ),
+        s::optional(
+            "NetworkInsightsAnalysisIds",
+            "NetworkInsightsAnalysisId",
+            "NetworkInsightsAnalysisId",
+            s::Type::List(&NETWORK_INSIGHTS_ANALYSIS_ID_LIST),
+        ),
+        s::optional(
+            "NetworkInsightsPathId",
+            "NetworkInsightsPathId",
+            "NetworkInsightsPathId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNetworkInsightsAnalysesResult {
+    pub network_insights_analyses: Option<Vec<NetworkInsightsAnalysis>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeNetworkInsightsAnalysesResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_NETWORK_INSIGHTS_ANALYSES_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.network_insights_analyses = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.network_insights_analyses),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_NETWORK_INSIGHTS_ANALYSES_RESULT: s::Structure = s::Structure {
+    name: "DescribeNetworkInsightsAnalysesResult",
+    members: &[
+        s::optional(
+            "NetworkInsightsAnalyses",
+            "NetworkInsightsAnalysisSet",
+            "networkInsightsAnalysisSet",
+            s::Type::List(&NETWORK_INSIGHTS_ANALYSIS_LIST),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNetworkInsightsPathsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub network_insights_path_ids: Option<Vec<String>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeNetworkInsightsPathsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_NETWORK_INSIGHTS_PATHS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.max_results = v::from(value),
+            3 => self.network_insights_path_ids = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.max_results),
+            3 => v::view(&self.network_insights_path_ids),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_NETWORK_INSIGHTS_PATHS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeNetworkInsightsPathsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&NETWORK_INSIGHTS_MAX_RESULTS),
+        ),
+        s::optional(
+            "NetworkInsightsPathIds",
+            "NetworkInsightsPathId",
+            "NetworkInsightsPathId",
+            s::Type::List(&NETWORK_INSIGHTS_PATH_ID_LIST),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNetworkInsightsPathsResult {
+    pub network_insights_paths: Option<Vec<NetworkInsightsPath>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeNetworkInsightsPathsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_NETWORK_INSIGHTS_PATHS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.network_insights_paths = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.network_insights_paths),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_NETWORK_INSIGHTS_PATHS_RESULT: s::Structure = s::Structure {
+    name: "DescribeNetworkInsightsPathsResult",
+    members: &[
+        s::optional(
+            "NetworkInsightsPaths",
+            "NetworkInsightsPathSet",
+            "networkInsightsPathSet",
+            s::Type::List(&NETWORK_INSIGHTS_PATH_LIST),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNetworkInterfaceAttributeRequest {
+    pub attribute: Option<String>,
+    pub dry_run: Option<bool>,
+    pub network_interface_id: String,
+}
+
+impl Shape for DescribeNetworkInterfaceAttributeRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.attribute = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.network_interface_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.attribute),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.network_interface_id),
+        }
+    }
+}
+
+static DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
+    name: "DescribeNetworkInterfaceAttributeRequest",
+    members: &[
+        s::optional(
+            "Attribute",
+            "Attribute",
+            "attribute",
+            s::Type::String(&NETWORK_INTERFACE_ATTRIBUTE),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required(
+            "NetworkInterfaceId",
+            "NetworkInterfaceId",
+            "networkInterfaceId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNetworkInterfaceAttributeResult {
+    pub associate_public_ip_address: Option<bool>,
+    pub attachment: Option<NetworkInterfaceAttachment>,
+    pub description: Option<AttributeValue>,
+    pub groups: Option<Vec<GroupIdentifier>>,
+    pub network_interface_id: Option<String>,
+    pub source_dest_check: Option<AttributeBooleanValue>,
+}
+
+impl Shape for DescribeNetworkInterfaceAttributeResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.associate_public_ip_address = v::from(value),
+            1 => self.attachment = v::from(value),
+            2 => self.description = v::from(value),
+            3 => self.groups = v::from(value),
+            4 => self.network_interface_id = v::from(value),
+            _ => self.source_dest_check = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.associate_public_ip_address),
+            1 => v::view(&self.attachment),
+            2 => v::view(&self.description),
+            3 => v::view(&self.groups),
+            4 => v::view(&self.network_interface_id),
+            _ => v::view(&self.source_dest_check),
+        }
+    }
+}
+
+static DESCRIBE_NETWORK_INTERFACE_ATTRIBUTE_RESULT: s::Structure = s::Structure {
+    name: "DescribeNetworkInterfaceAttributeResult",
+    members: &[
+        s::optional(
+            "AssociatePublicIpAddress",
+            "AssociatePublicIpAddress",
+            "associatePublicIpAddress",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "Attachment",
+            "Attachment",
+            "attachment",
+            s::Type::Structure(&NETWORK_INTERFACE_ATTACHMENT),
+        ),
+        s::optional(
+            "Description",
+            "Description",
+            "description",
+            s::Type::Structure(&ATTRIBUTE_VALUE),
+        ),
+        s::optional("Groups", "GroupSet", "groupSet", s::Type::List(&GROUP_IDENTIFIER_LIST)),
+        s::optional(
+            "NetworkInterfaceId",
+            "NetworkInterfaceId",
+            "networkInterfaceId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "SourceDestCheck",
+            "SourceDestCheck",
+            "sourceDestCheck",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeNetworkInterfacesRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -4909,6 +11993,92 @@ static DESCRIBE_NETWORK_INTERFACES_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribePrefixListsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub prefix_list_ids: Option<Vec<String>>,
+}
+
+impl Shape for DescribePrefixListsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_PREFIX_LISTS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.max_results = v::from(value),
+            3 => self.next_token = v::from(value),
+            _ => self.prefix_list_ids = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.max_results),
+            3 => v::view(&self.next_token),
+            _ => v::view(&self.prefix_list_ids),
+        }
+    }
+}
+
+static DESCRIBE_PREFIX_LISTS_REQUEST: s::Structure = s::Structure {
+    name: "DescribePrefixListsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional("MaxResults", "MaxResults", "MaxResults", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PrefixListIds",
+            "PrefixListId",
+            "PrefixListId",
+            s::Type::List(&PREFIX_LIST_RESOURCE_ID_STRING_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribePrefixListsResult {
+    pub next_token: Option<String>,
+    pub prefix_lists: Option<Vec<PrefixList>>,
+}
+
+impl Shape for DescribePrefixListsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_PREFIX_LISTS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.prefix_lists = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.prefix_lists),
+        }
+    }
+}
+
+static DESCRIBE_PREFIX_LISTS_RESULT: s::Structure = s::Structure {
+    name: "DescribePrefixListsResult",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PrefixLists",
+            "PrefixListSet",
+            "prefixListSet",
+            s::Type::List(&PREFIX_LIST_SET),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeRegionsRequest {
     pub all_regions: Option<bool>,
     pub dry_run: Option<bool>,
@@ -4973,6 +12143,156 @@ impl Shape for DescribeRegionsResult {
 static DESCRIBE_REGIONS_RESULT: s::Structure = s::Structure {
     name: "DescribeRegionsResult",
     members: &[s::optional("Regions", "RegionInfo", "regionInfo", s::Type::List(&REGION_LIST))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeRouteTablesRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub route_table_ids: Option<Vec<String>>,
+}
+
+impl Shape for DescribeRouteTablesRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_ROUTE_TABLES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.max_results = v::from(value),
+            3 => self.next_token = v::from(value),
+            _ => self.route_table_ids = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.max_results),
+            3 => v::view(&self.next_token),
+            _ => v::view(&self.route_table_ids),
+        }
+    }
+}
+
+static DESCRIBE_ROUTE_TABLES_REQUEST: s::Structure = s::Structure {
+    name: "DescribeRouteTablesRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&DESCRIBE_ROUTE_TABLES_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "RouteTableIds",
+            "RouteTableId",
+            "RouteTableId",
+            s::Type::List(&ROUTE_TABLE_ID_STRING_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeRouteTablesResult {
+    pub next_token: Option<String>,
+    pub route_tables: Option<Vec<RouteTable>>,
+}
+
+impl Shape for DescribeRouteTablesResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_ROUTE_TABLES_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.route_tables = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.route_tables),
+        }
+    }
+}
+
+static DESCRIBE_ROUTE_TABLES_RESULT: s::Structure = s::Structure {
+    name: "DescribeRouteTablesResult",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "RouteTables",
+            "RouteTableSet",
+            "routeTableSet",
+            s::Type::List(&ROUTE_TABLE_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSecurityGroupReferencesRequest {
+    pub dry_run: Option<bool>,
+    pub group_id: Vec<String>,
+}
+
+impl Shape for DescribeSecurityGroupReferencesRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SECURITY_GROUP_REFERENCES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.group_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.group_id),
+        }
+    }
+}
+
+static DESCRIBE_SECURITY_GROUP_REFERENCES_REQUEST: s::Structure = s::Structure {
+    name: "DescribeSecurityGroupReferencesRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("GroupId", "GroupId", "GroupId", s::Type::List(&GROUP_IDS)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSecurityGroupReferencesResult {
+    pub security_group_reference_set: Option<Vec<SecurityGroupReference>>,
+}
+
+impl Shape for DescribeSecurityGroupReferencesResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SECURITY_GROUP_REFERENCES_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.security_group_reference_set = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.security_group_reference_set)
+    }
+}
+
+static DESCRIBE_SECURITY_GROUP_REFERENCES_RESULT: s::Structure = s::Structure {
+    name: "DescribeSecurityGroupReferencesResult",
+    members: &[s::optional(
+        "SecurityGroupReferenceSet",
+        "SecurityGroupReferenceSet",
+        "securityGroupReferenceSet",
+        s::Type::List(&SECURITY_GROUP_REFERENCES),
+    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -5152,6 +12472,93 @@ static DESCRIBE_SECURITY_GROUPS_RESULT: s::Structure = s::Structure {
             "SecurityGroupInfo",
             "securityGroupInfo",
             s::Type::List(&SECURITY_GROUP_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeStaleSecurityGroupsRequest {
+    pub dry_run: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub vpc_id: String,
+}
+
+impl Shape for DescribeStaleSecurityGroupsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_STALE_SECURITY_GROUPS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.max_results = v::from(value),
+            2 => self.next_token = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.max_results),
+            2 => v::view(&self.next_token),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static DESCRIBE_STALE_SECURITY_GROUPS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeStaleSecurityGroupsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&DESCRIBE_STALE_SECURITY_GROUPS_MAX_RESULTS),
+        ),
+        s::optional(
+            "NextToken",
+            "NextToken",
+            "NextToken",
+            s::Type::String(&DESCRIBE_STALE_SECURITY_GROUPS_NEXT_TOKEN),
+        ),
+        s::required("VpcId", "VpcId", "VpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeStaleSecurityGroupsResult {
+    pub next_token: Option<String>,
+    pub stale_security_group_set: Option<Vec<StaleSecurityGroup>>,
+}
+
+impl Shape for DescribeStaleSecurityGroupsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_STALE_SECURITY_GROUPS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.stale_security_group_set = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.stale_security_group_set),
+        }
+    }
+}
+
+static DESCRIBE_STALE_SECURITY_GROUPS_RESULT: s::Structure = s::Structure {
+    name: "DescribeStaleSecurityGroupsResult",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "StaleSecurityGroupSet",
+            "StaleSecurityGroupSet",
+            "staleSecurityGroupSet",
+            s::Type::List(&STALE_SECURITY_GROUP_SET),
         ),
     ],
 };
@@ -5395,6 +12802,378 @@ static DESCRIBE_VOLUMES_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcAttributeRequest {
+    pub attribute: String,
+    pub dry_run: Option<bool>,
+    pub vpc_id: String,
+}
+
+impl Shape for DescribeVpcAttributeRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_VPC_ATTRIBUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.attribute = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.attribute),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static DESCRIBE_VPC_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
+    name: "DescribeVpcAttributeRequest",
+    members: &[
+        s::required("Attribute", "Attribute", "Attribute", s::Type::String(&VPC_ATTRIBUTE_NAME)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("VpcId", "VpcId", "VpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcAttributeResult {
+    pub enable_dns_hostnames: Option<AttributeBooleanValue>,
+    pub enable_dns_support: Option<AttributeBooleanValue>,
+    pub enable_network_address_usage_metrics: Option<AttributeBooleanValue>,
+    pub vpc_id: Option<String>,
+}
+
+impl Shape for DescribeVpcAttributeResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_VPC_ATTRIBUTE_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.enable_dns_hostnames = v::from(value),
+            1 => self.enable_dns_support = v::from(value),
+            2 => self.enable_network_address_usage_metrics = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.enable_dns_hostnames),
+            1 => v::view(&self.enable_dns_support),
+            2 => v::view(&self.enable_network_address_usage_metrics),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static DESCRIBE_VPC_ATTRIBUTE_RESULT: s::Structure = s::Structure {
+    name: "DescribeVpcAttributeResult",
+    members: &[
+        s::optional(
+            "EnableDnsHostnames",
+            "EnableDnsHostnames",
+            "enableDnsHostnames",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        s::optional(
+            "EnableDnsSupport",
+            "EnableDnsSupport",
+            "enableDnsSupport",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        s::optional(
+            "EnableNetworkAddressUsageMetrics",
+            "EnableNetworkAddressUsageMetrics",
+            "enableNetworkAddressUsageMetrics",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        s::optional("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcEndpointServicesRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub service_names: Option<Vec<String>>,
+    pub service_regions: Option<Vec<String>>,
+}
+
+impl Shape for DescribeVpcEndpointServicesRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_VPC_ENDPOINT_SERVICES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.max_results = v::from(value),
+            3 => self.next_token = v::from(value),
+            4 => self.service_names = v::from(value),
+            _ => self.service_regions = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.max_results),
+            3 => v::view(&self.next_token),
+            4 => v::view(&self.service_names),
+            _ => v::view(&self.service_regions),
+        }
+    }
+}
+
+static DESCRIBE_VPC_ENDPOINT_SERVICES_REQUEST: s::Structure = s::Structure {
+    name: "DescribeVpcEndpointServicesRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional("MaxResults", "MaxResults", "MaxResults", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ServiceNames",
+            "ServiceName",
+            "ServiceName",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+        s::optional(
+            "ServiceRegions",
+            "ServiceRegion",
+            "ServiceRegion",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcEndpointServicesResult {
+    pub next_token: Option<String>,
+    pub service_details: Option<Vec<ServiceDetail>>,
+    pub service_names: Option<Vec<String>>,
+}
+
+impl Shape for DescribeVpcEndpointServicesResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_VPC_ENDPOINT_SERVICES_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            1 => self.service_details = v::from(value),
+            _ => self.service_names = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            1 => v::view(&self.service_details),
+            _ => v::view(&self.service_names),
+        }
+    }
+}
+
+static DESCRIBE_VPC_ENDPOINT_SERVICES_RESULT: s::Structure = s::Structure {
+    name: "DescribeVpcEndpointServicesResult",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ServiceDetails",
+            "ServiceDetailSet",
+            "serviceDetailSet",
+            s::Type::List(&SERVICE_DETAIL_SET),
+        ),
+        s::optional(
+            "ServiceNames",
+            "ServiceNameSet",
+            "serviceNameSet",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcEndpointsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub vpc_endpoint_ids: Option<Vec<String>>,
+}
+
+impl Shape for DescribeVpcEndpointsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_VPC_ENDPOINTS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.max_results = v::from(value),
+            3 => self.next_token = v::from(value),
+            _ => self.vpc_endpoint_ids = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.max_results),
+            3 => v::view(&self.next_token),
+            _ => v::view(&self.vpc_endpoint_ids),
+        }
+    }
+}
+
+static DESCRIBE_VPC_ENDPOINTS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeVpcEndpointsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional("MaxResults", "MaxResults", "MaxResults", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "VpcEndpointIds",
+            "VpcEndpointId",
+            "VpcEndpointId",
+            s::Type::List(&VPC_ENDPOINT_ID_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcEndpointsResult {
+    pub next_token: Option<String>,
+    pub vpc_endpoints: Option<Vec<VpcEndpoint>>,
+}
+
+impl Shape for DescribeVpcEndpointsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_VPC_ENDPOINTS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.vpc_endpoints = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.vpc_endpoints),
+        }
+    }
+}
+
+static DESCRIBE_VPC_ENDPOINTS_RESULT: s::Structure = s::Structure {
+    name: "DescribeVpcEndpointsResult",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "VpcEndpoints",
+            "VpcEndpointSet",
+            "vpcEndpointSet",
+            s::Type::List(&VPC_ENDPOINT_SET),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcPeeringConnectionsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub vpc_peering_connection_ids: Option<Vec<String>>,
+}
+
+impl Shape for DescribeVpcPeeringConnectionsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_VPC_PEERING_CONNECTIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.max_results = v::from(value),
+            3 => self.next_token = v::from(value),
+            _ => self.vpc_peering_connection_ids = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.max_results),
+            3 => v::view(&self.next_token),
+            _ => v::view(&self.vpc_peering_connection_ids),
+        }
+    }
+}
+
+static DESCRIBE_VPC_PEERING_CONNECTIONS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeVpcPeeringConnectionsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&DESCRIBE_VPC_PEERING_CONNECTIONS_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "VpcPeeringConnectionIds",
+            "VpcPeeringConnectionId",
+            "VpcPeeringConnectionId",
+            s::Type::List(&VPC_PEERING_CONNECTION_ID_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVpcPeeringConnectionsResult {
+    pub next_token: Option<String>,
+    pub vpc_peering_connections: Option<Vec<VpcPeeringConnection>>,
+}
+
+impl Shape for DescribeVpcPeeringConnectionsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_VPC_PEERING_CONNECTIONS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.vpc_peering_connections = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.vpc_peering_connections),
+        }
+    }
+}
+
+static DESCRIBE_VPC_PEERING_CONNECTIONS_RESULT: s::Structure = s::Structure {
+    name: "DescribeVpcPeeringConnectionsResult",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "VpcPeeringConnections",
+            "VpcPeeringConnectionSet",
+            "vpcPeeringConnectionSet",
+            s::Type::List(&VPC_PEERING_CONNECTION_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeVpcsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -5476,6 +13255,554 @@ static DESCRIBE_VPCS_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DestinationOptionsRequest {
+    pub file_format: Option<String>,
+    pub hive_compatible_partitions: Option<bool>,
+    pub per_hour_partition: Option<bool>,
+}
+
+impl Shape for DestinationOptionsRequest {
+    const SCHEMA: &'static s::Structure = &DESTINATION_OPTIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.file_format = v::from(value),
+            1 => self.hive_compatible_partitions = v::from(value),
+            _ => self.per_hour_partition = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.file_format),
+            1 => v::view(&self.hive_compatible_partitions),
+            _ => v::view(&self.per_hour_partition),
+        }
+    }
+}
+
+static DESTINATION_OPTIONS_REQUEST: s::Structure = s::Structure {
+    name: "DestinationOptionsRequest",
+    members: &[
+        s::optional(
+            "FileFormat",
+            "FileFormat",
+            "FileFormat",
+            s::Type::String(&DESTINATION_FILE_FORMAT),
+        ),
+        s::optional(
+            "HiveCompatiblePartitions",
+            "HiveCompatiblePartitions",
+            "HiveCompatiblePartitions",
+            s::Type::Boolean,
+        ),
+        s::optional("PerHourPartition", "PerHourPartition", "PerHourPartition", s::Type::Boolean),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DestinationOptionsResponse {
+    pub file_format: Option<String>,
+    pub hive_compatible_partitions: Option<bool>,
+    pub per_hour_partition: Option<bool>,
+}
+
+impl Shape for DestinationOptionsResponse {
+    const SCHEMA: &'static s::Structure = &DESTINATION_OPTIONS_RESPONSE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.file_format = v::from(value),
+            1 => self.hive_compatible_partitions = v::from(value),
+            _ => self.per_hour_partition = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.file_format),
+            1 => v::view(&self.hive_compatible_partitions),
+            _ => v::view(&self.per_hour_partition),
+        }
+    }
+}
+
+static DESTINATION_OPTIONS_RESPONSE: s::Structure = s::Structure {
+    name: "DestinationOptionsResponse",
+    members: &[
+        s::optional(
+            "FileFormat",
+            "FileFormat",
+            "fileFormat",
+            s::Type::String(&DESTINATION_FILE_FORMAT),
+        ),
+        s::optional(
+            "HiveCompatiblePartitions",
+            "HiveCompatiblePartitions",
+            "hiveCompatiblePartitions",
+            s::Type::Boolean,
+        ),
+        s::optional("PerHourPartition", "PerHourPartition", "perHourPartition", s::Type::Boolean),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DetachInternetGatewayRequest {
+    pub dry_run: Option<bool>,
+    pub internet_gateway_id: String,
+    pub vpc_id: String,
+}
+
+impl Shape for DetachInternetGatewayRequest {
+    const SCHEMA: &'static s::Structure = &DETACH_INTERNET_GATEWAY_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.internet_gateway_id = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.internet_gateway_id),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static DETACH_INTERNET_GATEWAY_REQUEST: s::Structure = s::Structure {
+    name: "DetachInternetGatewayRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required(
+            "InternetGatewayId",
+            "InternetGatewayId",
+            "internetGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::required("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DetachNetworkInterfaceRequest {
+    pub attachment_id: String,
+    pub dry_run: Option<bool>,
+    pub force: Option<bool>,
+}
+
+impl Shape for DetachNetworkInterfaceRequest {
+    const SCHEMA: &'static s::Structure = &DETACH_NETWORK_INTERFACE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.attachment_id = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.force = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.attachment_id),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.force),
+        }
+    }
+}
+
+static DETACH_NETWORK_INTERFACE_REQUEST: s::Structure = s::Structure {
+    name: "DetachNetworkInterfaceRequest",
+    members: &[
+        s::required("AttachmentId", "AttachmentId", "attachmentId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Force", "Force", "force", s::Type::Boolean),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DhcpConfiguration {
+    pub key: Option<String>,
+    pub values: Option<Vec<AttributeValue>>,
+}
+
+impl Shape for DhcpConfiguration {
+    const SCHEMA: &'static s::Structure = &DHCP_CONFIGURATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.key = v::from(value),
+            _ => self.values = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.key),
+            _ => v::view(&self.values),
+        }
+    }
+}
+
+static DHCP_CONFIGURATION: s::Structure = s::Structure {
+    name: "DhcpConfiguration",
+    members: &[
+        s::optional("Key", "Key", "key", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "Values",
+            "ValueSet",
+            "valueSet",
+            s::Type::List(&DHCP_CONFIGURATION_VALUE_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DhcpOptions {
+    pub dhcp_configurations: Option<Vec<DhcpConfiguration>>,
+    pub dhcp_options_id: Option<String>,
+    pub owner_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+impl Shape for DhcpOptions {
+    const SCHEMA: &'static s::Structure = &DHCP_OPTIONS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dhcp_configurations = v::from(value),
+            1 => self.dhcp_options_id = v::from(value),
+            2 => self.owner_id = v::from(value),
+            _ => self.tags = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dhcp_configurations),
+            1 => v::view(&self.dhcp_options_id),
+            2 => v::view(&self.owner_id),
+            _ => v::view(&self.tags),
+        }
+    }
+}
+
+static DHCP_OPTIONS: s::Structure = s::Structure {
+    name: "DhcpOptions",
+    members: &[
+        s::optional(
+            "DhcpConfigurations",
+            "DhcpConfigurationSet",
+            "dhcpConfigurationSet",
+            s::Type::List(&DHCP_CONFIGURATION_LIST),
+        ),
+        s::optional(
+            "DhcpOptionsId",
+            "DhcpOptionsId",
+            "dhcpOptionsId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("OwnerId", "OwnerId", "ownerId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisassociateAddressRequest {
+    pub association_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub public_ip: Option<String>,
+}
+
+impl Shape for DisassociateAddressRequest {
+    const SCHEMA: &'static s::Structure = &DISASSOCIATE_ADDRESS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.association_id = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.public_ip = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.association_id),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.public_ip),
+        }
+    }
+}
+
+static DISASSOCIATE_ADDRESS_REQUEST: s::Structure = s::Structure {
+    name: "DisassociateAddressRequest",
+    members: &[
+        s::optional(
+            "AssociationId",
+            "AssociationId",
+            "AssociationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("PublicIp", "PublicIp", "PublicIp", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisassociateIamInstanceProfileRequest {
+    pub association_id: String,
+}
+
+impl Shape for DisassociateIamInstanceProfileRequest {
+    const SCHEMA: &'static s::Structure = &DISASSOCIATE_IAM_INSTANCE_PROFILE_REQUEST;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.association_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.association_id)
+    }
+}
+
+static DISASSOCIATE_IAM_INSTANCE_PROFILE_REQUEST: s::Structure = s::Structure {
+    name: "DisassociateIamInstanceProfileRequest",
+    members: &[s::required(
+        "AssociationId",
+        "AssociationId",
+        "AssociationId",
+        s::Type::String(&s::ANY_TEXT),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisassociateIamInstanceProfileResult {
+    pub iam_instance_profile_association: Option<IamInstanceProfileAssociation>,
+}
+
+impl Shape for DisassociateIamInstanceProfileResult {
+    const SCHEMA: &'static s::Structure = &DISASSOCIATE_IAM_INSTANCE_PROFILE_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.iam_instance_profile_association = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.iam_instance_profile_association)
+    }
+}
+
+static DISASSOCIATE_IAM_INSTANCE_PROFILE_RESULT: s::Structure = s::Structure {
+    name: "DisassociateIamInstanceProfileResult",
+    members: &[s::optional(
+        "IamInstanceProfileAssociation",
+        "IamInstanceProfileAssociation",
+        "iamInstanceProfileAssociation",
+        s::Type::Structure(&IAM_INSTANCE_PROFILE_ASSOCIATION),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisassociateNatGatewayAddressRequest {
+    pub association_ids: Vec<String>,
+    pub dry_run: Option<bool>,
+    pub max_drain_duration_seconds: Option<i32>,
+    pub nat_gateway_id: String,
+}
+
+impl Shape for DisassociateNatGatewayAddressRequest {
+    const SCHEMA: &'static s::Structure = &DISASSOCIATE_NAT_GATEWAY_ADDRESS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.association_ids = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.max_drain_duration_seconds = v::from(value),
+            _ => self.nat_gateway_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.association_ids),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.max_drain_duration_seconds),
+            _ => v::view(&self.nat_gateway_id),
+        }
+    }
+}
+
+static DISASSOCIATE_NAT_GATEWAY_ADDRESS_REQUEST: s::Structure = s::Structure {
+    name: "DisassociateNatGatewayAddressRequest",
+    members: &[
+        s::required(
+            "AssociationIds",
+            "AssociationId",
+            "AssociationId",
+            s::Type::List(&EIP_ASSOCIATION_ID_LIST),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "MaxDrainDurationSeconds",
+            "MaxDrainDurationSeconds",
+            "MaxDrainDurationSeconds",
+            s::Type::Integer(&DRAIN_SECONDS),
+        ),
+        s::required("NatGatewayId", "NatGatewayId", "NatGatewayId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisassociateNatGatewayAddressResult {
+    pub nat_gateway_addresses: Option<Vec<NatGatewayAddress>>,
+    pub nat_gateway_id: Option<String>,
+}
+
+impl Shape for DisassociateNatGatewayAddressResult {
+    const SCHEMA: &'static s::Structure = &DISASSOCIATE_NAT_GATEWAY_ADDRESS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.nat_gateway_addresses = v::from(value),
+            _ => self.nat_gateway_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.nat_gateway_addresses),
+            _ => v::view(&self.nat_gateway_id),
+        }
+    }
+}
+
+static DISASSOCIATE_NAT_GATEWAY_ADDRESS_RESULT: s::Structure = s::Structure {
+    name: "DisassociateNatGatewayAddressResult",
+    members: &[
+        s::optional(
+            "NatGatewayAddresses",
+            "NatGatewayAddressSet",
+            "natGatewayAddressSet",
+            s::Type::List(&NAT_GATEWAY_ADDRESS_LIST),
+        ),
+        s::optional("NatGatewayId", "NatGatewayId", "natGatewayId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisassociateRouteTableRequest {
+    pub association_id: String,
+    pub dry_run: Option<bool>,
+}
+
+impl Shape for DisassociateRouteTableRequest {
+    const SCHEMA: &'static s::Structure = &DISASSOCIATE_ROUTE_TABLE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.association_id = v::from(value),
+            _ => self.dry_run = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.association_id),
+            _ => v::view(&self.dry_run),
+        }
+    }
+}
+
+static DISASSOCIATE_ROUTE_TABLE_REQUEST: s::Structure = s::Structure {
+    name: "DisassociateRouteTableRequest",
+    members: &[
+        s::required(
+            "AssociationId",
+            "AssociationId",
+            "associationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisassociateVpcCidrBlockRequest {
+    pub association_id: String,
+}
+
+impl Shape for DisassociateVpcCidrBlockRequest {
+    const SCHEMA: &'static s::Structure = &DISASSOCIATE_VPC_CIDR_BLOCK_REQUEST;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.association_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.association_id)
+    }
+}
+
+static DISASSOCIATE_VPC_CIDR_BLOCK_REQUEST: s::Structure = s::Structure {
+    name: "DisassociateVpcCidrBlockRequest",
+    members: &[s::required(
+        "AssociationId",
+        "AssociationId",
+        "associationId",
+        s::Type::String(&s::ANY_TEXT),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisassociateVpcCidrBlockResult {
+    pub cidr_block_association: Option<VpcCidrBlockAssociation>,
+    pub ipv6_cidr_block_association: Option<VpcIpv6CidrBlockAssociation>,
+    pub vpc_id: Option<String>,
+}
+
+impl Shape for DisassociateVpcCidrBlockResult {
+    const SCHEMA: &'static s::Structure = &DISASSOCIATE_VPC_CIDR_BLOCK_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.cidr_block_association = v::from(value),
+            1 => self.ipv6_cidr_block_association = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.cidr_block_association),
+            1 => v::view(&self.ipv6_cidr_block_association),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static DISASSOCIATE_VPC_CIDR_BLOCK_RESULT: s::Structure = s::Structure {
+    name: "DisassociateVpcCidrBlockResult",
+    members: &[
+        s::optional(
+            "CidrBlockAssociation",
+            "CidrBlockAssociation",
+            "cidrBlockAssociation",
+            s::Type::Structure(&VPC_CIDR_BLOCK_ASSOCIATION),
+        ),
+        s::optional(
+            "Ipv6CidrBlockAssociation",
+            "Ipv6CidrBlockAssociation",
+            "ipv6CidrBlockAssociation",
+            s::Type::Structure(&VPC_IPV6_CIDR_BLOCK_ASSOCIATION),
+        ),
+        s::optional("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DiskInfo {
     pub count: Option<i32>,
     pub size_in_gb: Option<i64>,
@@ -5508,6 +13835,158 @@ static DISK_INFO: s::Structure = s::Structure {
         s::optional("Count", "Count", "count", s::Type::Integer(&s::ANY_NUMBER)),
         s::optional("SizeInGB", "SizeInGB", "sizeInGB", s::Type::Long(&s::ANY_NUMBER)),
         s::optional("Type", "Type", "type", s::Type::String(&DISK_TYPE)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DnsEntry {
+    pub dns_name: Option<String>,
+    pub hosted_zone_id: Option<String>,
+}
+
+impl Shape for DnsEntry {
+    const SCHEMA: &'static s::Structure = &DNS_ENTRY;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dns_name = v::from(value),
+            _ => self.hosted_zone_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dns_name),
+            _ => v::view(&self.hosted_zone_id),
+        }
+    }
+}
+
+static DNS_ENTRY: s::Structure = s::Structure {
+    name: "DnsEntry",
+    members: &[
+        s::optional("DnsName", "DnsName", "dnsName", s::Type::String(&s::ANY_TEXT)),
+        s::optional("HostedZoneId", "HostedZoneId", "hostedZoneId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DnsOptions {
+    pub dns_record_ip_type: Option<String>,
+    pub private_dns_only_for_inbound_resolver_endpoint: Option<bool>,
+    pub private_dns_preference: Option<String>,
+    pub private_dns_specified_domains: Option<Vec<String>>,
+}
+
+impl Shape for DnsOptions {
+    const SCHEMA: &'static s::Structure = &DNS_OPTIONS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dns_record_ip_type = v::from(value),
+            1 => self.private_dns_only_for_inbound_resolver_endpoint = v::from(value),
+            2 => self.private_dns_preference = v::from(value),
+            _ => self.private_dns_specified_domains = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dns_record_ip_type),
+            1 => v::view(&self.private_dns_only_for_inbound_resolver_endpoint),
+            2 => v::view(&self.private_dns_preference),
+            _ => v::view(&self.private_dns_specified_domains),
+        }
+    }
+}
+
+static DNS_OPTIONS: s::Structure = s::Structure {
+    name: "DnsOptions",
+    members: &[
+        s::optional(
+            "DnsRecordIpType",
+            "DnsRecordIpType",
+            "dnsRecordIpType",
+            s::Type::String(&DNS_RECORD_IP_TYPE),
+        ),
+        s::optional(
+            "PrivateDnsOnlyForInboundResolverEndpoint",
+            "PrivateDnsOnlyForInboundResolverEndpoint",
+            "privateDnsOnlyForInboundResolverEndpoint",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "PrivateDnsPreference",
+            "PrivateDnsPreference",
+            "privateDnsPreference",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "PrivateDnsSpecifiedDomains",
+            "PrivateDnsSpecifiedDomainSet",
+            "privateDnsSpecifiedDomainSet",
+            s::Type::List(&PRIVATE_DNS_SPECIFIED_DOMAIN_SET),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DnsOptionsSpecification {
+    pub dns_record_ip_type: Option<String>,
+    pub private_dns_only_for_inbound_resolver_endpoint: Option<bool>,
+    pub private_dns_preference: Option<String>,
+    pub private_dns_specified_domains: Option<Vec<String>>,
+}
+
+impl Shape for DnsOptionsSpecification {
+    const SCHEMA: &'static s::Structure = &DNS_OPTIONS_SPECIFICATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dns_record_ip_type = v::from(value),
+            1 => self.private_dns_only_for_inbound_resolver_endpoint = v::from(value),
+            2 => self.private_dns_preference = v::from(value),
+            _ => self.private_dns_specified_domains = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dns_record_ip_type),
+            1 => v::view(&self.private_dns_only_for_inbound_resolver_endpoint),
+            2 => v::view(&self.private_dns_preference),
+            _ => v::view(&self.private_dns_specified_domains),
+        }
+    }
+}
+
+static DNS_OPTIONS_SPECIFICATION: s::Structure = s::Structure {
+    name: "DnsOptionsSpecification",
+    members: &[
+        s::optional(
+            "DnsRecordIpType",
+            "DnsRecordIpType",
+            "DnsRecordIpType",
+            s::Type::String(&DNS_RECORD_IP_TYPE),
+        ),
+        s::optional(
+            "PrivateDnsOnlyForInboundResolverEndpoint",
+            "PrivateDnsOnlyForInboundResolverEndpoint",
+            "PrivateDnsOnlyForInboundResolverEndpoint",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "PrivateDnsPreference",
+            "PrivateDnsPreference",
+            "PrivateDnsPreference",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "PrivateDnsSpecifiedDomains",
+            "PrivateDnsSpecifiedDomain",
+            "PrivateDnsSpecifiedDomain",
+            s::Type::List(&PRIVATE_DNS_SPECIFIED_DOMAIN_SET),
+        ),
     ],
 };
 
@@ -6263,6 +14742,43 @@ static ELASTIC_INFERENCE_ACCELERATOR_ASSOCIATION: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnaSrdSpecification {
+    pub ena_srd_enabled: Option<bool>,
+    pub ena_srd_udp_specification: Option<EnaSrdUdpSpecification>,
+}
+
+impl Shape for EnaSrdSpecification {
+    const SCHEMA: &'static s::Structure = &ENA_SRD_SPECIFICATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.ena_srd_enabled = v::from(value),
+            _ => self.ena_srd_udp_specification = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.ena_srd_enabled),
+            _ => v::view(&self.ena_srd_udp_specification),
+        }
+    }
+}
+
+static ENA_SRD_SPECIFICATION: s::Structure = s::Structure {
+    name: "EnaSrdSpecification",
+    members: &[
+        s::optional("EnaSrdEnabled", "EnaSrdEnabled", "EnaSrdEnabled", s::Type::Boolean),
+        s::optional(
+            "EnaSrdUdpSpecification",
+            "EnaSrdUdpSpecification",
+            "EnaSrdUdpSpecification",
+            s::Type::Structure(&ENA_SRD_UDP_SPECIFICATION),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EnaSrdSpecificationRequest {
     pub ena_srd_enabled: Option<bool>,
     pub ena_srd_udp_specification: Option<EnaSrdUdpSpecificationRequest>,
@@ -6297,6 +14813,33 @@ static ENA_SRD_SPECIFICATION_REQUEST: s::Structure = s::Structure {
             s::Type::Structure(&ENA_SRD_UDP_SPECIFICATION_REQUEST),
         ),
     ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnaSrdUdpSpecification {
+    pub ena_srd_udp_enabled: Option<bool>,
+}
+
+impl Shape for EnaSrdUdpSpecification {
+    const SCHEMA: &'static s::Structure = &ENA_SRD_UDP_SPECIFICATION;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.ena_srd_udp_enabled = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.ena_srd_udp_enabled)
+    }
+}
+
+static ENA_SRD_UDP_SPECIFICATION: s::Structure = s::Structure {
+    name: "EnaSrdUdpSpecification",
+    members: &[s::optional(
+        "EnaSrdUdpEnabled",
+        "EnaSrdUdpEnabled",
+        "EnaSrdUdpEnabled",
+        s::Type::Boolean,
+    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -6371,6 +14914,459 @@ static ENCLAVE_OPTIONS_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct Explanation {
+    pub acl: Option<AnalysisComponent>,
+    pub acl_rule: Option<AnalysisAclRule>,
+    pub address: Option<String>,
+    pub addresses: Option<Vec<String>>,
+    pub attached_to: Option<AnalysisComponent>,
+    pub availability_zone_ids: Option<Vec<String>>,
+    pub availability_zones: Option<Vec<String>>,
+    pub cidrs: Option<Vec<String>>,
+    pub classic_load_balancer_listener: Option<AnalysisLoadBalancerListener>,
+    pub component: Option<AnalysisComponent>,
+    pub component_account: Option<String>,
+    pub component_region: Option<String>,
+    pub customer_gateway: Option<AnalysisComponent>,
+    pub destination: Option<AnalysisComponent>,
+    pub destination_vpc: Option<AnalysisComponent>,
+    pub direction: Option<String>,
+    pub elastic_load_balancer_listener: Option<AnalysisComponent>,
+    pub explanation_code: Option<String>,
+    pub firewall_stateful_rule: Option<FirewallStatefulRule>,
+    pub firewall_stateless_rule: Option<FirewallStatelessRule>,
+    pub ingress_route_table: Option<AnalysisComponent>,
+    pub internet_gateway: Option<AnalysisComponent>,
+    pub load_balancer_arn: Option<String>,
+    pub load_balancer_listener_port: Option<i32>,
+    pub load_balancer_target: Option<AnalysisLoadBalancerTarget>,
+    pub load_balancer_target_group: Option<AnalysisComponent>,
+    pub load_balancer_target_groups: Option<Vec<AnalysisComponent>>,
+    pub load_balancer_target_port: Option<i32>,
+    pub missing_component: Option<String>,
+    pub nat_gateway: Option<AnalysisComponent>,
+    pub network_interface: Option<AnalysisComponent>,
+    pub packet_field: Option<String>,
+    pub port: Option<i32>,
+    pub port_ranges: Option<Vec<PortRange>>,
+    pub prefix_list: Option<AnalysisComponent>,
+    pub protocols: Option<Vec<String>>,
+    pub route_table: Option<AnalysisComponent>,
+    pub route_table_route: Option<AnalysisRouteTableRoute>,
+    pub security_group: Option<AnalysisComponent>,
+    pub security_group_rule: Option<AnalysisSecurityGroupRule>,
+    pub security_groups: Option<Vec<AnalysisComponent>>,
+    pub source_vpc: Option<AnalysisComponent>,
+    pub state: Option<String>,
+    pub subnet: Option<AnalysisComponent>,
+    pub subnet_route_table: Option<AnalysisComponent>,
+    pub transit_gateway: Option<AnalysisComponent>,
+    pub transit_gateway_attachment: Option<AnalysisComponent>,
+    pub transit_gateway_policy_table: Option<AnalysisComponent>,
+    pub transit_gateway_policy_table_entry: Option<AnalysisTransitGatewayPolicyTableEntry>,
+    pub transit_gateway_route_table: Option<AnalysisComponent>,
+    pub transit_gateway_route_table_route: Option<TransitGatewayRouteTableRoute>,
+    pub vpc: Option<AnalysisComponent>,
+    pub vpc_endpoint: Option<AnalysisComponent>,
+    pub vpc_peering_connection: Option<AnalysisComponent>,
+    pub vpn_connection: Option<AnalysisComponent>,
+    pub vpn_gateway: Option<AnalysisComponent>,
+}
+
+impl Shape for Explanation {
+    const SCHEMA: &'static s::Structure = &EXPLANATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.acl = v::from(value),
+            1 => self.acl_rule = v::from(value),
+            2 => self.address = v::from(value),
+            3 => self.addresses = v::from(value),
+            4 => self.attached_to = v::from(value),
+            5 => self.availability_zone_ids = v::from(value),
+            6 => self.availability_zones = v::from(value),
+            7 => self.cidrs = v::from(value),
+            8 => self.classic_load_balancer_listener = v::from(value),
+            9 => self.component = v::from(value),
+            10 => self.component_account = v::from(value),
+            11 => self.component_region = v::from(value),
+            12 => self.customer_gateway = v::from(value),
+            13 => self.destination = v::from(value),
+            14 => self.destination_vpc = v::from(value),
+            15 => self.direction = v::from(value),
+            16 => self.elastic_load_balancer_listener = v::from(value),
+            17 => self.explanation_code = v::from(value),
+            18 => self.firewall_stateful_rule = v::from(value),
+            19 => self.firewall_stateless_rule = v::from(value),
+            20 => self.ingress_route_table = v::from(value),
+            21 => self.internet_gateway = v::from(value),
+            22 => self.load_balancer_arn = v::from(value),
+            23 => self.load_balancer_listener_port = v::from(value),
+            24 => self.load_balancer_target = v::from(value),
+            25 => self.load_balancer_target_group = v::from(value),
+            26 => self.load_balancer_target_groups = v::from(value),
+            27 => self.load_balancer_target_port = v::from(value),
+            28 => self.missing_component = v::from(value),
+            29 => self.nat_gateway = v::from(value),
+            30 => self.network_interface = v::from(value),
+            31 => self.packet_field = v::from(value),
+            32 => self.port = v::from(value),
+            33 => self.port_ranges = v::from(value),
+            34 => self.prefix_list = v::from(value),
+            35 => self.protocols = v::from(value),
+            36 => self.route_table = v::from(value),
+            37 => self.route_table_route = v::from(value),
+            38 => self.security_group = v::from(value),
+            39 => self.security_group_rule = v::from(value),
+            40 => self.security_groups = v::from(value),
+            41 => self.source_vpc = v::from(value),
+            42 => self.state = v::from(value),
+            43 => self.subnet = v::from(value),
+            44 => self.subnet_route_table = v::from(value),
+            45 => self.transit_gateway = v::from(value),
+            46 => self.transit_gateway_attachment = v::from(value),
+            47 => self.transit_gateway_policy_table = v::from(value),
+            48 => self.transit_gateway_policy_table_entry = v::from(value),
+            49 => self.transit_gateway_route_table = v::from(value),
+            50 => self.transit_gateway_route_table_route = v::from(value),
+            51 => self.vpc = v::from(value),
+            52 => self.vpc_endpoint = v::from(value),
+            53 => self.vpc_peering_connection = v::from(value),
+            54 => self.vpn_connection = v::from(value),
+            _ => self.vpn_gateway = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.acl),
+            1 => v::view(&self.acl_rule),
+            2 => v::view(&self.address),
+            3 => v::view(&self.addresses),
+            4 => v::view(&self.attached_to),
+            5 => v::view(&self.availability_zone_ids),
+            6 => v::view(&self.availability_zones),
+            7 => v::view(&self.cidrs),
+            8 => v::view(&self.classic_load_balancer_listener),
+            9 => v::view(&self.component),
+            10 => v::view(&self.component_account),
+            11 => v::view(&self.component_region),
+            12 => v::view(&self.customer_gateway),
+            13 => v::view(&self.destination),
+            14 => v::view(&self.destination_vpc),
+            15 => v::view(&self.direction),
+            16 => v::view(&self.elastic_load_balancer_listener),
+            17 => v::view(&self.explanation_code),
+            18 => v::view(&self.firewall_stateful_rule),
+            19 => v::view(&self.firewall_stateless_rule),
+            20 => v::view(&self.ingress_route_table),
+            21 => v::view(&self.internet_gateway),
+            22 => v::view(&self.load_balancer_arn),
+            23 => v::view(&self.load_balancer_listener_port),
+            24 => v::view(&self.load_balancer_target),
+            25 => v::view(&self.load_balancer_target_group),
+            26 => v::view(&self.load_balancer_target_groups),
+            27 => v::view(&self.load_balancer_target_port),
+            28 => v::view(&self.missing_component),
+            29 => v::view(&self.nat_gateway),
+            30 => v::view(&self.network_interface),
+            31 => v::view(&self.packet_field),
+            32 => v::view(&self.port),
+            33 => v::view(&self.port_ranges),
+            34 => v::view(&self.prefix_list),
+            35 => v::view(&self.protocols),
+            36 => v::view(&self.route_table),
+            37 => v::view(&self.route_table_route),
+            38 => v::view(&self.security_group),
+            39 => v::view(&self.security_group_rule),
+            40 => v::view(&self.security_groups),
+            41 => v::view(&self.source_vpc),
+            42 => v::view(&self.state),
+            43 => v::view(&self.subnet),
+            44 => v::view(&self.subnet_route_table),
+            45 => v::view(&self.transit_gateway),
+            46 => v::view(&self.transit_gateway_attachment),
+            47 => v::view(&self.transit_gateway_policy_table),
+            48 => v::view(&self.transit_gateway_policy_table_entry),
+            49 => v::view(&self.transit_gateway_route_table),
+            50 => v::view(&self.transit_gateway_route_table_route),
+            51 => v::view(&self.vpc),
+            52 => v::view(&self.vpc_endpoint),
+            53 => v::view(&self.vpc_peering_connection),
+            54 => v::view(&self.vpn_connection),
+            _ => v::view(&self.vpn_gateway),
+        }
+    }
+}
+
+static EXPLANATION: s::Structure = s::Structure {
+    name: "Explanation",
+    members: &[
+        s::optional("Acl", "Acl", "acl", s::Type::Structure(&ANALYSIS_COMPONENT)),
+        s::optional("AclRule", "AclRule", "aclRule", s::Type::Structure(&ANALYSIS_ACL_RULE)),
+        s::optional("Address", "Address", "address", s::Type::String(&IP_ADDRESS)),
+        s::optional("Addresses", "AddressSet", "addressSet", s::Type::List(&IP_ADDRESS_LIST)),
+        s::optional(
+            "AttachedTo",
+            "AttachedTo",
+            "attachedTo",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "AvailabilityZoneIds",
+            "AvailabilityZoneIdSet",
+            "availabilityZoneIdSet",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+        s::optional(
+            "AvailabilityZones",
+            "AvailabilityZoneSet",
+            "availabilityZoneSet",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+        s::optional("Cidrs", "CidrSet", "cidrSet", s::Type::List(&VALUE_STRING_LIST)),
+        s::optional(
+            "ClassicLoadBalancerListener",
+            "ClassicLoadBalancerListener",
+            "classicLoadBalancerListener",
+            s::Type::Structure(&ANALYSIS_LOAD_BALANCER_LISTENER),
+        ),
+        s::optional("Component", "Component", "component", s::Type::Structure(&ANALYSIS_COMPONENT)),
+        s::optional(
+            "ComponentAccount",
+            "ComponentAccount",
+            "componentAccount",
+            s::Type::String(&COMPONENT_ACCOUNT),
+        ),
+        s::optional(
+            "ComponentRegion",
+            "ComponentRegion",
+            "componentRegion",
+            s::Type::String(&COMPONENT_REGION),
+        ),
+        s::optional(
+            "CustomerGateway",
+            "CustomerGateway",
+            "customerGateway",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "Destination",
+            "Destination",
+            "destination",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "DestinationVpc",
+            "DestinationVpc",
+            "destinationVpc",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional("Direction", "Direction", "direction", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ElasticLoadBalancerListener",
+            "ElasticLoadBalancerListener",
+            "elasticLoadBalancerListener",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "ExplanationCode",
+            "ExplanationCode",
+            "explanationCode",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "FirewallStatefulRule",
+            "FirewallStatefulRule",
+            "firewallStatefulRule",
+            s::Type::Structure(&FIREWALL_STATEFUL_RULE),
+        ),
+        s::optional(
+            "FirewallStatelessRule",
+            "FirewallStatelessRule",
+            "firewallStatelessRule",
+            s::Type::Structure(&FIREWALL_STATELESS_RULE),
+        ),
+        s::optional(
+            "IngressRouteTable",
+            "IngressRouteTable",
+            "ingressRouteTable",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "InternetGateway",
+            "InternetGateway",
+            "internetGateway",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "LoadBalancerArn",
+            "LoadBalancerArn",
+            "loadBalancerArn",
+            s::Type::String(&RESOURCE_ARN),
+        ),
+        s::optional(
+            "LoadBalancerListenerPort",
+            "LoadBalancerListenerPort",
+            "loadBalancerListenerPort",
+            s::Type::Integer(&PORT),
+        ),
+        s::optional(
+            "LoadBalancerTarget",
+            "LoadBalancerTarget",
+            "loadBalancerTarget",
+            s::Type::Structure(&ANALYSIS_LOAD_BALANCER_TARGET),
+        ),
+        s::optional(
+            "LoadBalancerTargetGroup",
+            "LoadBalancerTargetGroup",
+            "loadBalancerTargetGroup",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "LoadBalancerTargetGroups",
+            "LoadBalancerTargetGroupSet",
+            "loadBalancerTargetGroupSet",
+            s::Type::List(&ANALYSIS_COMPONENT_LIST),
+        ),
+        s::optional(
+            "LoadBalancerTargetPort",
+            "LoadBalancerTargetPort",
+            "loadBalancerTargetPort",
+            s::Type::Integer(&PORT),
+        ),
+        s::optional(
+            "MissingComponent",
+            "MissingComponent",
+            "missingComponent",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "NatGateway",
+            "NatGateway",
+            "natGateway",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "NetworkInterface",
+            "NetworkInterface",
+            "networkInterface",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional("PacketField", "PacketField", "packetField", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Port", "Port", "port", s::Type::Integer(&PORT)),
+        s::optional("PortRanges", "PortRangeSet", "portRangeSet", s::Type::List(&PORT_RANGE_LIST)),
+        s::optional(
+            "PrefixList",
+            "PrefixList",
+            "prefixList",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional("Protocols", "ProtocolSet", "protocolSet", s::Type::List(&STRING_LIST)),
+        s::optional(
+            "RouteTable",
+            "RouteTable",
+            "routeTable",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "RouteTableRoute",
+            "RouteTableRoute",
+            "routeTableRoute",
+            s::Type::Structure(&ANALYSIS_ROUTE_TABLE_ROUTE),
+        ),
+        s::optional(
+            "SecurityGroup",
+            "SecurityGroup",
+            "securityGroup",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "SecurityGroupRule",
+            "SecurityGroupRule",
+            "securityGroupRule",
+            s::Type::Structure(&ANALYSIS_SECURITY_GROUP_RULE),
+        ),
+        s::optional(
+            "SecurityGroups",
+            "SecurityGroupSet",
+            "securityGroupSet",
+            s::Type::List(&ANALYSIS_COMPONENT_LIST),
+        ),
+        s::optional("SourceVpc", "SourceVpc", "sourceVpc", s::Type::Structure(&ANALYSIS_COMPONENT)),
+        s::optional("State", "State", "state", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Subnet", "Subnet", "subnet", s::Type::Structure(&ANALYSIS_COMPONENT)),
+        s::optional(
+            "SubnetRouteTable",
+            "SubnetRouteTable",
+            "subnetRouteTable",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "TransitGateway",
+            "TransitGateway",
+            "transitGateway",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "TransitGatewayAttachment",
+            "TransitGatewayAttachment",
+            "transitGatewayAttachment",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "TransitGatewayPolicyTable",
+            "TransitGatewayPolicyTable",
+            "transitGatewayPolicyTable",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "TransitGatewayPolicyTableEntry",
+            "TransitGatewayPolicyTableEntry",
+            "transitGatewayPolicyTableEntry",
+            s::Type::Structure(&ANALYSIS_TRANSIT_GATEWAY_POLICY_TABLE_ENTRY),
+        ),
+        s::optional(
+            "TransitGatewayRouteTable",
+            "TransitGatewayRouteTable",
+            "transitGatewayRouteTable",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "TransitGatewayRouteTableRoute",
+            "TransitGatewayRouteTableRoute",
+            "transitGatewayRouteTableRoute",
+            s::Type::Structure(&TRANSIT_GATEWAY_ROUTE_TABLE_ROUTE),
+        ),
+        s::optional("Vpc", "Vpc", "vpc", s::Type::Structure(&ANALYSIS_COMPONENT)),
+        s::optional(
+            "VpcEndpoint",
+            "VpcEndpoint",
+            "vpcEndpoint",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "VpcPeeringConnection",
+            "VpcPeeringConnection",
+            "vpcPeeringConnection",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "VpnConnection",
+            "VpnConnection",
+            "vpnConnection",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "VpnGateway",
+            "VpnGateway",
+            "vpnGateway",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     pub name: Option<String>,
     pub values: Option<Vec<String>>,
@@ -6399,6 +15395,322 @@ static FILTER: s::Structure = s::Structure {
     members: &[
         s::optional("Name", "Name", "Name", s::Type::String(&s::ANY_TEXT)),
         s::optional("Values", "Value", "Value", s::Type::List(&VALUE_STRING_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FilterPortRange {
+    pub from_port: Option<i32>,
+    pub to_port: Option<i32>,
+}
+
+impl Shape for FilterPortRange {
+    const SCHEMA: &'static s::Structure = &FILTER_PORT_RANGE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.from_port = v::from(value),
+            _ => self.to_port = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.from_port),
+            _ => v::view(&self.to_port),
+        }
+    }
+}
+
+static FILTER_PORT_RANGE: s::Structure = s::Structure {
+    name: "FilterPortRange",
+    members: &[
+        s::optional("FromPort", "FromPort", "fromPort", s::Type::Integer(&PORT)),
+        s::optional("ToPort", "ToPort", "toPort", s::Type::Integer(&PORT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FirewallStatefulRule {
+    pub destination_ports: Option<Vec<PortRange>>,
+    pub destinations: Option<Vec<String>>,
+    pub direction: Option<String>,
+    pub protocol: Option<String>,
+    pub rule_action: Option<String>,
+    pub rule_group_arn: Option<String>,
+    pub source_ports: Option<Vec<PortRange>>,
+    pub sources: Option<Vec<String>>,
+}
+
+impl Shape for FirewallStatefulRule {
+    const SCHEMA: &'static s::Structure = &FIREWALL_STATEFUL_RULE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.destination_ports = v::from(value),
+            1 => self.destinations = v::from(value),
+            2 => self.direction = v::from(value),
+            3 => self.protocol = v::from(value),
+            4 => self.rule_action = v::from(value),
+            5 => self.rule_group_arn = v::from(value),
+            6 => self.source_ports = v::from(value),
+            _ => self.sources = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.destination_ports),
+            1 => v::view(&self.destinations),
+            2 => v::view(&self.direction),
+            3 => v::view(&self.protocol),
+            4 => v::view(&self.rule_action),
+            5 => v::view(&self.rule_group_arn),
+            6 => v::view(&self.source_ports),
+            _ => v::view(&self.sources),
+        }
+    }
+}
+
+static FIREWALL_STATEFUL_RULE: s::Structure = s::Structure {
+    name: "FirewallStatefulRule",
+    members: &[
+        s::optional(
+            "DestinationPorts",
+            "DestinationPortSet",
+            "destinationPortSet",
+            s::Type::List(&PORT_RANGE_LIST),
+        ),
+        s::optional(
+            "Destinations",
+            "DestinationSet",
+            "destinationSet",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+        s::optional("Direction", "Direction", "direction", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Protocol", "Protocol", "protocol", s::Type::String(&s::ANY_TEXT)),
+        s::optional("RuleAction", "RuleAction", "ruleAction", s::Type::String(&s::ANY_TEXT)),
+        s::optional("RuleGroupArn", "RuleGroupArn", "ruleGroupArn", s::Type::String(&RESOURCE_ARN)),
+        s::optional(
+            "SourcePorts",
+            "SourcePortSet",
+            "sourcePortSet",
+            s::Type::List(&PORT_RANGE_LIST),
+        ),
+        s::optional("Sources", "SourceSet", "sourceSet", s::Type::List(&VALUE_STRING_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FirewallStatelessRule {
+    pub destination_ports: Option<Vec<PortRange>>,
+    pub destinations: Option<Vec<String>>,
+    pub priority: Option<i32>,
+    pub protocols: Option<Vec<i32>>,
+    pub rule_action: Option<String>,
+    pub rule_group_arn: Option<String>,
+    pub source_ports: Option<Vec<PortRange>>,
+    pub sources: Option<Vec<String>>,
+}
+
+impl Shape for FirewallStatelessRule {
+    const SCHEMA: &'static s::Structure = &FIREWALL_STATELESS_RULE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.destination_ports = v::from(value),
+            1 => self.destinations = v::from(value),
+            2 => self.priority = v::from(value),
+            3 => self.protocols = v::from(value),
+            4 => self.rule_action = v::from(value),
+            5 => self.rule_group_arn = v::from(value),
+            6 => self.source_ports = v::from(value),
+            _ => self.sources = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.destination_ports),
+            1 => v::view(&self.destinations),
+            2 => v::view(&self.priority),
+            3 => v::view(&self.protocols),
+            4 => v::view(&self.rule_action),
+            5 => v::view(&self.rule_group_arn),
+            6 => v::view(&self.source_ports),
+            _ => v::view(&self.sources),
+        }
+    }
+}
+
+static FIREWALL_STATELESS_RULE: s::Structure = s::Structure {
+    name: "FirewallStatelessRule",
+    members: &[
+        s::optional(
+            "DestinationPorts",
+            "DestinationPortSet",
+            "destinationPortSet",
+            s::Type::List(&PORT_RANGE_LIST),
+        ),
+        s::optional(
+            "Destinations",
+            "DestinationSet",
+            "destinationSet",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+        s::optional("Priority", "Priority", "priority", s::Type::Integer(&PRIORITY)),
+        s::optional("Protocols", "ProtocolSet", "protocolSet", s::Type::List(&PROTOCOL_INT_LIST)),
+        s::optional("RuleAction", "RuleAction", "ruleAction", s::Type::String(&s::ANY_TEXT)),
+        s::optional("RuleGroupArn", "RuleGroupArn", "ruleGroupArn", s::Type::String(&RESOURCE_ARN)),
+        s::optional(
+            "SourcePorts",
+            "SourcePortSet",
+            "sourcePortSet",
+            s::Type::List(&PORT_RANGE_LIST),
+        ),
+        s::optional("Sources", "SourceSet", "sourceSet", s::Type::List(&VALUE_STRING_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FlowLog {
+    pub creation_time: Option<Timestamp>,
+    pub deliver_cross_account_role: Option<String>,
+    pub deliver_logs_error_message: Option<String>,
+    pub deliver_logs_permission_arn: Option<String>,
+    pub deliver_logs_status: Option<String>,
+    pub destination_options: Option<DestinationOptionsResponse>,
+    pub flow_log_id: Option<String>,
+    pub flow_log_status: Option<String>,
+    pub log_destination: Option<String>,
+    pub log_destination_type: Option<String>,
+    pub log_format: Option<String>,
+    pub log_group_name: Option<String>,
+    pub max_aggregation_interval: Option<i32>,
+    pub resource_id: Option<String>,
+    pub tag_field_specifications: Option<Vec<TagFieldSpecificationResponse>>,
+    pub tags: Option<Vec<Tag>>,
+    pub traffic_type: Option<String>,
+}
+
+impl Shape for FlowLog {
+    const SCHEMA: &'static s::Structure = &FLOW_LOG;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.creation_time = v::from(value),
+            1 => self.deliver_cross_account_role = v::from(value),
+            2 => self.deliver_logs_error_message = v::from(value),
+            3 => self.deliver_logs_permission_arn = v::from(value),
+            4 => self.deliver_logs_status = v::from(value),
+            5 => self.destination_options = v::from(value),
+            6 => self.flow_log_id = v::from(value),
+            7 => self.flow_log_status = v::from(value),
+            8 => self.log_destination = v::from(value),
+            9 => self.log_destination_type = v::from(value),
+            10 => self.log_format = v::from(value),
+            11 => self.log_group_name = v::from(value),
+            12 => self.max_aggregation_interval = v::from(value),
+            13 => self.resource_id = v::from(value),
+            14 => self.tag_field_specifications = v::from(value),
+            15 => self.tags = v::from(value),
+            _ => self.traffic_type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.creation_time),
+            1 => v::view(&self.deliver_cross_account_role),
+            2 => v::view(&self.deliver_logs_error_message),
+            3 => v::view(&self.deliver_logs_permission_arn),
+            4 => v::view(&self.deliver_logs_status),
+            5 => v::view(&self.destination_options),
+            6 => v::view(&self.flow_log_id),
+            7 => v::view(&self.flow_log_status),
+            8 => v::view(&self.log_destination),
+            9 => v::view(&self.log_destination_type),
+            10 => v::view(&self.log_format),
+            11 => v::view(&self.log_group_name),
+            12 => v::view(&self.max_aggregation_interval),
+            13 => v::view(&self.resource_id),
+            14 => v::view(&self.tag_field_specifications),
+            15 => v::view(&self.tags),
+            _ => v::view(&self.traffic_type),
+        }
+    }
+}
+
+static FLOW_LOG: s::Structure = s::Structure {
+    name: "FlowLog",
+    members: &[
+        s::optional("CreationTime", "CreationTime", "creationTime", s::Type::Timestamp),
+        s::optional(
+            "DeliverCrossAccountRole",
+            "DeliverCrossAccountRole",
+            "deliverCrossAccountRole",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DeliverLogsErrorMessage",
+            "DeliverLogsErrorMessage",
+            "deliverLogsErrorMessage",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DeliverLogsPermissionArn",
+            "DeliverLogsPermissionArn",
+            "deliverLogsPermissionArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DeliverLogsStatus",
+            "DeliverLogsStatus",
+            "deliverLogsStatus",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationOptions",
+            "DestinationOptions",
+            "destinationOptions",
+            s::Type::Structure(&DESTINATION_OPTIONS_RESPONSE),
+        ),
+        s::optional("FlowLogId", "FlowLogId", "flowLogId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "FlowLogStatus",
+            "FlowLogStatus",
+            "flowLogStatus",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "LogDestination",
+            "LogDestination",
+            "logDestination",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "LogDestinationType",
+            "LogDestinationType",
+            "logDestinationType",
+            s::Type::String(&LOG_DESTINATION_TYPE),
+        ),
+        s::optional("LogFormat", "LogFormat", "logFormat", s::Type::String(&s::ANY_TEXT)),
+        s::optional("LogGroupName", "LogGroupName", "logGroupName", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "MaxAggregationInterval",
+            "MaxAggregationInterval",
+            "maxAggregationInterval",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("ResourceId", "ResourceId", "resourceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TagFieldSpecifications",
+            "TagFieldSpecificationSet",
+            "tagFieldSpecificationSet",
+            s::Type::List(&TAG_FIELD_SPECIFICATION_LIST_RESPONSE),
+        ),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+        s::optional("TrafficType", "TrafficType", "trafficType", s::Type::String(&TRAFFIC_TYPE)),
     ],
 };
 
@@ -6580,6 +15892,260 @@ static GET_CONSOLE_OUTPUT_RESULT: s::Structure = s::Structure {
         s::optional("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
         s::optional("Output", "Output", "output", s::Type::String(&s::ANY_TEXT)),
         s::optional("Timestamp", "Timestamp", "timestamp", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetManagedPrefixListAssociationsRequest {
+    pub dry_run: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub prefix_list_id: String,
+}
+
+impl Shape for GetManagedPrefixListAssociationsRequest {
+    const SCHEMA: &'static s::Structure = &GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.max_results = v::from(value),
+            2 => self.next_token = v::from(value),
+            _ => self.prefix_list_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.max_results),
+            2 => v::view(&self.next_token),
+            _ => v::view(&self.prefix_list_id),
+        }
+    }
+}
+
+static GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_REQUEST: s::Structure = s::Structure {
+    name: "GetManagedPrefixListAssociationsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::required("PrefixListId", "PrefixListId", "PrefixListId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetManagedPrefixListAssociationsResult {
+    pub next_token: Option<String>,
+    pub prefix_list_associations: Option<Vec<PrefixListAssociation>>,
+}
+
+impl Shape for GetManagedPrefixListAssociationsResult {
+    const SCHEMA: &'static s::Structure = &GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.prefix_list_associations = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.prefix_list_associations),
+        }
+    }
+}
+
+static GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_RESULT: s::Structure = s::Structure {
+    name: "GetManagedPrefixListAssociationsResult",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PrefixListAssociations",
+            "PrefixListAssociationSet",
+            "prefixListAssociationSet",
+            s::Type::List(&PREFIX_LIST_ASSOCIATION_SET),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetManagedPrefixListEntriesRequest {
+    pub dry_run: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub prefix_list_id: String,
+    pub target_version: Option<i64>,
+}
+
+impl Shape for GetManagedPrefixListEntriesRequest {
+    const SCHEMA: &'static s::Structure = &GET_MANAGED_PREFIX_LIST_ENTRIES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.max_results = v::from(value),
+            2 => self.next_token = v::from(value),
+            3 => self.prefix_list_id = v::from(value),
+            _ => self.target_version = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.max_results),
+            2 => v::view(&self.next_token),
+            3 => v::view(&self.prefix_list_id),
+            _ => v::view(&self.target_version),
+        }
+    }
+}
+
+static GET_MANAGED_PREFIX_LIST_ENTRIES_REQUEST: s::Structure = s::Structure {
+    name: "GetManagedPrefixListEntriesRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&PREFIX_LIST_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::required("PrefixListId", "PrefixListId", "PrefixListId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TargetVersion",
+            "TargetVersion",
+            "TargetVersion",
+            s::Type::Long(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetManagedPrefixListEntriesResult {
+    pub entries: Option<Vec<PrefixListEntry>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for GetManagedPrefixListEntriesResult {
+    const SCHEMA: &'static s::Structure = &GET_MANAGED_PREFIX_LIST_ENTRIES_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.entries = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.entries),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static GET_MANAGED_PREFIX_LIST_ENTRIES_RESULT: s::Structure = s::Structure {
+    name: "GetManagedPrefixListEntriesResult",
+    members: &[
+        s::optional("Entries", "EntrySet", "entrySet", s::Type::List(&PREFIX_LIST_ENTRY_SET)),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetSecurityGroupsForVpcRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub vpc_id: String,
+}
+
+impl Shape for GetSecurityGroupsForVpcRequest {
+    const SCHEMA: &'static s::Structure = &GET_SECURITY_GROUPS_FOR_VPC_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.max_results = v::from(value),
+            3 => self.next_token = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.max_results),
+            3 => v::view(&self.next_token),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static GET_SECURITY_GROUPS_FOR_VPC_REQUEST: s::Structure = s::Structure {
+    name: "GetSecurityGroupsForVpcRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&GET_SECURITY_GROUPS_FOR_VPC_REQUEST_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::required("VpcId", "VpcId", "VpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetSecurityGroupsForVpcResult {
+    pub next_token: Option<String>,
+    pub security_group_for_vpcs: Option<Vec<SecurityGroupForVpc>>,
+}
+
+impl Shape for GetSecurityGroupsForVpcResult {
+    const SCHEMA: &'static s::Structure = &GET_SECURITY_GROUPS_FOR_VPC_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.security_group_for_vpcs = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.security_group_for_vpcs),
+        }
+    }
+}
+
+static GET_SECURITY_GROUPS_FOR_VPC_RESULT: s::Structure = s::Structure {
+    name: "GetSecurityGroupsForVpcResult",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SecurityGroupForVpcs",
+            "SecurityGroupForVpcSet",
+            "securityGroupForVpcSet",
+            s::Type::List(&SECURITY_GROUP_FOR_VPC_LIST),
+        ),
     ],
 };
 
@@ -6823,6 +16389,65 @@ static IAM_INSTANCE_PROFILE: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct IamInstanceProfileAssociation {
+    pub association_id: Option<String>,
+    pub iam_instance_profile: Option<IamInstanceProfile>,
+    pub instance_id: Option<String>,
+    pub state: Option<String>,
+    pub timestamp: Option<Timestamp>,
+}
+
+impl Shape for IamInstanceProfileAssociation {
+    const SCHEMA: &'static s::Structure = &IAM_INSTANCE_PROFILE_ASSOCIATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.association_id = v::from(value),
+            1 => self.iam_instance_profile = v::from(value),
+            2 => self.instance_id = v::from(value),
+            3 => self.state = v::from(value),
+            _ => self.timestamp = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.association_id),
+            1 => v::view(&self.iam_instance_profile),
+            2 => v::view(&self.instance_id),
+            3 => v::view(&self.state),
+            _ => v::view(&self.timestamp),
+        }
+    }
+}
+
+static IAM_INSTANCE_PROFILE_ASSOCIATION: s::Structure = s::Structure {
+    name: "IamInstanceProfileAssociation",
+    members: &[
+        s::optional(
+            "AssociationId",
+            "AssociationId",
+            "associationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "IamInstanceProfile",
+            "IamInstanceProfile",
+            "iamInstanceProfile",
+            s::Type::Structure(&IAM_INSTANCE_PROFILE),
+        ),
+        s::optional("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "State",
+            "State",
+            "state",
+            s::Type::String(&IAM_INSTANCE_PROFILE_ASSOCIATION_STATE),
+        ),
+        s::optional("Timestamp", "Timestamp", "timestamp", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct IamInstanceProfileSpecification {
     pub arn: Option<String>,
     pub name: Option<String>,
@@ -6851,6 +16476,38 @@ static IAM_INSTANCE_PROFILE_SPECIFICATION: s::Structure = s::Structure {
     members: &[
         s::optional("Arn", "Arn", "arn", s::Type::String(&s::ANY_TEXT)),
         s::optional("Name", "Name", "name", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct IcmpTypeCode {
+    pub code: Option<i32>,
+    pub r#type: Option<i32>,
+}
+
+impl Shape for IcmpTypeCode {
+    const SCHEMA: &'static s::Structure = &ICMP_TYPE_CODE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.code = v::from(value),
+            _ => self.r#type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.code),
+            _ => v::view(&self.r#type),
+        }
+    }
+}
+
+static ICMP_TYPE_CODE: s::Structure = s::Structure {
+    name: "IcmpTypeCode",
+    members: &[
+        s::optional("Code", "Code", "code", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("Type", "Type", "type", s::Type::Integer(&s::ANY_NUMBER)),
     ],
 };
 
@@ -10642,6 +20299,88 @@ static INSTANCE_TYPE_SPECIFICATION: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct InternetGateway {
+    pub attachments: Option<Vec<InternetGatewayAttachment>>,
+    pub internet_gateway_id: Option<String>,
+    pub owner_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+impl Shape for InternetGateway {
+    const SCHEMA: &'static s::Structure = &INTERNET_GATEWAY;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.attachments = v::from(value),
+            1 => self.internet_gateway_id = v::from(value),
+            2 => self.owner_id = v::from(value),
+            _ => self.tags = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.attachments),
+            1 => v::view(&self.internet_gateway_id),
+            2 => v::view(&self.owner_id),
+            _ => v::view(&self.tags),
+        }
+    }
+}
+
+static INTERNET_GATEWAY: s::Structure = s::Structure {
+    name: "InternetGateway",
+    members: &[
+        s::optional(
+            "Attachments",
+            "AttachmentSet",
+            "attachmentSet",
+            s::Type::List(&INTERNET_GATEWAY_ATTACHMENT_LIST),
+        ),
+        s::optional(
+            "InternetGatewayId",
+            "InternetGatewayId",
+            "internetGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("OwnerId", "OwnerId", "ownerId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InternetGatewayAttachment {
+    pub state: Option<String>,
+    pub vpc_id: Option<String>,
+}
+
+impl Shape for InternetGatewayAttachment {
+    const SCHEMA: &'static s::Structure = &INTERNET_GATEWAY_ATTACHMENT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.state = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.state),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static INTERNET_GATEWAY_ATTACHMENT: s::Structure = s::Structure {
+    name: "InternetGatewayAttachment",
+    members: &[
+        s::optional("State", "State", "state", s::Type::String(&ATTACHMENT_STATUS)),
+        s::optional("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct IpPermission {
     pub from_port: Option<i32>,
     pub ip_protocol: Option<String>,
@@ -10812,6 +20551,33 @@ static IPV4_PREFIX_SPECIFICATION_RESPONSE: s::Structure = s::Structure {
         "Ipv4Prefix",
         "Ipv4Prefix",
         "ipv4Prefix",
+        s::Type::String(&s::ANY_TEXT),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ipv6CidrBlock {
+    pub ipv6_cidr_block: Option<String>,
+}
+
+impl Shape for Ipv6CidrBlock {
+    const SCHEMA: &'static s::Structure = &IPV6_CIDR_BLOCK;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.ipv6_cidr_block = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.ipv6_cidr_block)
+    }
+}
+
+static IPV6_CIDR_BLOCK: s::Structure = s::Structure {
+    name: "Ipv6CidrBlock",
+    members: &[s::optional(
+        "Ipv6CidrBlock",
+        "Ipv6CidrBlock",
+        "ipv6CidrBlock",
         s::Type::String(&s::ANY_TEXT),
     )],
 };
@@ -11037,6 +20803,38 @@ static KEY_PAIR_INFO: s::Structure = s::Structure {
         s::optional("KeyType", "KeyType", "keyType", s::Type::String(&KEY_TYPE)),
         s::optional("PublicKey", "PublicKey", "publicKey", s::Type::String(&s::ANY_TEXT)),
         s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LastError {
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+impl Shape for LastError {
+    const SCHEMA: &'static s::Structure = &LAST_ERROR;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.code = v::from(value),
+            _ => self.message = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.code),
+            _ => v::view(&self.message),
+        }
+    }
+}
+
+static LAST_ERROR: s::Structure = s::Structure {
+    name: "LastError",
+    members: &[
+        s::optional("Code", "Code", "code", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Message", "Message", "message", s::Type::String(&s::ANY_TEXT)),
     ],
 };
 
@@ -13542,6 +23340,103 @@ static LICENSE_CONFIGURATION_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ManagedPrefixList {
+    pub address_family: Option<String>,
+    pub ipam_prefix_list_resolver_sync_enabled: Option<bool>,
+    pub ipam_prefix_list_resolver_target_id: Option<String>,
+    pub max_entries: Option<i32>,
+    pub owner_id: Option<String>,
+    pub prefix_list_arn: Option<String>,
+    pub prefix_list_id: Option<String>,
+    pub prefix_list_name: Option<String>,
+    pub state: Option<String>,
+    pub state_message: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub version: Option<i64>,
+}
+
+impl Shape for ManagedPrefixList {
+    const SCHEMA: &'static s::Structure = &MANAGED_PREFIX_LIST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.address_family = v::from(value),
+            1 => self.ipam_prefix_list_resolver_sync_enabled = v::from(value),
+            2 => self.ipam_prefix_list_resolver_target_id = v::from(value),
+            3 => self.max_entries = v::from(value),
+            4 => self.owner_id = v::from(value),
+            5 => self.prefix_list_arn = v::from(value),
+            6 => self.prefix_list_id = v::from(value),
+            7 => self.prefix_list_name = v::from(value),
+            8 => self.state = v::from(value),
+            9 => self.state_message = v::from(value),
+            10 => self.tags = v::from(value),
+            _ => self.version = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.address_family),
+            1 => v::view(&self.ipam_prefix_list_resolver_sync_enabled),
+            2 => v::view(&self.ipam_prefix_list_resolver_target_id),
+            3 => v::view(&self.max_entries),
+            4 => v::view(&self.owner_id),
+            5 => v::view(&self.prefix_list_arn),
+            6 => v::view(&self.prefix_list_id),
+            7 => v::view(&self.prefix_list_name),
+            8 => v::view(&self.state),
+            9 => v::view(&self.state_message),
+            10 => v::view(&self.tags),
+            _ => v::view(&self.version),
+        }
+    }
+}
+
+static MANAGED_PREFIX_LIST: s::Structure = s::Structure {
+    name: "ManagedPrefixList",
+    members: &[
+        s::optional(
+            "AddressFamily",
+            "AddressFamily",
+            "addressFamily",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "IpamPrefixListResolverSyncEnabled",
+            "IpamPrefixListResolverSyncEnabled",
+            "ipamPrefixListResolverSyncEnabled",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "IpamPrefixListResolverTargetId",
+            "IpamPrefixListResolverTargetId",
+            "ipamPrefixListResolverTargetId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("MaxEntries", "MaxEntries", "maxEntries", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("OwnerId", "OwnerId", "ownerId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PrefixListArn",
+            "PrefixListArn",
+            "prefixListArn",
+            s::Type::String(&RESOURCE_ARN),
+        ),
+        s::optional("PrefixListId", "PrefixListId", "prefixListId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PrefixListName",
+            "PrefixListName",
+            "prefixListName",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("State", "State", "state", s::Type::String(&PREFIX_LIST_STATE)),
+        s::optional("StateMessage", "StateMessage", "stateMessage", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+        s::optional("Version", "Version", "version", s::Type::Long(&s::ANY_NUMBER)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct MediaAcceleratorInfo {
     pub accelerators: Option<Vec<MediaDeviceInfo>>,
     pub total_media_memory_in_mi_b: Option<i32>,
@@ -14157,6 +24052,227 @@ static MODIFY_LAUNCH_TEMPLATE_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyManagedPrefixListRequest {
+    pub add_entries: Option<Vec<AddPrefixListEntry>>,
+    pub current_version: Option<i64>,
+    pub dry_run: Option<bool>,
+    pub ipam_prefix_list_resolver_sync_enabled: Option<bool>,
+    pub max_entries: Option<i32>,
+    pub prefix_list_id: String,
+    pub prefix_list_name: Option<String>,
+    pub remove_entries: Option<Vec<RemovePrefixListEntry>>,
+}
+
+impl Shape for ModifyManagedPrefixListRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_MANAGED_PREFIX_LIST_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.add_entries = v::from(value),
+            1 => self.current_version = v::from(value),
+            2 => self.dry_run = v::from(value),
+            3 => self.ipam_prefix_list_resolver_sync_enabled = v::from(value),
+            4 => self.max_entries = v::from(value),
+            5 => self.prefix_list_id = v::from(value),
+            6 => self.prefix_list_name = v::from(value),
+            _ => self.remove_entries = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.add_entries),
+            1 => v::view(&self.current_version),
+            2 => v::view(&self.dry_run),
+            3 => v::view(&self.ipam_prefix_list_resolver_sync_enabled),
+            4 => v::view(&self.max_entries),
+            5 => v::view(&self.prefix_list_id),
+            6 => v::view(&self.prefix_list_name),
+            _ => v::view(&self.remove_entries),
+        }
+    }
+}
+
+static MODIFY_MANAGED_PREFIX_LIST_REQUEST: s::Structure = s::Structure {
+    name: "ModifyManagedPrefixListRequest",
+    members: &[
+        s::optional("AddEntries", "AddEntry", "AddEntry", s::Type::List(&ADD_PREFIX_LIST_ENTRIES)),
+        s::optional(
+            "CurrentVersion",
+            "CurrentVersion",
+            "CurrentVersion",
+            s::Type::Long(&s::ANY_NUMBER),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "IpamPrefixListResolverSyncEnabled",
+            "IpamPrefixListResolverSyncEnabled",
+            "IpamPrefixListResolverSyncEnabled",
+            s::Type::Boolean,
+        ),
+        s::optional("MaxEntries", "MaxEntries", "MaxEntries", s::Type::Integer(&s::ANY_NUMBER)),
+        s::required("PrefixListId", "PrefixListId", "PrefixListId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PrefixListName",
+            "PrefixListName",
+            "PrefixListName",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "RemoveEntries",
+            "RemoveEntry",
+            "RemoveEntry",
+            s::Type::List(&REMOVE_PREFIX_LIST_ENTRIES),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyManagedPrefixListResult {
+    pub prefix_list: Option<ManagedPrefixList>,
+}
+
+impl Shape for ModifyManagedPrefixListResult {
+    const SCHEMA: &'static s::Structure = &MODIFY_MANAGED_PREFIX_LIST_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.prefix_list = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.prefix_list)
+    }
+}
+
+static MODIFY_MANAGED_PREFIX_LIST_RESULT: s::Structure = s::Structure {
+    name: "ModifyManagedPrefixListResult",
+    members: &[s::optional(
+        "PrefixList",
+        "PrefixList",
+        "prefixList",
+        s::Type::Structure(&MANAGED_PREFIX_LIST),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyNetworkInterfaceAttributeRequest {
+    pub associate_public_ip_address: Option<bool>,
+    pub associated_subnet_ids: Option<Vec<String>>,
+    pub attachment: Option<NetworkInterfaceAttachmentChanges>,
+    pub connection_tracking_specification: Option<ConnectionTrackingSpecificationRequest>,
+    pub description: Option<AttributeValue>,
+    pub dry_run: Option<bool>,
+    pub ena_srd_specification: Option<EnaSrdSpecification>,
+    pub enable_primary_ipv6: Option<bool>,
+    pub groups: Option<Vec<String>>,
+    pub network_interface_id: String,
+    pub source_dest_check: Option<AttributeBooleanValue>,
+}
+
+impl Shape for ModifyNetworkInterfaceAttributeRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_NETWORK_INTERFACE_ATTRIBUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.associate_public_ip_address = v::from(value),
+            1 => self.associated_subnet_ids = v::from(value),
+            2 => self.attachment = v::from(value),
+            3 => self.connection_tracking_specification = v::from(value),
+            4 => self.description = v::from(value),
+            5 => self.dry_run = v::from(value),
+            6 => self.ena_srd_specification = v::from(value),
+            7 => self.enable_primary_ipv6 = v::from(value),
+            8 => self.groups = v::from(value),
+            9 => self.network_interface_id = v::from(value),
+            _ => self.source_dest_check = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.associate_public_ip_address),
+            1 => v::view(&self.associated_subnet_ids),
+            2 => v::view(&self.attachment),
+            3 => v::view(&self.connection_tracking_specification),
+            4 => v::view(&self.description),
+            5 => v::view(&self.dry_run),
+            6 => v::view(&self.ena_srd_specification),
+            7 => v::view(&self.enable_primary_ipv6),
+            8 => v::view(&self.groups),
+            9 => v::view(&self.network_interface_id),
+            _ => v::view(&self.source_dest_check),
+        }
+    }
+}
+
+static MODIFY_NETWORK_INTERFACE_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
+    name: "ModifyNetworkInterfaceAttributeRequest",
+    members: &[
+        s::optional(
+            "AssociatePublicIpAddress",
+            "AssociatePublicIpAddress",
+            "AssociatePublicIpAddress",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "AssociatedSubnetIds",
+            "AssociatedSubnetId",
+            "AssociatedSubnetId",
+            s::Type::List(&SUBNET_ID_LIST),
+        ),
+        s::optional(
+            "Attachment",
+            "Attachment",
+            "attachment",
+            s::Type::Structure(&NETWORK_INTERFACE_ATTACHMENT_CHANGES),
+        ),
+        s::optional(
+            "ConnectionTrackingSpecification",
+            "ConnectionTrackingSpecification",
+            "ConnectionTrackingSpecification",
+            s::Type::Structure(&CONNECTION_TRACKING_SPECIFICATION_REQUEST),
+        ),
+        s::optional(
+            "Description",
+            "Description",
+            "description",
+            s::Type::Structure(&ATTRIBUTE_VALUE),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional(
+            "EnaSrdSpecification",
+            "EnaSrdSpecification",
+            "EnaSrdSpecification",
+            s::Type::Structure(&ENA_SRD_SPECIFICATION),
+        ),
+        s::optional(
+            "EnablePrimaryIpv6",
+            "EnablePrimaryIpv6",
+            "EnablePrimaryIpv6",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "Groups",
+            "SecurityGroupId",
+            "SecurityGroupId",
+            s::Type::List(&SECURITY_GROUP_ID_STRING_LIST),
+        ),
+        s::required(
+            "NetworkInterfaceId",
+            "NetworkInterfaceId",
+            "networkInterfaceId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "SourceDestCheck",
+            "SourceDestCheck",
+            "sourceDestCheck",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModifySecurityGroupRulesRequest {
     pub dry_run: Option<bool>,
     pub group_id: String,
@@ -14217,6 +24333,438 @@ impl Shape for ModifySecurityGroupRulesResult {
 static MODIFY_SECURITY_GROUP_RULES_RESULT: s::Structure = s::Structure {
     name: "ModifySecurityGroupRulesResult",
     members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifySubnetAttributeRequest {
+    pub assign_ipv6_address_on_creation: Option<AttributeBooleanValue>,
+    pub customer_owned_ipv4_pool: Option<String>,
+    pub disable_lni_at_device_index: Option<AttributeBooleanValue>,
+    pub enable_dns64: Option<AttributeBooleanValue>,
+    pub enable_lni_at_device_index: Option<i32>,
+    pub enable_resource_name_dns_aaaa_record_on_launch: Option<AttributeBooleanValue>,
+    pub enable_resource_name_dns_a_record_on_launch: Option<AttributeBooleanValue>,
+    pub map_customer_owned_ip_on_launch: Option<AttributeBooleanValue>,
+    pub map_public_ip_on_launch: Option<AttributeBooleanValue>,
+    pub private_dns_hostname_type_on_launch: Option<String>,
+    pub subnet_id: String,
+}
+
+impl Shape for ModifySubnetAttributeRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_SUBNET_ATTRIBUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.assign_ipv6_address_on_creation = v::from(value),
+            1 => self.customer_owned_ipv4_pool = v::from(value),
+            2 => self.disable_lni_at_device_index = v::from(value),
+            3 => self.enable_dns64 = v::from(value),
+            4 => self.enable_lni_at_device_index = v::from(value),
+            5 => self.enable_resource_name_dns_aaaa_record_on_launch = v::from(value),
+            6 => self.enable_resource_name_dns_a_record_on_launch = v::from(value),
+            7 => self.map_customer_owned_ip_on_launch = v::from(value),
+            8 => self.map_public_ip_on_launch = v::from(value),
+            9 => self.private_dns_hostname_type_on_launch = v::from(value),
+            _ => self.subnet_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.assign_ipv6_address_on_creation),
+            1 => v::view(&self.customer_owned_ipv4_pool),
+            2 => v::view(&self.disable_lni_at_device_index),
+            3 => v::view(&self.enable_dns64),
+            4 => v::view(&self.enable_lni_at_device_index),
+            5 => v::view(&self.enable_resource_name_dns_aaaa_record_on_launch),
+            6 => v::view(&self.enable_resource_name_dns_a_record_on_launch),
+            7 => v::view(&self.map_customer_owned_ip_on_launch),
+            8 => v::view(&self.map_public_ip_on_launch),
+            9 => v::view(&self.private_dns_hostname_type_on_launch),
+            _ => v::view(&self.subnet_id),
+        }
+    }
+}
+
+static MODIFY_SUBNET_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
+    name: "ModifySubnetAttributeRequest",
+    members: &[
+        s::optional(
+            "AssignIpv6AddressOnCreation",
+            "AssignIpv6AddressOnCreation",
+            "AssignIpv6AddressOnCreation",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        s::optional(
+            "CustomerOwnedIpv4Pool",
+            "CustomerOwnedIpv4Pool",
+            "CustomerOwnedIpv4Pool",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DisableLniAtDeviceIndex",
+            "DisableLniAtDeviceIndex",
+            "DisableLniAtDeviceIndex",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        s::optional(
+            "EnableDns64",
+            "EnableDns64",
+            "EnableDns64",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        s::optional(
+            "EnableLniAtDeviceIndex",
+            "EnableLniAtDeviceIndex",
+            "EnableLniAtDeviceIndex",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "EnableResourceNameDnsAAAARecordOnLaunch",
+            "EnableResourceNameDnsAAAARecordOnLaunch",
+            "EnableResourceNameDnsAAAARecordOnLaunch",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        s::optional(
+            "EnableResourceNameDnsARecordOnLaunch",
+            "EnableResourceNameDnsARecordOnLaunch",
+            "EnableResourceNameDnsARecordOnLaunch",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        s::optional(
+            "MapCustomerOwnedIpOnLaunch",
+            "MapCustomerOwnedIpOnLaunch",
+            "MapCustomerOwnedIpOnLaunch",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        s::optional(
+            "MapPublicIpOnLaunch",
+            "MapPublicIpOnLaunch",
+            "MapPublicIpOnLaunch",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        s::optional(
+            "PrivateDnsHostnameTypeOnLaunch",
+            "PrivateDnsHostnameTypeOnLaunch",
+            "PrivateDnsHostnameTypeOnLaunch",
+            s::Type::String(&HOSTNAME_TYPE),
+        ),
+        s::required("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVpcAttributeRequest {
+    pub enable_dns_hostnames: Option<AttributeBooleanValue>,
+    pub enable_dns_support: Option<AttributeBooleanValue>,
+    pub enable_network_address_usage_metrics: Option<AttributeBooleanValue>,
+    pub vpc_id: String,
+}
+
+impl Shape for ModifyVpcAttributeRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_VPC_ATTRIBUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.enable_dns_hostnames = v::from(value),
+            1 => self.enable_dns_support = v::from(value),
+            2 => self.enable_network_address_usage_metrics = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.enable_dns_hostnames),
+            1 => v::view(&self.enable_dns_support),
+            2 => v::view(&self.enable_network_address_usage_metrics),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static MODIFY_VPC_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
+    name: "ModifyVpcAttributeRequest",
+    members: &[
+        s::optional(
+            "EnableDnsHostnames",
+            "EnableDnsHostnames",
+            "EnableDnsHostnames",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        s::optional(
+            "EnableDnsSupport",
+            "EnableDnsSupport",
+            "EnableDnsSupport",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        s::optional(
+            "EnableNetworkAddressUsageMetrics",
+            "EnableNetworkAddressUsageMetrics",
+            "EnableNetworkAddressUsageMetrics",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        s::required("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVpcEndpointRequest {
+    pub add_route_table_ids: Option<Vec<String>>,
+    pub add_security_group_ids: Option<Vec<String>>,
+    pub add_subnet_ids: Option<Vec<String>>,
+    pub dns_options: Option<DnsOptionsSpecification>,
+    pub dry_run: Option<bool>,
+    pub ip_address_type: Option<String>,
+    pub policy_document: Option<String>,
+    pub private_dns_enabled: Option<bool>,
+    pub remove_route_table_ids: Option<Vec<String>>,
+    pub remove_security_group_ids: Option<Vec<String>>,
+    pub remove_subnet_ids: Option<Vec<String>>,
+    pub reset_policy: Option<bool>,
+    pub subnet_configurations: Option<Vec<SubnetConfiguration>>,
+    pub vpc_endpoint_id: String,
+}
+
+impl Shape for ModifyVpcEndpointRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_VPC_ENDPOINT_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.add_route_table_ids = v::from(value),
+            1 => self.add_security_group_ids = v::from(value),
+            2 => self.add_subnet_ids = v::from(value),
+            3 => self.dns_options = v::from(value),
+            4 => self.dry_run = v::from(value),
+            5 => self.ip_address_type = v::from(value),
+            6 => self.policy_document = v::from(value),
+            7 => self.private_dns_enabled = v::from(value),
+            8 => self.remove_route_table_ids = v::from(value),
+            9 => self.remove_security_group_ids = v::from(value),
+            10 => self.remove_subnet_ids = v::from(value),
+            11 => self.reset_policy = v::from(value),
+            12 => self.subnet_configurations = v::from(value),
+            _ => self.vpc_endpoint_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.add_route_table_ids),
+            1 => v::view(&self.add_security_group_ids),
+            2 => v::view(&self.add_subnet_ids),
+            3 => v::view(&self.dns_options),
+            4 => v::view(&self.dry_run),
+            5 => v::view(&self.ip_address_type),
+            6 => v::view(&self.policy_document),
+            7 => v::view(&self.private_dns_enabled),
+            8 => v::view(&self.remove_route_table_ids),
+            9 => v::view(&self.remove_security_group_ids),
+            10 => v::view(&self.remove_subnet_ids),
+            11 => v::view(&self.reset_policy),
+            12 => v::view(&self.subnet_configurations),
+            _ => v::view(&self.vpc_endpoint_id),
+        }
+    }
+}
+
+static MODIFY_VPC_ENDPOINT_REQUEST: s::Structure = s::Structure {
+    name: "ModifyVpcEndpointRequest",
+    members: &[
+        s::optional(
+            "AddRouteTableIds",
+            "AddRouteTableId",
+            "AddRouteTableId",
+            s::Type::List(&VPC_ENDPOINT_ROUTE_TABLE_ID_LIST),
+        ),
+        s::optional(
+            "AddSecurityGroupIds",
+            "AddSecurityGroupId",
+            "AddSecurityGroupId",
+            s::Type::List(&VPC_ENDPOINT_SECURITY_GROUP_ID_LIST),
+        ),
+        s::optional(
+            "AddSubnetIds",
+            "AddSubnetId",
+            "AddSubnetId",
+            s::Type::List(&VPC_ENDPOINT_SUBNET_ID_LIST),
+        ),
+        s::optional(
+            "DnsOptions",
+            "DnsOptions",
+            "DnsOptions",
+            s::Type::Structure(&DNS_OPTIONS_SPECIFICATION),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "IpAddressType",
+            "IpAddressType",
+            "IpAddressType",
+            s::Type::String(&IP_ADDRESS_TYPE),
+        ),
+        s::optional(
+            "PolicyDocument",
+            "PolicyDocument",
+            "PolicyDocument",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "PrivateDnsEnabled",
+            "PrivateDnsEnabled",
+            "PrivateDnsEnabled",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "RemoveRouteTableIds",
+            "RemoveRouteTableId",
+            "RemoveRouteTableId",
+            s::Type::List(&VPC_ENDPOINT_ROUTE_TABLE_ID_LIST),
+        ),
+        s::optional(
+            "RemoveSecurityGroupIds",
+            "RemoveSecurityGroupId",
+            "RemoveSecurityGroupId",
+            s::Type::List(&VPC_ENDPOINT_SECURITY_GROUP_ID_LIST),
+        ),
+        s::optional(
+            "RemoveSubnetIds",
+            "RemoveSubnetId",
+            "RemoveSubnetId",
+            s::Type::List(&VPC_ENDPOINT_SUBNET_ID_LIST),
+        ),
+        s::optional("ResetPolicy", "ResetPolicy", "ResetPolicy", s::Type::Boolean),
+        s::optional(
+            "SubnetConfigurations",
+            "SubnetConfiguration",
+            "SubnetConfiguration",
+            s::Type::List(&SUBNET_CONFIGURATIONS_LIST),
+        ),
+        s::required(
+            "VpcEndpointId",
+            "VpcEndpointId",
+            "VpcEndpointId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVpcEndpointResult {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for ModifyVpcEndpointResult {
+    const SCHEMA: &'static s::Structure = &MODIFY_VPC_ENDPOINT_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static MODIFY_VPC_ENDPOINT_RESULT: s::Structure = s::Structure {
+    name: "ModifyVpcEndpointResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVpcPeeringConnectionOptionsRequest {
+    pub accepter_peering_connection_options: Option<PeeringConnectionOptionsRequest>,
+    pub dry_run: Option<bool>,
+    pub requester_peering_connection_options: Option<PeeringConnectionOptionsRequest>,
+    pub vpc_peering_connection_id: String,
+}
+
+impl Shape for ModifyVpcPeeringConnectionOptionsRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_VPC_PEERING_CONNECTION_OPTIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.accepter_peering_connection_options = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.requester_peering_connection_options = v::from(value),
+            _ => self.vpc_peering_connection_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.accepter_peering_connection_options),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.requester_peering_connection_options),
+            _ => v::view(&self.vpc_peering_connection_id),
+        }
+    }
+}
+
+static MODIFY_VPC_PEERING_CONNECTION_OPTIONS_REQUEST: s::Structure = s::Structure {
+    name: "ModifyVpcPeeringConnectionOptionsRequest",
+    members: &[
+        s::optional(
+            "AccepterPeeringConnectionOptions",
+            "AccepterPeeringConnectionOptions",
+            "AccepterPeeringConnectionOptions",
+            s::Type::Structure(&PEERING_CONNECTION_OPTIONS_REQUEST),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "RequesterPeeringConnectionOptions",
+            "RequesterPeeringConnectionOptions",
+            "RequesterPeeringConnectionOptions",
+            s::Type::Structure(&PEERING_CONNECTION_OPTIONS_REQUEST),
+        ),
+        s::required(
+            "VpcPeeringConnectionId",
+            "VpcPeeringConnectionId",
+            "VpcPeeringConnectionId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVpcPeeringConnectionOptionsResult {
+    pub accepter_peering_connection_options: Option<PeeringConnectionOptions>,
+    pub requester_peering_connection_options: Option<PeeringConnectionOptions>,
+}
+
+impl Shape for ModifyVpcPeeringConnectionOptionsResult {
+    const SCHEMA: &'static s::Structure = &MODIFY_VPC_PEERING_CONNECTION_OPTIONS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.accepter_peering_connection_options = v::from(value),
+            _ => self.requester_peering_connection_options = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.accepter_peering_connection_options),
+            _ => v::view(&self.requester_peering_connection_options),
+        }
+    }
+}
+
+static MODIFY_VPC_PEERING_CONNECTION_OPTIONS_RESULT: s::Structure = s::Structure {
+    name: "ModifyVpcPeeringConnectionOptionsResult",
+    members: &[
+        s::optional(
+            "AccepterPeeringConnectionOptions",
+            "AccepterPeeringConnectionOptions",
+            "accepterPeeringConnectionOptions",
+            s::Type::Structure(&PEERING_CONNECTION_OPTIONS),
+        ),
+        s::optional(
+            "RequesterPeeringConnectionOptions",
+            "RequesterPeeringConnectionOptions",
+            "requesterPeeringConnectionOptions",
+            s::Type::Structure(&PEERING_CONNECTION_OPTIONS),
+        ),
+    ],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14326,6 +24874,463 @@ static MONITORING: s::Structure = s::Structure {
             s::Type::List(&METRIC_CATEGORY_ID_LIST),
         ),
         s::optional("State", "State", "state", s::Type::String(&MONITORING_STATE)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NatGateway {
+    pub attached_appliances: Option<Vec<NatGatewayAttachedAppliance>>,
+    pub auto_provision_zones: Option<String>,
+    pub auto_scaling_ips: Option<String>,
+    pub availability_mode: Option<String>,
+    pub connectivity_type: Option<String>,
+    pub create_time: Option<Timestamp>,
+    pub delete_time: Option<Timestamp>,
+    pub failure_code: Option<String>,
+    pub failure_message: Option<String>,
+    pub nat_gateway_addresses: Option<Vec<NatGatewayAddress>>,
+    pub nat_gateway_id: Option<String>,
+    pub provisioned_bandwidth: Option<ProvisionedBandwidth>,
+    pub route_table_id: Option<String>,
+    pub state: Option<String>,
+    pub subnet_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub vpc_id: Option<String>,
+}
+
+impl Shape for NatGateway {
+    const SCHEMA: &'static s::Structure = &NAT_GATEWAY;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.attached_appliances = v::from(value),
+            1 => self.auto_provision_zones = v::from(value),
+            2 => self.auto_scaling_ips = v::from(value),
+            3 => self.availability_mode = v::from(value),
+            4 => self.connectivity_type = v::from(value),
+            5 => self.create_time = v::from(value),
+            6 => self.delete_time = v::from(value),
+            7 => self.failure_code = v::from(value),
+            8 => self.failure_message = v::from(value),
+            9 => self.nat_gateway_addresses = v::from(value),
+            10 => self.nat_gateway_id = v::from(value),
+            11 => self.provisioned_bandwidth = v::from(value),
+            12 => self.route_table_id = v::from(value),
+            13 => self.state = v::from(value),
+            14 => self.subnet_id = v::from(value),
+            15 => self.tags = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.attached_appliances),
+            1 => v::view(&self.auto_provision_zones),
+            2 => v::view(&self.auto_scaling_ips),
+            3 => v::view(&self.availability_mode),
+            4 => v::view(&self.connectivity_type),
+            5 => v::view(&self.create_time),
+            6 => v::view(&self.delete_time),
+            7 => v::view(&self.failure_code),
+            8 => v::view(&self.failure_message),
+            9 => v::view(&self.nat_gateway_addresses),
+            10 => v::view(&self.nat_gateway_id),
+            11 => v::view(&self.provisioned_bandwidth),
+            12 => v::view(&self.route_table_id),
+            13 => v::view(&self.state),
+            14 => v::view(&self.subnet_id),
+            15 => v::view(&self.tags),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static NAT_GATEWAY: s::Structure = s::Structure {
+    name: "NatGateway",
+    members: &[
+        s::optional(
+            "AttachedAppliances",
+            "AttachedApplianceSet",
+            "attachedApplianceSet",
+            s::Type::List(&NAT_GATEWAY_ATTACHED_APPLIANCE_LIST),
+        ),
+        s::optional(
+            "AutoProvisionZones",
+            "AutoProvisionZones",
+            "autoProvisionZones",
+            s::Type::String(&AUTO_PROVISION_ZONES_STATE),
+        ),
+        s::optional(
+            "AutoScalingIps",
+            "AutoScalingIps",
+            "autoScalingIps",
+            s::Type::String(&AUTO_SCALING_IPS_STATE),
+        ),
+        s::optional(
+            "AvailabilityMode",
+            "AvailabilityMode",
+            "availabilityMode",
+            s::Type::String(&AVAILABILITY_MODE),
+        ),
+        s::optional(
+            "ConnectivityType",
+            "ConnectivityType",
+            "connectivityType",
+            s::Type::String(&CONNECTIVITY_TYPE),
+        ),
+        s::optional("CreateTime", "CreateTime", "createTime", s::Type::Timestamp),
+        s::optional("DeleteTime", "DeleteTime", "deleteTime", s::Type::Timestamp),
+        s::optional("FailureCode", "FailureCode", "failureCode", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "FailureMessage",
+            "FailureMessage",
+            "failureMessage",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "NatGatewayAddresses",
+            "NatGatewayAddressSet",
+            "natGatewayAddressSet",
+            s::Type::List(&NAT_GATEWAY_ADDRESS_LIST),
+        ),
+        s::optional("NatGatewayId", "NatGatewayId", "natGatewayId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ProvisionedBandwidth",
+            "ProvisionedBandwidth",
+            "provisionedBandwidth",
+            s::Type::Structure(&PROVISIONED_BANDWIDTH),
+        ),
+        s::optional("RouteTableId", "RouteTableId", "routeTableId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("State", "State", "state", s::Type::String(&NAT_GATEWAY_STATE)),
+        s::optional("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+        s::optional("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NatGatewayAddress {
+    pub allocation_id: Option<String>,
+    pub association_id: Option<String>,
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub failure_message: Option<String>,
+    pub is_primary: Option<bool>,
+    pub network_interface_id: Option<String>,
+    pub private_ip: Option<String>,
+    pub public_ip: Option<String>,
+    pub status: Option<String>,
+}
+
+impl Shape for NatGatewayAddress {
+    const SCHEMA: &'static s::Structure = &NAT_GATEWAY_ADDRESS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_id = v::from(value),
+            1 => self.association_id = v::from(value),
+            2 => self.availability_zone = v::from(value),
+            3 => self.availability_zone_id = v::from(value),
+            4 => self.failure_message = v::from(value),
+            5 => self.is_primary = v::from(value),
+            6 => self.network_interface_id = v::from(value),
+            7 => self.private_ip = v::from(value),
+            8 => self.public_ip = v::from(value),
+            _ => self.status = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_id),
+            1 => v::view(&self.association_id),
+            2 => v::view(&self.availability_zone),
+            3 => v::view(&self.availability_zone_id),
+            4 => v::view(&self.failure_message),
+            5 => v::view(&self.is_primary),
+            6 => v::view(&self.network_interface_id),
+            7 => v::view(&self.private_ip),
+            8 => v::view(&self.public_ip),
+            _ => v::view(&self.status),
+        }
+    }
+}
+
+static NAT_GATEWAY_ADDRESS: s::Structure = s::Structure {
+    name: "NatGatewayAddress",
+    members: &[
+        s::optional("AllocationId", "AllocationId", "allocationId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "AssociationId",
+            "AssociationId",
+            "associationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "availabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "availabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "FailureMessage",
+            "FailureMessage",
+            "failureMessage",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("IsPrimary", "IsPrimary", "isPrimary", s::Type::Boolean),
+        s::optional(
+            "NetworkInterfaceId",
+            "NetworkInterfaceId",
+            "networkInterfaceId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("PrivateIp", "PrivateIp", "privateIp", s::Type::String(&s::ANY_TEXT)),
+        s::optional("PublicIp", "PublicIp", "publicIp", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Status", "Status", "status", s::Type::String(&NAT_GATEWAY_ADDRESS_STATUS)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NatGatewayAttachedAppliance {
+    pub appliance_arn: Option<String>,
+    pub attachment_state: Option<String>,
+    pub failure_code: Option<String>,
+    pub failure_message: Option<String>,
+    pub modification_state: Option<String>,
+    pub r#type: Option<String>,
+    pub vpc_endpoint_id: Option<String>,
+}
+
+impl Shape for NatGatewayAttachedAppliance {
+    const SCHEMA: &'static s::Structure = &NAT_GATEWAY_ATTACHED_APPLIANCE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.appliance_arn = v::from(value),
+            1 => self.attachment_state = v::from(value),
+            2 => self.failure_code = v::from(value),
+            3 => self.failure_message = v::from(value),
+            4 => self.modification_state = v::from(value),
+            5 => self.r#type = v::from(value),
+            _ => self.vpc_endpoint_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.appliance_arn),
+            1 => v::view(&self.attachment_state),
+            2 => v::view(&self.failure_code),
+            3 => v::view(&self.failure_message),
+            4 => v::view(&self.modification_state),
+            5 => v::view(&self.r#type),
+            _ => v::view(&self.vpc_endpoint_id),
+        }
+    }
+}
+
+static NAT_GATEWAY_ATTACHED_APPLIANCE: s::Structure = s::Structure {
+    name: "NatGatewayAttachedAppliance",
+    members: &[
+        s::optional("ApplianceArn", "ApplianceArn", "applianceArn", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "AttachmentState",
+            "AttachmentState",
+            "attachmentState",
+            s::Type::String(&NAT_GATEWAY_APPLIANCE_STATE),
+        ),
+        s::optional("FailureCode", "FailureCode", "failureCode", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "FailureMessage",
+            "FailureMessage",
+            "failureMessage",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "ModificationState",
+            "ModificationState",
+            "modificationState",
+            s::Type::String(&NAT_GATEWAY_APPLIANCE_MODIFY_STATE),
+        ),
+        s::optional("Type", "Type", "type", s::Type::String(&NAT_GATEWAY_APPLIANCE_TYPE)),
+        s::optional(
+            "VpcEndpointId",
+            "VpcEndpointId",
+            "vpcEndpointId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkAcl {
+    pub associations: Option<Vec<NetworkAclAssociation>>,
+    pub entries: Option<Vec<NetworkAclEntry>>,
+    pub is_default: Option<bool>,
+    pub network_acl_id: Option<String>,
+    pub owner_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub vpc_id: Option<String>,
+}
+
+impl Shape for NetworkAcl {
+    const SCHEMA: &'static s::Structure = &NETWORK_ACL;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.associations = v::from(value),
+            1 => self.entries = v::from(value),
+            2 => self.is_default = v::from(value),
+            3 => self.network_acl_id = v::from(value),
+            4 => self.owner_id = v::from(value),
+            5 => self.tags = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.associations),
+            1 => v::view(&self.entries),
+            2 => v::view(&self.is_default),
+            3 => v::view(&self.network_acl_id),
+            4 => v::view(&self.owner_id),
+            5 => v::view(&self.tags),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static NETWORK_ACL: s::Structure = s::Structure {
+    name: "NetworkAcl",
+    members: &[
+        s::optional(
+            "Associations",
+            "AssociationSet",
+            "associationSet",
+            s::Type::List(&NETWORK_ACL_ASSOCIATION_LIST),
+        ),
+        s::optional("Entries", "EntrySet", "entrySet", s::Type::List(&NETWORK_ACL_ENTRY_LIST)),
+        s::optional("IsDefault", "Default", "default", s::Type::Boolean),
+        s::optional("NetworkAclId", "NetworkAclId", "networkAclId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("OwnerId", "OwnerId", "ownerId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+        s::optional("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkAclAssociation {
+    pub network_acl_association_id: Option<String>,
+    pub network_acl_id: Option<String>,
+    pub subnet_id: Option<String>,
+}
+
+impl Shape for NetworkAclAssociation {
+    const SCHEMA: &'static s::Structure = &NETWORK_ACL_ASSOCIATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.network_acl_association_id = v::from(value),
+            1 => self.network_acl_id = v::from(value),
+            _ => self.subnet_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.network_acl_association_id),
+            1 => v::view(&self.network_acl_id),
+            _ => v::view(&self.subnet_id),
+        }
+    }
+}
+
+static NETWORK_ACL_ASSOCIATION: s::Structure = s::Structure {
+    name: "NetworkAclAssociation",
+    members: &[
+        s::optional(
+            "NetworkAclAssociationId",
+            "NetworkAclAssociationId",
+            "networkAclAssociationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("NetworkAclId", "NetworkAclId", "networkAclId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkAclEntry {
+    pub cidr_block: Option<String>,
+    pub egress: Option<bool>,
+    pub icmp_type_code: Option<IcmpTypeCode>,
+    pub ipv6_cidr_block: Option<String>,
+    pub port_range: Option<PortRange>,
+    pub protocol: Option<String>,
+    pub rule_action: Option<String>,
+    pub rule_number: Option<i32>,
+}
+
+impl Shape for NetworkAclEntry {
+    const SCHEMA: &'static s::Structure = &NETWORK_ACL_ENTRY;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.cidr_block = v::from(value),
+            1 => self.egress = v::from(value),
+            2 => self.icmp_type_code = v::from(value),
+            3 => self.ipv6_cidr_block = v::from(value),
+            4 => self.port_range = v::from(value),
+            5 => self.protocol = v::from(value),
+            6 => self.rule_action = v::from(value),
+            _ => self.rule_number = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.cidr_block),
+            1 => v::view(&self.egress),
+            2 => v::view(&self.icmp_type_code),
+            3 => v::view(&self.ipv6_cidr_block),
+            4 => v::view(&self.port_range),
+            5 => v::view(&self.protocol),
+            6 => v::view(&self.rule_action),
+            _ => v::view(&self.rule_number),
+        }
+    }
+}
+
+static NETWORK_ACL_ENTRY: s::Structure = s::Structure {
+    name: "NetworkAclEntry",
+    members: &[
+        s::optional("CidrBlock", "CidrBlock", "cidrBlock", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Egress", "Egress", "egress", s::Type::Boolean),
+        s::optional(
+            "IcmpTypeCode",
+            "IcmpTypeCode",
+            "icmpTypeCode",
+            s::Type::Structure(&ICMP_TYPE_CODE),
+        ),
+        s::optional(
+            "Ipv6CidrBlock",
+            "Ipv6CidrBlock",
+            "ipv6CidrBlock",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("PortRange", "PortRange", "portRange", s::Type::Structure(&PORT_RANGE)),
+        s::optional("Protocol", "Protocol", "protocol", s::Type::String(&s::ANY_TEXT)),
+        s::optional("RuleAction", "RuleAction", "ruleAction", s::Type::String(&RULE_ACTION)),
+        s::optional("RuleNumber", "RuleNumber", "ruleNumber", s::Type::Integer(&s::ANY_NUMBER)),
     ],
 };
 
@@ -14674,6 +25679,273 @@ static NETWORK_INFO: s::Structure = s::Structure {
             "secondaryNetworkSupported",
             s::Type::Boolean,
         ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkInsightsAnalysis {
+    pub additional_accounts: Option<Vec<String>>,
+    pub alternate_path_hints: Option<Vec<AlternatePathHint>>,
+    pub explanations: Option<Vec<Explanation>>,
+    pub filter_in_arns: Option<Vec<String>>,
+    pub filter_out_arns: Option<Vec<String>>,
+    pub forward_path_components: Option<Vec<PathComponent>>,
+    pub network_insights_analysis_arn: Option<String>,
+    pub network_insights_analysis_id: Option<String>,
+    pub network_insights_path_id: Option<String>,
+    pub network_path_found: Option<bool>,
+    pub return_path_components: Option<Vec<PathComponent>>,
+    pub start_date: Option<Timestamp>,
+    pub status: Option<String>,
+    pub status_message: Option<String>,
+    pub suggested_accounts: Option<Vec<String>>,
+    pub tags: Option<Vec<Tag>>,
+    pub warning_message: Option<String>,
+}
+
+impl Shape for NetworkInsightsAnalysis {
+    const SCHEMA: &'static s::Structure = &NETWORK_INSIGHTS_ANALYSIS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.additional_accounts = v::from(value),
+            1 => self.alternate_path_hints = v::from(value),
+            2 => self.explanations = v::from(value),
+            3 => self.filter_in_arns = v::from(value),
+            4 => self.filter_out_arns = v::from(value),
+            5 => self.forward_path_components = v::from(value),
+            6 => self.network_insights_analysis_arn = v::from(value),
+            7 => self.network_insights_analysis_id = v::from(value),
+            8 => self.network_insights_path_id = v::from(value),
+            9 => self.network_path_found = v::from(value),
+            10 => self.return_path_components = v::from(value),
+            11 => self.start_date = v::from(value),
+            12 => self.status = v::from(value),
+            13 => self.status_message = v::from(value),
+            14 => self.suggested_accounts = v::from(value),
+            15 => self.tags = v::from(value),
+            _ => self.warning_message = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.additional_accounts),
+            1 => v::view(&self.alternate_path_hints),
+            2 => v::view(&self.explanations),
+            3 => v::view(&self.filter_in_arns),
+            4 => v::view(&self.filter_out_arns),
+            5 => v::view(&self.forward_path_components),
+            6 => v::view(&self.network_insights_analysis_arn),
+            7 => v::view(&self.network_insights_analysis_id),
+            8 => v::view(&self.network_insights_path_id),
+            9 => v::view(&self.network_path_found),
+            10 => v::view(&self.return_path_components),
+            11 => v::view(&self.start_date),
+            12 => v::view(&self.status),
+            13 => v::view(&self.status_message),
+            14 => v::view(&self.suggested_accounts),
+            15 => v::view(&self.tags),
+            _ => v::view(&self.warning_message),
+        }
+    }
+}
+
+static NETWORK_INSIGHTS_ANALYSIS: s::Structure = s::Structure {
+    name: "NetworkInsightsAnalysis",
+    members: &[
+        s::optional(
+            "AdditionalAccounts",
+            "AdditionalAccountSet",
+            "additionalAccountSet",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+        s::optional(
+            "AlternatePathHints",
+            "AlternatePathHintSet",
+            "alternatePathHintSet",
+            s::Type::List(&ALTERNATE_PATH_HINT_LIST),
+        ),
+        s::optional(
+            "Explanations",
+            "ExplanationSet",
+            "explanationSet",
+            s::Type::List(&EXPLANATION_LIST),
+        ),
+        s::optional("FilterInArns", "FilterInArnSet", "filterInArnSet", s::Type::List(&ARN_LIST)),
+        s::optional(
+            "FilterOutArns",
+            "FilterOutArnSet",
+            "filterOutArnSet",
+            s::Type::List(&ARN_LIST),
+        ),
+        s::optional(
+            "ForwardPathComponents",
+            "ForwardPathComponentSet",
+            "forwardPathComponentSet",
+            s::Type::List(&PATH_COMPONENT_LIST),
+        ),
+        s::optional(
+            "NetworkInsightsAnalysisArn",
+            "NetworkInsightsAnalysisArn",
+            "networkInsightsAnalysisArn",
+            s::Type::String(&RESOURCE_ARN),
+        ),
+        s::optional(
+            "NetworkInsightsAnalysisId",
+            "NetworkInsightsAnalysisId",
+            "networkInsightsAnalysisId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "NetworkInsightsPathId",
+            "NetworkInsightsPathId",
+            "networkInsightsPathId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("NetworkPathFound", "NetworkPathFound", "networkPathFound", s::Type::Boolean),
+        s::optional(
+            "ReturnPathComponents",
+            "ReturnPathComponentSet",
+            "returnPathComponentSet",
+            s::Type::List(&PATH_COMPONENT_LIST),
+        ),
+        s::optional("StartDate", "StartDate", "startDate", s::Type::Timestamp),
+        s::optional("Status", "Status", "status", s::Type::String(&ANALYSIS_STATUS)),
+        s::optional(
+            "StatusMessage",
+            "StatusMessage",
+            "statusMessage",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "SuggestedAccounts",
+            "SuggestedAccountSet",
+            "suggestedAccountSet",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+        s::optional(
+            "WarningMessage",
+            "WarningMessage",
+            "warningMessage",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkInsightsPath {
+    pub created_date: Option<Timestamp>,
+    pub destination: Option<String>,
+    pub destination_arn: Option<String>,
+    pub destination_ip: Option<String>,
+    pub destination_port: Option<i32>,
+    pub filter_at_destination: Option<PathFilter>,
+    pub filter_at_source: Option<PathFilter>,
+    pub network_insights_path_arn: Option<String>,
+    pub network_insights_path_id: Option<String>,
+    pub protocol: Option<String>,
+    pub source: Option<String>,
+    pub source_arn: Option<String>,
+    pub source_ip: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+impl Shape for NetworkInsightsPath {
+    const SCHEMA: &'static s::Structure = &NETWORK_INSIGHTS_PATH;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.created_date = v::from(value),
+            1 => self.destination = v::from(value),
+            2 => self.destination_arn = v::from(value),
+            3 => self.destination_ip = v::from(value),
+            4 => self.destination_port = v::from(value),
+            5 => self.filter_at_destination = v::from(value),
+            6 => self.filter_at_source = v::from(value),
+            7 => self.network_insights_path_arn = v::from(value),
+            8 => self.network_insights_path_id = v::from(value),
+            9 => self.protocol = v::from(value),
+            10 => self.source = v::from(value),
+            11 => self.source_arn = v::from(value),
+            12 => self.source_ip = v::from(value),
+            _ => self.tags = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.created_date),
+            1 => v::view(&self.destination),
+            2 => v::view(&self.destination_arn),
+            3 => v::view(&self.destination_ip),
+            4 => v::view(&self.destination_port),
+            5 => v::view(&self.filter_at_destination),
+            6 => v::view(&self.filter_at_source),
+            7 => v::view(&self.network_insights_path_arn),
+            8 => v::view(&self.network_insights_path_id),
+            9 => v::view(&self.protocol),
+            10 => v::view(&self.source),
+            11 => v::view(&self.source_arn),
+            12 => v::view(&self.source_ip),
+            _ => v::view(&self.tags),
+        }
+    }
+}
+
+static NETWORK_INSIGHTS_PATH: s::Structure = s::Structure {
+    name: "NetworkInsightsPath",
+    members: &[
+        s::optional("CreatedDate", "CreatedDate", "createdDate", s::Type::Timestamp),
+        s::optional("Destination", "Destination", "destination", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "DestinationArn",
+            "DestinationArn",
+            "destinationArn",
+            s::Type::String(&RESOURCE_ARN),
+        ),
+        s::optional(
+            "DestinationIp",
+            "DestinationIp",
+            "destinationIp",
+            s::Type::String(&IP_ADDRESS),
+        ),
+        s::optional(
+            "DestinationPort",
+            "DestinationPort",
+            "destinationPort",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "FilterAtDestination",
+            "FilterAtDestination",
+            "filterAtDestination",
+            s::Type::Structure(&PATH_FILTER),
+        ),
+        s::optional(
+            "FilterAtSource",
+            "FilterAtSource",
+            "filterAtSource",
+            s::Type::Structure(&PATH_FILTER),
+        ),
+        s::optional(
+            "NetworkInsightsPathArn",
+            "NetworkInsightsPathArn",
+            "networkInsightsPathArn",
+            s::Type::String(&RESOURCE_ARN),
+        ),
+        s::optional(
+            "NetworkInsightsPathId",
+            "NetworkInsightsPathId",
+            "networkInsightsPathId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Protocol", "Protocol", "protocol", s::Type::String(&PROTOCOL)),
+        s::optional("Source", "Source", "source", s::Type::String(&s::ANY_TEXT)),
+        s::optional("SourceArn", "SourceArn", "sourceArn", s::Type::String(&RESOURCE_ARN)),
+        s::optional("SourceIp", "SourceIp", "sourceIp", s::Type::String(&IP_ADDRESS)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
     ],
 };
 
@@ -15071,6 +26343,61 @@ static NETWORK_INTERFACE_ATTACHMENT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkInterfaceAttachmentChanges {
+    pub attachment_id: Option<String>,
+    pub default_ena_queue_count: Option<bool>,
+    pub delete_on_termination: Option<bool>,
+    pub ena_queue_count: Option<i32>,
+}
+
+impl Shape for NetworkInterfaceAttachmentChanges {
+    const SCHEMA: &'static s::Structure = &NETWORK_INTERFACE_ATTACHMENT_CHANGES;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.attachment_id = v::from(value),
+            1 => self.default_ena_queue_count = v::from(value),
+            2 => self.delete_on_termination = v::from(value),
+            _ => self.ena_queue_count = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.attachment_id),
+            1 => v::view(&self.default_ena_queue_count),
+            2 => v::view(&self.delete_on_termination),
+            _ => v::view(&self.ena_queue_count),
+        }
+    }
+}
+
+static NETWORK_INTERFACE_ATTACHMENT_CHANGES: s::Structure = s::Structure {
+    name: "NetworkInterfaceAttachmentChanges",
+    members: &[
+        s::optional("AttachmentId", "AttachmentId", "attachmentId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "DefaultEnaQueueCount",
+            "DefaultEnaQueueCount",
+            "DefaultEnaQueueCount",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "DeleteOnTermination",
+            "DeleteOnTermination",
+            "deleteOnTermination",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "EnaQueueCount",
+            "EnaQueueCount",
+            "EnaQueueCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct NetworkInterfaceCount {
     pub max: Option<i32>,
     pub min: Option<i32>,
@@ -15382,6 +26709,38 @@ static NEURON_INFO: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct NewDhcpConfiguration {
+    pub key: Option<String>,
+    pub values: Option<Vec<String>>,
+}
+
+impl Shape for NewDhcpConfiguration {
+    const SCHEMA: &'static s::Structure = &NEW_DHCP_CONFIGURATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.key = v::from(value),
+            _ => self.values = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.key),
+            _ => v::view(&self.values),
+        }
+    }
+}
+
+static NEW_DHCP_CONFIGURATION: s::Structure = s::Structure {
+    name: "NewDhcpConfiguration",
+    members: &[
+        s::optional("Key", "Key", "Key", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Values", "Value", "Value", s::Type::List(&VALUE_STRING_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct NitroTpmInfo {
     pub supported_versions: Option<Vec<String>>,
 }
@@ -15463,6 +26822,484 @@ static OPERATOR_RESPONSE: s::Structure = s::Structure {
         s::optional("HiddenByDefault", "HiddenByDefault", "hiddenByDefault", s::Type::Boolean),
         s::optional("Managed", "Managed", "managed", s::Type::Boolean),
         s::optional("Principal", "Principal", "principal", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PathComponent {
+    pub acl_rule: Option<AnalysisAclRule>,
+    pub additional_details: Option<Vec<AdditionalDetail>>,
+    pub attached_to: Option<AnalysisComponent>,
+    pub component: Option<AnalysisComponent>,
+    pub destination_vpc: Option<AnalysisComponent>,
+    pub elastic_load_balancer_listener: Option<AnalysisComponent>,
+    pub explanations: Option<Vec<Explanation>>,
+    pub firewall_stateful_rule: Option<FirewallStatefulRule>,
+    pub firewall_stateless_rule: Option<FirewallStatelessRule>,
+    pub inbound_header: Option<AnalysisPacketHeader>,
+    pub outbound_header: Option<AnalysisPacketHeader>,
+    pub route_table_route: Option<AnalysisRouteTableRoute>,
+    pub security_group_rule: Option<AnalysisSecurityGroupRule>,
+    pub sequence_number: Option<i32>,
+    pub service_name: Option<String>,
+    pub source_vpc: Option<AnalysisComponent>,
+    pub subnet: Option<AnalysisComponent>,
+    pub transit_gateway: Option<AnalysisComponent>,
+    pub transit_gateway_policy_table_entry: Option<AnalysisTransitGatewayPolicyTableEntry>,
+    pub transit_gateway_route_table_route: Option<TransitGatewayRouteTableRoute>,
+    pub vpc: Option<AnalysisComponent>,
+}
+
+impl Shape for PathComponent {
+    const SCHEMA: &'static s::Structure = &PATH_COMPONENT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.acl_rule = v::from(value),
+            1 => self.additional_details = v::from(value),
+            2 => self.attached_to = v::from(value),
+            3 => self.component = v::from(value),
+            4 => self.destination_vpc = v::from(value),
+            5 => self.elastic_load_balancer_listener = v::from(value),
+            6 => self.explanations = v::from(value),
+            7 => self.firewall_stateful_rule = v::from(value),
+            8 => self.firewall_stateless_rule = v::from(value),
+            9 => self.inbound_header = v::from(value),
+            10 => self.outbound_header = v::from(value),
+            11 => self.route_table_route = v::from(value),
+            12 => self.security_group_rule = v::from(value),
+            13 => self.sequence_number = v::from(value),
+            14 => self.service_name = v::from(value),
+            15 => self.source_vpc = v::from(value),
+            16 => self.subnet = v::from(value),
+            17 => self.transit_gateway = v::from(value),
+            18 => self.transit_gateway_policy_table_entry = v::from(value),
+            19 => self.transit_gateway_route_table_route = v::from(value),
+            _ => self.vpc = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.acl_rule),
+            1 => v::view(&self.additional_details),
+            2 => v::view(&self.attached_to),
+            3 => v::view(&self.component),
+            4 => v::view(&self.destination_vpc),
+            5 => v::view(&self.elastic_load_balancer_listener),
+            6 => v::view(&self.explanations),
+            7 => v::view(&self.firewall_stateful_rule),
+            8 => v::view(&self.firewall_stateless_rule),
+            9 => v::view(&self.inbound_header),
+            10 => v::view(&self.outbound_header),
+            11 => v::view(&self.route_table_route),
+            12 => v::view(&self.security_group_rule),
+            13 => v::view(&self.sequence_number),
+            14 => v::view(&self.service_name),
+            15 => v::view(&self.source_vpc),
+            16 => v::view(&self.subnet),
+            17 => v::view(&self.transit_gateway),
+            18 => v::view(&self.transit_gateway_policy_table_entry),
+            19 => v::view(&self.transit_gateway_route_table_route),
+            _ => v::view(&self.vpc),
+        }
+    }
+}
+
+static PATH_COMPONENT: s::Structure = s::Structure {
+    name: "PathComponent",
+    members: &[
+        s::optional("AclRule", "AclRule", "aclRule", s::Type::Structure(&ANALYSIS_ACL_RULE)),
+        s::optional(
+            "AdditionalDetails",
+            "AdditionalDetailSet",
+            "additionalDetailSet",
+            s::Type::List(&ADDITIONAL_DETAIL_LIST),
+        ),
+        s::optional(
+            "AttachedTo",
+            "AttachedTo",
+            "attachedTo",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional("Component", "Component", "component", s::Type::Structure(&ANALYSIS_COMPONENT)),
+        s::optional(
+            "DestinationVpc",
+            "DestinationVpc",
+            "destinationVpc",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "ElasticLoadBalancerListener",
+            "ElasticLoadBalancerListener",
+            "elasticLoadBalancerListener",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "Explanations",
+            "ExplanationSet",
+            "explanationSet",
+            s::Type::List(&EXPLANATION_LIST),
+        ),
+        s::optional(
+            "FirewallStatefulRule",
+            "FirewallStatefulRule",
+            "firewallStatefulRule",
+            s::Type::Structure(&FIREWALL_STATEFUL_RULE),
+        ),
+        s::optional(
+            "FirewallStatelessRule",
+            "FirewallStatelessRule",
+            "firewallStatelessRule",
+            s::Type::Structure(&FIREWALL_STATELESS_RULE),
+        ),
+        s::optional(
+            "InboundHeader",
+            "InboundHeader",
+            "inboundHeader",
+            s::Type::Structure(&ANALYSIS_PACKET_HEADER),
+        ),
+        s::optional(
+            "OutboundHeader",
+            "OutboundHeader",
+            "outboundHeader",
+            s::Type::Structure(&ANALYSIS_PACKET_HEADER),
+        ),
+        s::optional(
+            "RouteTableRoute",
+            "RouteTableRoute",
+            "routeTableRoute",
+            s::Type::Structure(&ANALYSIS_ROUTE_TABLE_ROUTE),
+        ),
+        s::optional(
+            "SecurityGroupRule",
+            "SecurityGroupRule",
+            "securityGroupRule",
+            s::Type::Structure(&ANALYSIS_SECURITY_GROUP_RULE),
+        ),
+        s::optional(
+            "SequenceNumber",
+            "SequenceNumber",
+            "sequenceNumber",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("ServiceName", "ServiceName", "serviceName", s::Type::String(&s::ANY_TEXT)),
+        s::optional("SourceVpc", "SourceVpc", "sourceVpc", s::Type::Structure(&ANALYSIS_COMPONENT)),
+        s::optional("Subnet", "Subnet", "subnet", s::Type::Structure(&ANALYSIS_COMPONENT)),
+        s::optional(
+            "TransitGateway",
+            "TransitGateway",
+            "transitGateway",
+            s::Type::Structure(&ANALYSIS_COMPONENT),
+        ),
+        s::optional(
+            "TransitGatewayPolicyTableEntry",
+            "TransitGatewayPolicyTableEntry",
+            "transitGatewayPolicyTableEntry",
+            s::Type::Structure(&ANALYSIS_TRANSIT_GATEWAY_POLICY_TABLE_ENTRY),
+        ),
+        s::optional(
+            "TransitGatewayRouteTableRoute",
+            "TransitGatewayRouteTableRoute",
+            "transitGatewayRouteTableRoute",
+            s::Type::Structure(&TRANSIT_GATEWAY_ROUTE_TABLE_ROUTE),
+        ),
+        s::optional("Vpc", "Vpc", "vpc", s::Type::Structure(&ANALYSIS_COMPONENT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PathFilter {
+    pub destination_address: Option<String>,
+    pub destination_port_range: Option<FilterPortRange>,
+    pub source_address: Option<String>,
+    pub source_port_range: Option<FilterPortRange>,
+}
+
+impl Shape for PathFilter {
+    const SCHEMA: &'static s::Structure = &PATH_FILTER;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.destination_address = v::from(value),
+            1 => self.destination_port_range = v::from(value),
+            2 => self.source_address = v::from(value),
+            _ => self.source_port_range = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.destination_address),
+            1 => v::view(&self.destination_port_range),
+            2 => v::view(&self.source_address),
+            _ => v::view(&self.source_port_range),
+        }
+    }
+}
+
+static PATH_FILTER: s::Structure = s::Structure {
+    name: "PathFilter",
+    members: &[
+        s::optional(
+            "DestinationAddress",
+            "DestinationAddress",
+            "destinationAddress",
+            s::Type::String(&IP_ADDRESS),
+        ),
+        s::optional(
+            "DestinationPortRange",
+            "DestinationPortRange",
+            "destinationPortRange",
+            s::Type::Structure(&FILTER_PORT_RANGE),
+        ),
+        s::optional(
+            "SourceAddress",
+            "SourceAddress",
+            "sourceAddress",
+            s::Type::String(&IP_ADDRESS),
+        ),
+        s::optional(
+            "SourcePortRange",
+            "SourcePortRange",
+            "sourcePortRange",
+            s::Type::Structure(&FILTER_PORT_RANGE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PathRequestFilter {
+    pub destination_address: Option<String>,
+    pub destination_port_range: Option<RequestFilterPortRange>,
+    pub source_address: Option<String>,
+    pub source_port_range: Option<RequestFilterPortRange>,
+}
+
+impl Shape for PathRequestFilter {
+    const SCHEMA: &'static s::Structure = &PATH_REQUEST_FILTER;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.destination_address = v::from(value),
+            1 => self.destination_port_range = v::from(value),
+            2 => self.source_address = v::from(value),
+            _ => self.source_port_range = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.destination_address),
+            1 => v::view(&self.destination_port_range),
+            2 => v::view(&self.source_address),
+            _ => v::view(&self.source_port_range),
+        }
+    }
+}
+
+static PATH_REQUEST_FILTER: s::Structure = s::Structure {
+    name: "PathRequestFilter",
+    members: &[
+        s::optional(
+            "DestinationAddress",
+            "DestinationAddress",
+            "DestinationAddress",
+            s::Type::String(&IP_ADDRESS),
+        ),
+        s::optional(
+            "DestinationPortRange",
+            "DestinationPortRange",
+            "DestinationPortRange",
+            s::Type::Structure(&REQUEST_FILTER_PORT_RANGE),
+        ),
+        s::optional(
+            "SourceAddress",
+            "SourceAddress",
+            "SourceAddress",
+            s::Type::String(&IP_ADDRESS),
+        ),
+        s::optional(
+            "SourcePortRange",
+            "SourcePortRange",
+            "SourcePortRange",
+            s::Type::Structure(&REQUEST_FILTER_PORT_RANGE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PayerResponsibilityEntry {
+    pub payer_responsibility_type: Option<String>,
+    pub scope: Option<String>,
+}
+
+impl Shape for PayerResponsibilityEntry {
+    const SCHEMA: &'static s::Structure = &PAYER_RESPONSIBILITY_ENTRY;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.payer_responsibility_type = v::from(value),
+            _ => self.scope = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.payer_responsibility_type),
+            _ => v::view(&self.scope),
+        }
+    }
+}
+
+static PAYER_RESPONSIBILITY_ENTRY: s::Structure = s::Structure {
+    name: "PayerResponsibilityEntry",
+    members: &[
+        s::optional(
+            "PayerResponsibilityType",
+            "PayerResponsibilityType",
+            "payerResponsibilityType",
+            s::Type::String(&PAYER_RESPONSIBILITY_TYPE),
+        ),
+        s::optional("Scope", "Scope", "scope", s::Type::String(&PAYER_RESPONSIBILITY_SCOPE)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PeeringConnectionOptions {
+    pub allow_dns_resolution_from_remote_vpc: Option<bool>,
+    pub allow_egress_from_local_classic_link_to_remote_vpc: Option<bool>,
+    pub allow_egress_from_local_vpc_to_remote_classic_link: Option<bool>,
+    pub allow_multipath_resilience: Option<bool>,
+    pub multipath_resilience_mode: Option<String>,
+}
+
+impl Shape for PeeringConnectionOptions {
+    const SCHEMA: &'static s::Structure = &PEERING_CONNECTION_OPTIONS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allow_dns_resolution_from_remote_vpc = v::from(value),
+            1 => self.allow_egress_from_local_classic_link_to_remote_vpc = v::from(value),
+            2 => self.allow_egress_from_local_vpc_to_remote_classic_link = v::from(value),
+            3 => self.allow_multipath_resilience = v::from(value),
+            _ => self.multipath_resilience_mode = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allow_dns_resolution_from_remote_vpc),
+            1 => v::view(&self.allow_egress_from_local_classic_link_to_remote_vpc),
+            2 => v::view(&self.allow_egress_from_local_vpc_to_remote_classic_link),
+            3 => v::view(&self.allow_multipath_resilience),
+            _ => v::view(&self.multipath_resilience_mode),
+        }
+    }
+}
+
+static PEERING_CONNECTION_OPTIONS: s::Structure = s::Structure {
+    name: "PeeringConnectionOptions",
+    members: &[
+        s::optional(
+            "AllowDnsResolutionFromRemoteVpc",
+            "AllowDnsResolutionFromRemoteVpc",
+            "allowDnsResolutionFromRemoteVpc",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "AllowEgressFromLocalClassicLinkToRemoteVpc",
+            "AllowEgressFromLocalClassicLinkToRemoteVpc",
+            "allowEgressFromLocalClassicLinkToRemoteVpc",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "AllowEgressFromLocalVpcToRemoteClassicLink",
+            "AllowEgressFromLocalVpcToRemoteClassicLink",
+            "allowEgressFromLocalVpcToRemoteClassicLink",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "AllowMultipathResilience",
+            "AllowMultipathResilience",
+            "allowMultipathResilience",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "MultipathResilienceMode",
+            "MultipathResilienceMode",
+            "multipathResilienceMode",
+            s::Type::String(&MULTIPATH_RESILIENCE_MODE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PeeringConnectionOptionsRequest {
+    pub allow_dns_resolution_from_remote_vpc: Option<bool>,
+    pub allow_egress_from_local_classic_link_to_remote_vpc: Option<bool>,
+    pub allow_egress_from_local_vpc_to_remote_classic_link: Option<bool>,
+    pub allow_multipath_resilience: Option<bool>,
+    pub multipath_resilience_mode: Option<String>,
+}
+
+impl Shape for PeeringConnectionOptionsRequest {
+    const SCHEMA: &'static s::Structure = &PEERING_CONNECTION_OPTIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allow_dns_resolution_from_remote_vpc = v::from(value),
+            1 => self.allow_egress_from_local_classic_link_to_remote_vpc = v::from(value),
+            2 => self.allow_egress_from_local_vpc_to_remote_classic_link = v::from(value),
+            3 => self.allow_multipath_resilience = v::from(value),
+            _ => self.multipath_resilience_mode = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allow_dns_resolution_from_remote_vpc),
+            1 => v::view(&self.allow_egress_from_local_classic_link_to_remote_vpc),
+            2 => v::view(&self.allow_egress_from_local_vpc_to_remote_classic_link),
+            3 => v::view(&self.allow_multipath_resilience),
+            _ => v::view(&self.multipath_resilience_mode),
+        }
+    }
+}
+
+static PEERING_CONNECTION_OPTIONS_REQUEST: s::Structure = s::Structure {
+    name: "PeeringConnectionOptionsRequest",
+    members: &[
+        s::optional(
+            "AllowDnsResolutionFromRemoteVpc",
+            "AllowDnsResolutionFromRemoteVpc",
+            "AllowDnsResolutionFromRemoteVpc",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "AllowEgressFromLocalClassicLinkToRemoteVpc",
+            "AllowEgressFromLocalClassicLinkToRemoteVpc",
+            "AllowEgressFromLocalClassicLinkToRemoteVpc",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "AllowEgressFromLocalVpcToRemoteClassicLink",
+            "AllowEgressFromLocalVpcToRemoteClassicLink",
+            "AllowEgressFromLocalVpcToRemoteClassicLink",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "AllowMultipathResilience",
+            "AllowMultipathResilience",
+            "AllowMultipathResilience",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "MultipathResilienceMode",
+            "MultipathResilienceMode",
+            "MultipathResilienceMode",
+            s::Type::String(&MULTIPATH_RESILIENCE_MODE),
+        ),
     ],
 };
 
@@ -15668,6 +27505,148 @@ static PLACEMENT_GROUP_INFO: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct PortRange {
+    pub from: Option<i32>,
+    pub to: Option<i32>,
+}
+
+impl Shape for PortRange {
+    const SCHEMA: &'static s::Structure = &PORT_RANGE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.from = v::from(value),
+            _ => self.to = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.from),
+            _ => v::view(&self.to),
+        }
+    }
+}
+
+static PORT_RANGE: s::Structure = s::Structure {
+    name: "PortRange",
+    members: &[
+        s::optional("From", "From", "from", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("To", "To", "to", s::Type::Integer(&s::ANY_NUMBER)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PrefixList {
+    pub cidrs: Option<Vec<String>>,
+    pub prefix_list_id: Option<String>,
+    pub prefix_list_name: Option<String>,
+}
+
+impl Shape for PrefixList {
+    const SCHEMA: &'static s::Structure = &PREFIX_LIST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.cidrs = v::from(value),
+            1 => self.prefix_list_id = v::from(value),
+            _ => self.prefix_list_name = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.cidrs),
+            1 => v::view(&self.prefix_list_id),
+            _ => v::view(&self.prefix_list_name),
+        }
+    }
+}
+
+static PREFIX_LIST: s::Structure = s::Structure {
+    name: "PrefixList",
+    members: &[
+        s::optional("Cidrs", "CidrSet", "cidrSet", s::Type::List(&VALUE_STRING_LIST)),
+        s::optional("PrefixListId", "PrefixListId", "prefixListId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PrefixListName",
+            "PrefixListName",
+            "prefixListName",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PrefixListAssociation {
+    pub resource_id: Option<String>,
+    pub resource_owner: Option<String>,
+}
+
+impl Shape for PrefixListAssociation {
+    const SCHEMA: &'static s::Structure = &PREFIX_LIST_ASSOCIATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.resource_id = v::from(value),
+            _ => self.resource_owner = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.resource_id),
+            _ => v::view(&self.resource_owner),
+        }
+    }
+}
+
+static PREFIX_LIST_ASSOCIATION: s::Structure = s::Structure {
+    name: "PrefixListAssociation",
+    members: &[
+        s::optional("ResourceId", "ResourceId", "resourceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ResourceOwner",
+            "ResourceOwner",
+            "resourceOwner",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PrefixListEntry {
+    pub cidr: Option<String>,
+    pub description: Option<String>,
+}
+
+impl Shape for PrefixListEntry {
+    const SCHEMA: &'static s::Structure = &PREFIX_LIST_ENTRY;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.cidr = v::from(value),
+            _ => self.description = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.cidr),
+            _ => v::view(&self.description),
+        }
+    }
+}
+
+static PREFIX_LIST_ENTRY: s::Structure = s::Structure {
+    name: "PrefixListEntry",
+    members: &[
+        s::optional("Cidr", "Cidr", "cidr", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Description", "Description", "description", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PrefixListId {
     pub description: Option<String>,
     pub prefix_list_id: Option<String>,
@@ -15697,6 +27676,33 @@ static PREFIX_LIST_ID: s::Structure = s::Structure {
         s::optional("Description", "Description", "description", s::Type::String(&s::ANY_TEXT)),
         s::optional("PrefixListId", "PrefixListId", "prefixListId", s::Type::String(&s::ANY_TEXT)),
     ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PrivateDnsDetails {
+    pub private_dns_name: Option<String>,
+}
+
+impl Shape for PrivateDnsDetails {
+    const SCHEMA: &'static s::Structure = &PRIVATE_DNS_DETAILS;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.private_dns_name = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.private_dns_name)
+    }
+}
+
+static PRIVATE_DNS_DETAILS: s::Structure = s::Structure {
+    name: "PrivateDnsDetails",
+    members: &[s::optional(
+        "PrivateDnsName",
+        "PrivateDnsName",
+        "privateDnsName",
+        s::Type::String(&s::ANY_TEXT),
+    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15977,6 +27983,108 @@ static PRODUCT_CODE: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct PropagatingVgw {
+    pub gateway_id: Option<String>,
+}
+
+impl Shape for PropagatingVgw {
+    const SCHEMA: &'static s::Structure = &PROPAGATING_VGW;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.gateway_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.gateway_id)
+    }
+}
+
+static PROPAGATING_VGW: s::Structure = s::Structure {
+    name: "PropagatingVgw",
+    members: &[s::optional("GatewayId", "GatewayId", "gatewayId", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProvisionedBandwidth {
+    pub provision_time: Option<Timestamp>,
+    pub provisioned: Option<String>,
+    pub request_time: Option<Timestamp>,
+    pub requested: Option<String>,
+    pub status: Option<String>,
+}
+
+impl Shape for ProvisionedBandwidth {
+    const SCHEMA: &'static s::Structure = &PROVISIONED_BANDWIDTH;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.provision_time = v::from(value),
+            1 => self.provisioned = v::from(value),
+            2 => self.request_time = v::from(value),
+            3 => self.requested = v::from(value),
+            _ => self.status = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.provision_time),
+            1 => v::view(&self.provisioned),
+            2 => v::view(&self.request_time),
+            3 => v::view(&self.requested),
+            _ => v::view(&self.status),
+        }
+    }
+}
+
+static PROVISIONED_BANDWIDTH: s::Structure = s::Structure {
+    name: "ProvisionedBandwidth",
+    members: &[
+        s::optional("ProvisionTime", "ProvisionTime", "provisionTime", s::Type::Timestamp),
+        s::optional("Provisioned", "Provisioned", "provisioned", s::Type::String(&s::ANY_TEXT)),
+        s::optional("RequestTime", "RequestTime", "requestTime", s::Type::Timestamp),
+        s::optional("Requested", "Requested", "requested", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Status", "Status", "status", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PtrUpdateStatus {
+    pub reason: Option<String>,
+    pub status: Option<String>,
+    pub value: Option<String>,
+}
+
+impl Shape for PtrUpdateStatus {
+    const SCHEMA: &'static s::Structure = &PTR_UPDATE_STATUS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.reason = v::from(value),
+            1 => self.status = v::from(value),
+            _ => self.value = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.reason),
+            1 => v::view(&self.status),
+            _ => v::view(&self.value),
+        }
+    }
+}
+
+static PTR_UPDATE_STATUS: s::Structure = s::Structure {
+    name: "PtrUpdateStatus",
+    members: &[
+        s::optional("Reason", "Reason", "reason", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Status", "Status", "status", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Value", "Value", "value", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PublicIpDnsNameOptions {
     pub dns_hostname_type: Option<String>,
     pub public_dual_stack_dns_name: Option<String>,
@@ -16192,6 +28300,609 @@ impl Shape for RegionGeography {
 static REGION_GEOGRAPHY: s::Structure = s::Structure {
     name: "RegionGeography",
     members: &[s::optional("Name", "Name", "name", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RejectVpcPeeringConnectionRequest {
+    pub dry_run: Option<bool>,
+    pub vpc_peering_connection_id: String,
+}
+
+impl Shape for RejectVpcPeeringConnectionRequest {
+    const SCHEMA: &'static s::Structure = &REJECT_VPC_PEERING_CONNECTION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.vpc_peering_connection_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.vpc_peering_connection_id),
+        }
+    }
+}
+
+static REJECT_VPC_PEERING_CONNECTION_REQUEST: s::Structure = s::Structure {
+    name: "RejectVpcPeeringConnectionRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required(
+            "VpcPeeringConnectionId",
+            "VpcPeeringConnectionId",
+            "vpcPeeringConnectionId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RejectVpcPeeringConnectionResult {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for RejectVpcPeeringConnectionResult {
+    const SCHEMA: &'static s::Structure = &REJECT_VPC_PEERING_CONNECTION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static REJECT_VPC_PEERING_CONNECTION_RESULT: s::Structure = s::Structure {
+    name: "RejectVpcPeeringConnectionResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReleaseAddressRequest {
+    pub allocation_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub network_border_group: Option<String>,
+    pub public_ip: Option<String>,
+}
+
+impl Shape for ReleaseAddressRequest {
+    const SCHEMA: &'static s::Structure = &RELEASE_ADDRESS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_id = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.network_border_group = v::from(value),
+            _ => self.public_ip = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_id),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.network_border_group),
+            _ => v::view(&self.public_ip),
+        }
+    }
+}
+
+static RELEASE_ADDRESS_REQUEST: s::Structure = s::Structure {
+    name: "ReleaseAddressRequest",
+    members: &[
+        s::optional("AllocationId", "AllocationId", "AllocationId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional(
+            "NetworkBorderGroup",
+            "NetworkBorderGroup",
+            "NetworkBorderGroup",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("PublicIp", "PublicIp", "PublicIp", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RemovePrefixListEntry {
+    pub cidr: String,
+}
+
+impl Shape for RemovePrefixListEntry {
+    const SCHEMA: &'static s::Structure = &REMOVE_PREFIX_LIST_ENTRY;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.cidr = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.cidr)
+    }
+}
+
+static REMOVE_PREFIX_LIST_ENTRY: s::Structure = s::Structure {
+    name: "RemovePrefixListEntry",
+    members: &[s::required("Cidr", "Cidr", "Cidr", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceIamInstanceProfileAssociationRequest {
+    pub association_id: String,
+    pub iam_instance_profile: IamInstanceProfileSpecification,
+}
+
+impl Shape for ReplaceIamInstanceProfileAssociationRequest {
+    const SCHEMA: &'static s::Structure = &REPLACE_IAM_INSTANCE_PROFILE_ASSOCIATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.association_id = v::from(value),
+            _ => self.iam_instance_profile = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.association_id),
+            _ => v::view(&self.iam_instance_profile),
+        }
+    }
+}
+
+static REPLACE_IAM_INSTANCE_PROFILE_ASSOCIATION_REQUEST: s::Structure = s::Structure {
+    name: "ReplaceIamInstanceProfileAssociationRequest",
+    members: &[
+        s::required(
+            "AssociationId",
+            "AssociationId",
+            "AssociationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::required(
+            "IamInstanceProfile",
+            "IamInstanceProfile",
+            "IamInstanceProfile",
+            s::Type::Structure(&IAM_INSTANCE_PROFILE_SPECIFICATION),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceIamInstanceProfileAssociationResult {
+    pub iam_instance_profile_association: Option<IamInstanceProfileAssociation>,
+}
+
+impl Shape for ReplaceIamInstanceProfileAssociationResult {
+    const SCHEMA: &'static s::Structure = &REPLACE_IAM_INSTANCE_PROFILE_ASSOCIATION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.iam_instance_profile_association = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.iam_instance_profile_association)
+    }
+}
+
+static REPLACE_IAM_INSTANCE_PROFILE_ASSOCIATION_RESULT: s::Structure = s::Structure {
+    name: "ReplaceIamInstanceProfileAssociationResult",
+    members: &[s::optional(
+        "IamInstanceProfileAssociation",
+        "IamInstanceProfileAssociation",
+        "iamInstanceProfileAssociation",
+        s::Type::Structure(&IAM_INSTANCE_PROFILE_ASSOCIATION),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceNetworkAclAssociationRequest {
+    pub association_id: String,
+    pub dry_run: Option<bool>,
+    pub network_acl_id: String,
+}
+
+impl Shape for ReplaceNetworkAclAssociationRequest {
+    const SCHEMA: &'static s::Structure = &REPLACE_NETWORK_ACL_ASSOCIATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.association_id = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.network_acl_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.association_id),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.network_acl_id),
+        }
+    }
+}
+
+static REPLACE_NETWORK_ACL_ASSOCIATION_REQUEST: s::Structure = s::Structure {
+    name: "ReplaceNetworkAclAssociationRequest",
+    members: &[
+        s::required(
+            "AssociationId",
+            "AssociationId",
+            "associationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("NetworkAclId", "NetworkAclId", "networkAclId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceNetworkAclAssociationResult {
+    pub new_association_id: Option<String>,
+}
+
+impl Shape for ReplaceNetworkAclAssociationResult {
+    const SCHEMA: &'static s::Structure = &REPLACE_NETWORK_ACL_ASSOCIATION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.new_association_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.new_association_id)
+    }
+}
+
+static REPLACE_NETWORK_ACL_ASSOCIATION_RESULT: s::Structure = s::Structure {
+    name: "ReplaceNetworkAclAssociationResult",
+    members: &[s::optional(
+        "NewAssociationId",
+        "NewAssociationId",
+        "newAssociationId",
+        s::Type::String(&s::ANY_TEXT),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceNetworkAclEntryRequest {
+    pub cidr_block: Option<String>,
+    pub dry_run: Option<bool>,
+    pub egress: bool,
+    pub icmp_type_code: Option<IcmpTypeCode>,
+    pub ipv6_cidr_block: Option<String>,
+    pub network_acl_id: String,
+    pub port_range: Option<PortRange>,
+    pub protocol: String,
+    pub rule_action: String,
+    pub rule_number: i32,
+}
+
+impl Shape for ReplaceNetworkAclEntryRequest {
+    const SCHEMA: &'static s::Structure = &REPLACE_NETWORK_ACL_ENTRY_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.cidr_block = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.egress = v::from(value),
+            3 => self.icmp_type_code = v::from(value),
+            4 => self.ipv6_cidr_block = v::from(value),
+            5 => self.network_acl_id = v::from(value),
+            6 => self.port_range = v::from(value),
+            7 => self.protocol = v::from(value),
+            8 => self.rule_action = v::from(value),
+            _ => self.rule_number = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.cidr_block),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.egress),
+            3 => v::view(&self.icmp_type_code),
+            4 => v::view(&self.ipv6_cidr_block),
+            5 => v::view(&self.network_acl_id),
+            6 => v::view(&self.port_range),
+            7 => v::view(&self.protocol),
+            8 => v::view(&self.rule_action),
+            _ => v::view(&self.rule_number),
+        }
+    }
+}
+
+static REPLACE_NETWORK_ACL_ENTRY_REQUEST: s::Structure = s::Structure {
+    name: "ReplaceNetworkAclEntryRequest",
+    members: &[
+        s::optional("CidrBlock", "CidrBlock", "cidrBlock", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("Egress", "Egress", "egress", s::Type::Boolean),
+        s::optional("IcmpTypeCode", "Icmp", "Icmp", s::Type::Structure(&ICMP_TYPE_CODE)),
+        s::optional(
+            "Ipv6CidrBlock",
+            "Ipv6CidrBlock",
+            "ipv6CidrBlock",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::required("NetworkAclId", "NetworkAclId", "networkAclId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("PortRange", "PortRange", "portRange", s::Type::Structure(&PORT_RANGE)),
+        s::required("Protocol", "Protocol", "protocol", s::Type::String(&s::ANY_TEXT)),
+        s::required("RuleAction", "RuleAction", "ruleAction", s::Type::String(&RULE_ACTION)),
+        s::required("RuleNumber", "RuleNumber", "ruleNumber", s::Type::Integer(&s::ANY_NUMBER)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceRouteRequest {
+    pub carrier_gateway_id: Option<String>,
+    pub core_network_arn: Option<String>,
+    pub destination_cidr_block: Option<String>,
+    pub destination_ipv6_cidr_block: Option<String>,
+    pub destination_prefix_list_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub egress_only_internet_gateway_id: Option<String>,
+    pub gateway_id: Option<String>,
+    pub instance_id: Option<String>,
+    pub local_gateway_id: Option<String>,
+    pub local_target: Option<bool>,
+    pub nat_gateway_id: Option<String>,
+    pub network_interface_id: Option<String>,
+    pub odb_network_arn: Option<String>,
+    pub route_table_id: String,
+    pub transit_gateway_id: Option<String>,
+    pub vpc_endpoint_id: Option<String>,
+    pub vpc_peering_connection_id: Option<String>,
+}
+
+impl Shape for ReplaceRouteRequest {
+    const SCHEMA: &'static s::Structure = &REPLACE_ROUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.carrier_gateway_id = v::from(value),
+            1 => self.core_network_arn = v::from(value),
+            2 => self.destination_cidr_block = v::from(value),
+            3 => self.destination_ipv6_cidr_block = v::from(value),
+            4 => self.destination_prefix_list_id = v::from(value),
+            5 => self.dry_run = v::from(value),
+            6 => self.egress_only_internet_gateway_id = v::from(value),
+            7 => self.gateway_id = v::from(value),
+            8 => self.instance_id = v::from(value),
+            9 => self.local_gateway_id = v::from(value),
+            10 => self.local_target = v::from(value),
+            11 => self.nat_gateway_id = v::from(value),
+            12 => self.network_interface_id = v::from(value),
+            13 => self.odb_network_arn = v::from(value),
+            14 => self.route_table_id = v::from(value),
+            15 => self.transit_gateway_id = v::from(value),
+            16 => self.vpc_endpoint_id = v::from(value),
+            _ => self.vpc_peering_connection_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.carrier_gateway_id),
+            1 => v::view(&self.core_network_arn),
+            2 => v::view(&self.destination_cidr_block),
+            3 => v::view(&self.destination_ipv6_cidr_block),
+            4 => v::view(&self.destination_prefix_list_id),
+            5 => v::view(&self.dry_run),
+            6 => v::view(&self.egress_only_internet_gateway_id),
+            7 => v::view(&self.gateway_id),
+            8 => v::view(&self.instance_id),
+            9 => v::view(&self.local_gateway_id),
+            10 => v::view(&self.local_target),
+            11 => v::view(&self.nat_gateway_id),
+            12 => v::view(&self.network_interface_id),
+            13 => v::view(&self.odb_network_arn),
+            14 => v::view(&self.route_table_id),
+            15 => v::view(&self.transit_gateway_id),
+            16 => v::view(&self.vpc_endpoint_id),
+            _ => v::view(&self.vpc_peering_connection_id),
+        }
+    }
+}
+
+static REPLACE_ROUTE_REQUEST: s::Structure = s::Structure {
+    name: "ReplaceRouteRequest",
+    members: &[
+        s::optional(
+            "CarrierGatewayId",
+            "CarrierGatewayId",
+            "CarrierGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "CoreNetworkArn",
+            "CoreNetworkArn",
+            "CoreNetworkArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationCidrBlock",
+            "DestinationCidrBlock",
+            "destinationCidrBlock",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationIpv6CidrBlock",
+            "DestinationIpv6CidrBlock",
+            "destinationIpv6CidrBlock",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationPrefixListId",
+            "DestinationPrefixListId",
+            "DestinationPrefixListId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional(
+            "EgressOnlyInternetGatewayId",
+            "EgressOnlyInternetGatewayId",
+            "egressOnlyInternetGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("GatewayId", "GatewayId", "gatewayId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "LocalGatewayId",
+            "LocalGatewayId",
+            "LocalGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("LocalTarget", "LocalTarget", "LocalTarget", s::Type::Boolean),
+        s::optional("NatGatewayId", "NatGatewayId", "natGatewayId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "NetworkInterfaceId",
+            "NetworkInterfaceId",
+            "networkInterfaceId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "OdbNetworkArn",
+            "OdbNetworkArn",
+            "OdbNetworkArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::required("RouteTableId", "RouteTableId", "routeTableId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TransitGatewayId",
+            "TransitGatewayId",
+            "TransitGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "VpcEndpointId",
+            "VpcEndpointId",
+            "VpcEndpointId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "VpcPeeringConnectionId",
+            "VpcPeeringConnectionId",
+            "vpcPeeringConnectionId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceRouteTableAssociationRequest {
+    pub association_id: String,
+    pub dry_run: Option<bool>,
+    pub route_table_id: String,
+}
+
+impl Shape for ReplaceRouteTableAssociationRequest {
+    const SCHEMA: &'static s::Structure = &REPLACE_ROUTE_TABLE_ASSOCIATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.association_id = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.route_table_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.association_id),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.route_table_id),
+        }
+    }
+}
+
+static REPLACE_ROUTE_TABLE_ASSOCIATION_REQUEST: s::Structure = s::Structure {
+    name: "ReplaceRouteTableAssociationRequest",
+    members: &[
+        s::required(
+            "AssociationId",
+            "AssociationId",
+            "associationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("RouteTableId", "RouteTableId", "routeTableId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplaceRouteTableAssociationResult {
+    pub association_state: Option<RouteTableAssociationState>,
+    pub new_association_id: Option<String>,
+}
+
+impl Shape for ReplaceRouteTableAssociationResult {
+    const SCHEMA: &'static s::Structure = &REPLACE_ROUTE_TABLE_ASSOCIATION_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.association_state = v::from(value),
+            _ => self.new_association_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.association_state),
+            _ => v::view(&self.new_association_id),
+        }
+    }
+}
+
+static REPLACE_ROUTE_TABLE_ASSOCIATION_RESULT: s::Structure = s::Structure {
+    name: "ReplaceRouteTableAssociationResult",
+    members: &[
+        s::optional(
+            "AssociationState",
+            "AssociationState",
+            "associationState",
+            s::Type::Structure(&ROUTE_TABLE_ASSOCIATION_STATE),
+        ),
+        s::optional(
+            "NewAssociationId",
+            "NewAssociationId",
+            "newAssociationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestFilterPortRange {
+    pub from_port: Option<i32>,
+    pub to_port: Option<i32>,
+}
+
+impl Shape for RequestFilterPortRange {
+    const SCHEMA: &'static s::Structure = &REQUEST_FILTER_PORT_RANGE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.from_port = v::from(value),
+            _ => self.to_port = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.from_port),
+            _ => v::view(&self.to_port),
+        }
+    }
+}
+
+static REQUEST_FILTER_PORT_RANGE: s::Structure = s::Structure {
+    name: "RequestFilterPortRange",
+    members: &[
+        s::optional("FromPort", "FromPort", "FromPort", s::Type::Integer(&PORT)),
+        s::optional("ToPort", "ToPort", "ToPort", s::Type::Integer(&PORT)),
+    ],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16572,6 +29283,52 @@ static RESET_INSTANCE_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResetNetworkInterfaceAttributeRequest {
+    pub dry_run: Option<bool>,
+    pub network_interface_id: String,
+    pub source_dest_check: Option<String>,
+}
+
+impl Shape for ResetNetworkInterfaceAttributeRequest {
+    const SCHEMA: &'static s::Structure = &RESET_NETWORK_INTERFACE_ATTRIBUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.network_interface_id = v::from(value),
+            _ => self.source_dest_check = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.network_interface_id),
+            _ => v::view(&self.source_dest_check),
+        }
+    }
+}
+
+static RESET_NETWORK_INTERFACE_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
+    name: "ResetNetworkInterfaceAttributeRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required(
+            "NetworkInterfaceId",
+            "NetworkInterfaceId",
+            "networkInterfaceId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "SourceDestCheck",
+            "SourceDestCheck",
+            "sourceDestCheck",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResponseError {
     pub code: Option<String>,
     pub message: Option<String>,
@@ -16888,6 +29645,83 @@ static RESPONSE_LAUNCH_TEMPLATE_DATA: s::Structure = s::Structure {
         ),
         s::optional("UserData", "UserData", "userData", s::Type::String(&SENSITIVE_USER_DATA)),
     ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RestoreManagedPrefixListVersionRequest {
+    pub current_version: i64,
+    pub dry_run: Option<bool>,
+    pub prefix_list_id: String,
+    pub previous_version: i64,
+}
+
+impl Shape for RestoreManagedPrefixListVersionRequest {
+    const SCHEMA: &'static s::Structure = &RESTORE_MANAGED_PREFIX_LIST_VERSION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.current_version = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.prefix_list_id = v::from(value),
+            _ => self.previous_version = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.current_version),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.prefix_list_id),
+            _ => v::view(&self.previous_version),
+        }
+    }
+}
+
+static RESTORE_MANAGED_PREFIX_LIST_VERSION_REQUEST: s::Structure = s::Structure {
+    name: "RestoreManagedPrefixListVersionRequest",
+    members: &[
+        s::required(
+            "CurrentVersion",
+            "CurrentVersion",
+            "CurrentVersion",
+            s::Type::Long(&s::ANY_NUMBER),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("PrefixListId", "PrefixListId", "PrefixListId", s::Type::String(&s::ANY_TEXT)),
+        s::required(
+            "PreviousVersion",
+            "PreviousVersion",
+            "PreviousVersion",
+            s::Type::Long(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RestoreManagedPrefixListVersionResult {
+    pub prefix_list: Option<ManagedPrefixList>,
+}
+
+impl Shape for RestoreManagedPrefixListVersionResult {
+    const SCHEMA: &'static s::Structure = &RESTORE_MANAGED_PREFIX_LIST_VERSION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.prefix_list = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.prefix_list)
+    }
+}
+
+static RESTORE_MANAGED_PREFIX_LIST_VERSION_RESULT: s::Structure = s::Structure {
+    name: "RestoreManagedPrefixListVersionResult",
+    members: &[s::optional(
+        "PrefixList",
+        "PrefixList",
+        "prefixList",
+        s::Type::Structure(&MANAGED_PREFIX_LIST),
+    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17229,6 +30063,439 @@ static REVOKED_SECURITY_GROUP_RULE: s::Structure = s::Structure {
             s::Type::String(&s::ANY_TEXT),
         ),
         s::optional("ToPort", "ToPort", "toPort", s::Type::Integer(&s::ANY_NUMBER)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Route {
+    pub carrier_gateway_id: Option<String>,
+    pub core_network_arn: Option<String>,
+    pub destination_cidr_block: Option<String>,
+    pub destination_ipv6_cidr_block: Option<String>,
+    pub destination_prefix_list_id: Option<String>,
+    pub egress_only_internet_gateway_id: Option<String>,
+    pub gateway_id: Option<String>,
+    pub instance_id: Option<String>,
+    pub instance_owner_id: Option<String>,
+    pub ip_address: Option<String>,
+    pub local_gateway_id: Option<String>,
+    pub nat_gateway_id: Option<String>,
+    pub network_interface_id: Option<String>,
+    pub odb_network_arn: Option<String>,
+    pub origin: Option<String>,
+    pub state: Option<String>,
+    pub transit_gateway_id: Option<String>,
+    pub vpc_peering_connection_id: Option<String>,
+}
+
+impl Shape for Route {
+    const SCHEMA: &'static s::Structure = &ROUTE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.carrier_gateway_id = v::from(value),
+            1 => self.core_network_arn = v::from(value),
+            2 => self.destination_cidr_block = v::from(value),
+            3 => self.destination_ipv6_cidr_block = v::from(value),
+            4 => self.destination_prefix_list_id = v::from(value),
+            5 => self.egress_only_internet_gateway_id = v::from(value),
+            6 => self.gateway_id = v::from(value),
+            7 => self.instance_id = v::from(value),
+            8 => self.instance_owner_id = v::from(value),
+            9 => self.ip_address = v::from(value),
+            10 => self.local_gateway_id = v::from(value),
+            11 => self.nat_gateway_id = v::from(value),
+            12 => self.network_interface_id = v::from(value),
+            13 => self.odb_network_arn = v::from(value),
+            14 => self.origin = v::from(value),
+            15 => self.state = v::from(value),
+            16 => self.transit_gateway_id = v::from(value),
+            _ => self.vpc_peering_connection_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.carrier_gateway_id),
+            1 => v::view(&self.core_network_arn),
+            2 => v::view(&self.destination_cidr_block),
+            3 => v::view(&self.destination_ipv6_cidr_block),
+            4 => v::view(&self.destination_prefix_list_id),
+            5 => v::view(&self.egress_only_internet_gateway_id),
+            6 => v::view(&self.gateway_id),
+            7 => v::view(&self.instance_id),
+            8 => v::view(&self.instance_owner_id),
+            9 => v::view(&self.ip_address),
+            10 => v::view(&self.local_gateway_id),
+            11 => v::view(&self.nat_gateway_id),
+            12 => v::view(&self.network_interface_id),
+            13 => v::view(&self.odb_network_arn),
+            14 => v::view(&self.origin),
+            15 => v::view(&self.state),
+            16 => v::view(&self.transit_gateway_id),
+            _ => v::view(&self.vpc_peering_connection_id),
+        }
+    }
+}
+
+static ROUTE: s::Structure = s::Structure {
+    name: "Route",
+    members: &[
+        s::optional(
+            "CarrierGatewayId",
+            "CarrierGatewayId",
+            "carrierGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "CoreNetworkArn",
+            "CoreNetworkArn",
+            "coreNetworkArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationCidrBlock",
+            "DestinationCidrBlock",
+            "destinationCidrBlock",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationIpv6CidrBlock",
+            "DestinationIpv6CidrBlock",
+            "destinationIpv6CidrBlock",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationPrefixListId",
+            "DestinationPrefixListId",
+            "destinationPrefixListId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "EgressOnlyInternetGatewayId",
+            "EgressOnlyInternetGatewayId",
+            "egressOnlyInternetGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("GatewayId", "GatewayId", "gatewayId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "InstanceOwnerId",
+            "InstanceOwnerId",
+            "instanceOwnerId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("IpAddress", "IpAddress", "ipAddress", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "LocalGatewayId",
+            "LocalGatewayId",
+            "localGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("NatGatewayId", "NatGatewayId", "natGatewayId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "NetworkInterfaceId",
+            "NetworkInterfaceId",
+            "networkInterfaceId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "OdbNetworkArn",
+            "OdbNetworkArn",
+            "odbNetworkArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Origin", "Origin", "origin", s::Type::String(&ROUTE_ORIGIN)),
+        s::optional("State", "State", "state", s::Type::String(&ROUTE_STATE)),
+        s::optional(
+            "TransitGatewayId",
+            "TransitGatewayId",
+            "transitGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "VpcPeeringConnectionId",
+            "VpcPeeringConnectionId",
+            "vpcPeeringConnectionId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RouteTable {
+    pub associations: Option<Vec<RouteTableAssociation>>,
+    pub owner_id: Option<String>,
+    pub propagating_vgws: Option<Vec<PropagatingVgw>>,
+    pub route_table_id: Option<String>,
+    pub routes: Option<Vec<Route>>,
+    pub tags: Option<Vec<Tag>>,
+    pub vpc_id: Option<String>,
+}
+
+impl Shape for RouteTable {
+    const SCHEMA: &'static s::Structure = &ROUTE_TABLE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.associations = v::from(value),
+            1 => self.owner_id = v::from(value),
+            2 => self.propagating_vgws = v::from(value),
+            3 => self.route_table_id = v::from(value),
+            4 => self.routes = v::from(value),
+            5 => self.tags = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.associations),
+            1 => v::view(&self.owner_id),
+            2 => v::view(&self.propagating_vgws),
+            3 => v::view(&self.route_table_id),
+            4 => v::view(&self.routes),
+            5 => v::view(&self.tags),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static ROUTE_TABLE: s::Structure = s::Structure {
+    name: "RouteTable",
+    members: &[
+        s::optional(
+            "Associations",
+            "AssociationSet",
+            "associationSet",
+            s::Type::List(&ROUTE_TABLE_ASSOCIATION_LIST),
+        ),
+        s::optional("OwnerId", "OwnerId", "ownerId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PropagatingVgws",
+            "PropagatingVgwSet",
+            "propagatingVgwSet",
+            s::Type::List(&PROPAGATING_VGW_LIST),
+        ),
+        s::optional("RouteTableId", "RouteTableId", "routeTableId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Routes", "RouteSet", "routeSet", s::Type::List(&ROUTE_LIST)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+        s::optional("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RouteTableAssociation {
+    pub association_state: Option<RouteTableAssociationState>,
+    pub gateway_id: Option<String>,
+    pub main: Option<bool>,
+    pub public_ipv4_pool: Option<String>,
+    pub route_table_association_id: Option<String>,
+    pub route_table_id: Option<String>,
+    pub subnet_id: Option<String>,
+}
+
+impl Shape for RouteTableAssociation {
+    const SCHEMA: &'static s::Structure = &ROUTE_TABLE_ASSOCIATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.association_state = v::from(value),
+            1 => self.gateway_id = v::from(value),
+            2 => self.main = v::from(value),
+            3 => self.public_ipv4_pool = v::from(value),
+            4 => self.route_table_association_id = v::from(value),
+            5 => self.route_table_id = v::from(value),
+            _ => self.subnet_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.association_state),
+            1 => v::view(&self.gateway_id),
+            2 => v::view(&self.main),
+            3 => v::view(&self.public_ipv4_pool),
+            4 => v::view(&self.route_table_association_id),
+            5 => v::view(&self.route_table_id),
+            _ => v::view(&self.subnet_id),
+        }
+    }
+}
+
+static ROUTE_TABLE_ASSOCIATION: s::Structure = s::Structure {
+    name: "RouteTableAssociation",
+    members: &[
+        s::optional(
+            "AssociationState",
+            "AssociationState",
+            "associationState",
+            s::Type::Structure(&ROUTE_TABLE_ASSOCIATION_STATE),
+        ),
+        s::optional("GatewayId", "GatewayId", "gatewayId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Main", "Main", "main", s::Type::Boolean),
+        s::optional(
+            "PublicIpv4Pool",
+            "PublicIpv4Pool",
+            "publicIpv4Pool",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "RouteTableAssociationId",
+            "RouteTableAssociationId",
+            "routeTableAssociationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("RouteTableId", "RouteTableId", "routeTableId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RouteTableAssociationState {
+    pub state: Option<String>,
+    pub status_message: Option<String>,
+}
+
+impl Shape for RouteTableAssociationState {
+    const SCHEMA: &'static s::Structure = &ROUTE_TABLE_ASSOCIATION_STATE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.state = v::from(value),
+            _ => self.status_message = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.state),
+            _ => v::view(&self.status_message),
+        }
+    }
+}
+
+static ROUTE_TABLE_ASSOCIATION_STATE: s::Structure = s::Structure {
+    name: "RouteTableAssociationState",
+    members: &[
+        s::optional(
+            "State",
+            "State",
+            "state",
+            s::Type::String(&ROUTE_TABLE_ASSOCIATION_STATE_CODE),
+        ),
+        s::optional(
+            "StatusMessage",
+            "StatusMessage",
+            "statusMessage",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RuleGroupRuleOptionsPair {
+    pub rule_group_arn: Option<String>,
+    pub rule_options: Option<Vec<RuleOption>>,
+}
+
+impl Shape for RuleGroupRuleOptionsPair {
+    const SCHEMA: &'static s::Structure = &RULE_GROUP_RULE_OPTIONS_PAIR;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.rule_group_arn = v::from(value),
+            _ => self.rule_options = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.rule_group_arn),
+            _ => v::view(&self.rule_options),
+        }
+    }
+}
+
+static RULE_GROUP_RULE_OPTIONS_PAIR: s::Structure = s::Structure {
+    name: "RuleGroupRuleOptionsPair",
+    members: &[
+        s::optional("RuleGroupArn", "RuleGroupArn", "ruleGroupArn", s::Type::String(&RESOURCE_ARN)),
+        s::optional(
+            "RuleOptions",
+            "RuleOptionSet",
+            "ruleOptionSet",
+            s::Type::List(&RULE_OPTION_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RuleGroupTypePair {
+    pub rule_group_arn: Option<String>,
+    pub rule_group_type: Option<String>,
+}
+
+impl Shape for RuleGroupTypePair {
+    const SCHEMA: &'static s::Structure = &RULE_GROUP_TYPE_PAIR;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.rule_group_arn = v::from(value),
+            _ => self.rule_group_type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.rule_group_arn),
+            _ => v::view(&self.rule_group_type),
+        }
+    }
+}
+
+static RULE_GROUP_TYPE_PAIR: s::Structure = s::Structure {
+    name: "RuleGroupTypePair",
+    members: &[
+        s::optional("RuleGroupArn", "RuleGroupArn", "ruleGroupArn", s::Type::String(&RESOURCE_ARN)),
+        s::optional(
+            "RuleGroupType",
+            "RuleGroupType",
+            "ruleGroupType",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RuleOption {
+    pub keyword: Option<String>,
+    pub settings: Option<Vec<String>>,
+}
+
+impl Shape for RuleOption {
+    const SCHEMA: &'static s::Structure = &RULE_OPTION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.keyword = v::from(value),
+            _ => self.settings = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.keyword),
+            _ => v::view(&self.settings),
+        }
+    }
+}
+
+static RULE_OPTION: s::Structure = s::Structure {
+    name: "RuleOption",
+    members: &[
+        s::optional("Keyword", "Keyword", "keyword", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Settings", "SettingSet", "settingSet", s::Type::List(&STRING_LIST)),
     ],
 };
 
@@ -17854,6 +31121,141 @@ static SECURITY_GROUP: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct SecurityGroupForVpc {
+    pub description: Option<String>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub owner_id: Option<String>,
+    pub primary_vpc_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+impl Shape for SecurityGroupForVpc {
+    const SCHEMA: &'static s::Structure = &SECURITY_GROUP_FOR_VPC;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.description = v::from(value),
+            1 => self.group_id = v::from(value),
+            2 => self.group_name = v::from(value),
+            3 => self.owner_id = v::from(value),
+            4 => self.primary_vpc_id = v::from(value),
+            _ => self.tags = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.description),
+            1 => v::view(&self.group_id),
+            2 => v::view(&self.group_name),
+            3 => v::view(&self.owner_id),
+            4 => v::view(&self.primary_vpc_id),
+            _ => v::view(&self.tags),
+        }
+    }
+}
+
+static SECURITY_GROUP_FOR_VPC: s::Structure = s::Structure {
+    name: "SecurityGroupForVpc",
+    members: &[
+        s::optional("Description", "Description", "description", s::Type::String(&s::ANY_TEXT)),
+        s::optional("GroupId", "GroupId", "groupId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("GroupName", "GroupName", "groupName", s::Type::String(&s::ANY_TEXT)),
+        s::optional("OwnerId", "OwnerId", "ownerId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("PrimaryVpcId", "PrimaryVpcId", "primaryVpcId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SecurityGroupIdentifier {
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+}
+
+impl Shape for SecurityGroupIdentifier {
+    const SCHEMA: &'static s::Structure = &SECURITY_GROUP_IDENTIFIER;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.group_id = v::from(value),
+            _ => self.group_name = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.group_id),
+            _ => v::view(&self.group_name),
+        }
+    }
+}
+
+static SECURITY_GROUP_IDENTIFIER: s::Structure = s::Structure {
+    name: "SecurityGroupIdentifier",
+    members: &[
+        s::optional("GroupId", "GroupId", "groupId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("GroupName", "GroupName", "groupName", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SecurityGroupReference {
+    pub group_id: Option<String>,
+    pub referencing_vpc_id: Option<String>,
+    pub transit_gateway_id: Option<String>,
+    pub vpc_peering_connection_id: Option<String>,
+}
+
+impl Shape for SecurityGroupReference {
+    const SCHEMA: &'static s::Structure = &SECURITY_GROUP_REFERENCE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.group_id = v::from(value),
+            1 => self.referencing_vpc_id = v::from(value),
+            2 => self.transit_gateway_id = v::from(value),
+            _ => self.vpc_peering_connection_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.group_id),
+            1 => v::view(&self.referencing_vpc_id),
+            2 => v::view(&self.transit_gateway_id),
+            _ => v::view(&self.vpc_peering_connection_id),
+        }
+    }
+}
+
+static SECURITY_GROUP_REFERENCE: s::Structure = s::Structure {
+    name: "SecurityGroupReference",
+    members: &[
+        s::optional("GroupId", "GroupId", "groupId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ReferencingVpcId",
+            "ReferencingVpcId",
+            "referencingVpcId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "TransitGatewayId",
+            "TransitGatewayId",
+            "transitGatewayId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "VpcPeeringConnectionId",
+            "VpcPeeringConnectionId",
+            "vpcPeeringConnectionId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SecurityGroupRule {
     pub cidr_ipv4: Option<String>,
     pub cidr_ipv6: Option<String>,
@@ -18089,6 +31491,190 @@ static SECURITY_GROUP_RULE_UPDATE: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceDetail {
+    pub acceptance_required: Option<bool>,
+    pub availability_zone_ids: Option<Vec<String>>,
+    pub availability_zones: Option<Vec<String>>,
+    pub base_endpoint_dns_names: Option<Vec<String>>,
+    pub manages_vpc_endpoints: Option<bool>,
+    pub owner: Option<String>,
+    pub payer_responsibility: Option<String>,
+    pub private_dns_name: Option<String>,
+    pub private_dns_name_verification_state: Option<String>,
+    pub private_dns_names: Option<Vec<PrivateDnsDetails>>,
+    pub service_id: Option<String>,
+    pub service_name: Option<String>,
+    pub service_region: Option<String>,
+    pub service_type: Option<Vec<ServiceTypeDetail>>,
+    pub supported_ip_address_types: Option<Vec<String>>,
+    pub tags: Option<Vec<Tag>>,
+    pub vpc_endpoint_policy_supported: Option<bool>,
+}
+
+impl Shape for ServiceDetail {
+    const SCHEMA: &'static s::Structure = &SERVICE_DETAIL;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.acceptance_required = v::from(value),
+            1 => self.availability_zone_ids = v::from(value),
+            2 => self.availability_zones = v::from(value),
+            3 => self.base_endpoint_dns_names = v::from(value),
+            4 => self.manages_vpc_endpoints = v::from(value),
+            5 => self.owner = v::from(value),
+            6 => self.payer_responsibility = v::from(value),
+            7 => self.private_dns_name = v::from(value),
+            8 => self.private_dns_name_verification_state = v::from(value),
+            9 => self.private_dns_names = v::from(value),
+            10 => self.service_id = v::from(value),
+            11 => self.service_name = v::from(value),
+            12 => self.service_region = v::from(value),
+            13 => self.service_type = v::from(value),
+            14 => self.supported_ip_address_types = v::from(value),
+            15 => self.tags = v::from(value),
+            _ => self.vpc_endpoint_policy_supported = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.acceptance_required),
+            1 => v::view(&self.availability_zone_ids),
+            2 => v::view(&self.availability_zones),
+            3 => v::view(&self.base_endpoint_dns_names),
+            4 => v::view(&self.manages_vpc_endpoints),
+            5 => v::view(&self.owner),
+            6 => v::view(&self.payer_responsibility),
+            7 => v::view(&self.private_dns_name),
+            8 => v::view(&self.private_dns_name_verification_state),
+            9 => v::view(&self.private_dns_names),
+            10 => v::view(&self.service_id),
+            11 => v::view(&self.service_name),
+            12 => v::view(&self.service_region),
+            13 => v::view(&self.service_type),
+            14 => v::view(&self.supported_ip_address_types),
+            15 => v::view(&self.tags),
+            _ => v::view(&self.vpc_endpoint_policy_supported),
+        }
+    }
+}
+
+static SERVICE_DETAIL: s::Structure = s::Structure {
+    name: "ServiceDetail",
+    members: &[
+        s::optional(
+            "AcceptanceRequired",
+            "AcceptanceRequired",
+            "acceptanceRequired",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "AvailabilityZoneIds",
+            "AvailabilityZoneIdSet",
+            "availabilityZoneIdSet",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+        s::optional(
+            "AvailabilityZones",
+            "AvailabilityZoneSet",
+            "availabilityZoneSet",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+        s::optional(
+            "BaseEndpointDnsNames",
+            "BaseEndpointDnsNameSet",
+            "baseEndpointDnsNameSet",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+        s::optional(
+            "ManagesVpcEndpoints",
+            "ManagesVpcEndpoints",
+            "managesVpcEndpoints",
+            s::Type::Boolean,
+        ),
+        s::optional("Owner", "Owner", "owner", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PayerResponsibility",
+            "PayerResponsibility",
+            "payerResponsibility",
+            s::Type::String(&PAYER_RESPONSIBILITY),
+        ),
+        s::optional(
+            "PrivateDnsName",
+            "PrivateDnsName",
+            "privateDnsName",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "PrivateDnsNameVerificationState",
+            "PrivateDnsNameVerificationState",
+            "privateDnsNameVerificationState",
+            s::Type::String(&DNS_NAME_STATE),
+        ),
+        s::optional(
+            "PrivateDnsNames",
+            "PrivateDnsNameSet",
+            "privateDnsNameSet",
+            s::Type::List(&PRIVATE_DNS_DETAILS_SET),
+        ),
+        s::optional("ServiceId", "ServiceId", "serviceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("ServiceName", "ServiceName", "serviceName", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ServiceRegion",
+            "ServiceRegion",
+            "serviceRegion",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "ServiceType",
+            "ServiceType",
+            "serviceType",
+            s::Type::List(&SERVICE_TYPE_DETAIL_SET),
+        ),
+        s::optional(
+            "SupportedIpAddressTypes",
+            "SupportedIpAddressTypeSet",
+            "supportedIpAddressTypeSet",
+            s::Type::List(&SUPPORTED_IP_ADDRESS_TYPES),
+        ),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+        s::optional(
+            "VpcEndpointPolicySupported",
+            "VpcEndpointPolicySupported",
+            "vpcEndpointPolicySupported",
+            s::Type::Boolean,
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceTypeDetail {
+    pub service_type: Option<String>,
+}
+
+impl Shape for ServiceTypeDetail {
+    const SCHEMA: &'static s::Structure = &SERVICE_TYPE_DETAIL;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.service_type = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.service_type)
+    }
+}
+
+static SERVICE_TYPE_DETAIL: s::Structure = s::Structure {
+    name: "ServiceTypeDetail",
+    members: &[s::optional(
+        "ServiceType",
+        "ServiceType",
+        "serviceType",
+        s::Type::String(&SERVICE_TYPE),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SpotMarketOptions {
     pub block_duration_minutes: Option<i32>,
     pub instance_interruption_behavior: Option<String>,
@@ -18144,6 +31730,117 @@ static SPOT_MARKET_OPTIONS: s::Structure = s::Structure {
             s::Type::String(&SPOT_INSTANCE_TYPE),
         ),
         s::optional("ValidUntil", "ValidUntil", "ValidUntil", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StaleIpPermission {
+    pub from_port: Option<i32>,
+    pub ip_protocol: Option<String>,
+    pub ip_ranges: Option<Vec<String>>,
+    pub prefix_list_ids: Option<Vec<String>>,
+    pub to_port: Option<i32>,
+    pub user_id_group_pairs: Option<Vec<UserIdGroupPair>>,
+}
+
+impl Shape for StaleIpPermission {
+    const SCHEMA: &'static s::Structure = &STALE_IP_PERMISSION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.from_port = v::from(value),
+            1 => self.ip_protocol = v::from(value),
+            2 => self.ip_ranges = v::from(value),
+            3 => self.prefix_list_ids = v::from(value),
+            4 => self.to_port = v::from(value),
+            _ => self.user_id_group_pairs = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.from_port),
+            1 => v::view(&self.ip_protocol),
+            2 => v::view(&self.ip_ranges),
+            3 => v::view(&self.prefix_list_ids),
+            4 => v::view(&self.to_port),
+            _ => v::view(&self.user_id_group_pairs),
+        }
+    }
+}
+
+static STALE_IP_PERMISSION: s::Structure = s::Structure {
+    name: "StaleIpPermission",
+    members: &[
+        s::optional("FromPort", "FromPort", "fromPort", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("IpProtocol", "IpProtocol", "ipProtocol", s::Type::String(&s::ANY_TEXT)),
+        s::optional("IpRanges", "IpRanges", "ipRanges", s::Type::List(&IP_RANGES)),
+        s::optional(
+            "PrefixListIds",
+            "PrefixListIds",
+            "prefixListIds",
+            s::Type::List(&PREFIX_LIST_ID_SET),
+        ),
+        s::optional("ToPort", "ToPort", "toPort", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("UserIdGroupPairs", "Groups", "groups", s::Type::List(&USER_ID_GROUP_PAIR_SET)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StaleSecurityGroup {
+    pub description: Option<String>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub stale_ip_permissions: Option<Vec<StaleIpPermission>>,
+    pub stale_ip_permissions_egress: Option<Vec<StaleIpPermission>>,
+    pub vpc_id: Option<String>,
+}
+
+impl Shape for StaleSecurityGroup {
+    const SCHEMA: &'static s::Structure = &STALE_SECURITY_GROUP;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.description = v::from(value),
+            1 => self.group_id = v::from(value),
+            2 => self.group_name = v::from(value),
+            3 => self.stale_ip_permissions = v::from(value),
+            4 => self.stale_ip_permissions_egress = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.description),
+            1 => v::view(&self.group_id),
+            2 => v::view(&self.group_name),
+            3 => v::view(&self.stale_ip_permissions),
+            4 => v::view(&self.stale_ip_permissions_egress),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static STALE_SECURITY_GROUP: s::Structure = s::Structure {
+    name: "StaleSecurityGroup",
+    members: &[
+        s::optional("Description", "Description", "description", s::Type::String(&s::ANY_TEXT)),
+        s::optional("GroupId", "GroupId", "groupId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("GroupName", "GroupName", "groupName", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "StaleIpPermissions",
+            "StaleIpPermissions",
+            "staleIpPermissions",
+            s::Type::List(&STALE_IP_PERMISSION_SET),
+        ),
+        s::optional(
+            "StaleIpPermissionsEgress",
+            "StaleIpPermissionsEgress",
+            "staleIpPermissionsEgress",
+            s::Type::List(&STALE_IP_PERMISSION_SET),
+        ),
+        s::optional("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
     ],
 };
 
@@ -18217,6 +31914,100 @@ static START_INSTANCES_RESULT: s::Structure = s::Structure {
         "InstancesSet",
         "instancesSet",
         s::Type::List(&INSTANCE_STATE_CHANGE_LIST),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StartNetworkInsightsAnalysisRequest {
+    pub additional_accounts: Option<Vec<String>>,
+    pub client_token: String,
+    pub dry_run: Option<bool>,
+    pub filter_in_arns: Option<Vec<String>>,
+    pub filter_out_arns: Option<Vec<String>>,
+    pub network_insights_path_id: String,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+impl Shape for StartNetworkInsightsAnalysisRequest {
+    const SCHEMA: &'static s::Structure = &START_NETWORK_INSIGHTS_ANALYSIS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.additional_accounts = v::from(value),
+            1 => self.client_token = v::from(value),
+            2 => self.dry_run = v::from(value),
+            3 => self.filter_in_arns = v::from(value),
+            4 => self.filter_out_arns = v::from(value),
+            5 => self.network_insights_path_id = v::from(value),
+            _ => self.tag_specifications = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.additional_accounts),
+            1 => v::view(&self.client_token),
+            2 => v::view(&self.dry_run),
+            3 => v::view(&self.filter_in_arns),
+            4 => v::view(&self.filter_out_arns),
+            5 => v::view(&self.network_insights_path_id),
+            _ => v::view(&self.tag_specifications),
+        }
+    }
+}
+
+static START_NETWORK_INSIGHTS_ANALYSIS_REQUEST: s::Structure = s::Structure {
+    name: "StartNetworkInsightsAnalysisRequest",
+    members: &[
+        s::optional(
+            "AdditionalAccounts",
+            "AdditionalAccount",
+            "AdditionalAccount",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+        s::required("ClientToken", "ClientToken", "ClientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("FilterInArns", "FilterInArn", "FilterInArn", s::Type::List(&ARN_LIST)),
+        s::optional("FilterOutArns", "FilterOutArn", "FilterOutArn", s::Type::List(&ARN_LIST)),
+        s::required(
+            "NetworkInsightsPathId",
+            "NetworkInsightsPathId",
+            "NetworkInsightsPathId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StartNetworkInsightsAnalysisResult {
+    pub network_insights_analysis: Option<NetworkInsightsAnalysis>,
+}
+
+impl Shape for StartNetworkInsightsAnalysisResult {
+    const SCHEMA: &'static s::Structure = &START_NETWORK_INSIGHTS_ANALYSIS_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.network_insights_analysis = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.network_insights_analysis)
+    }
+}
+
+static START_NETWORK_INSIGHTS_ANALYSIS_RESULT: s::Structure = s::Structure {
+    name: "StartNetworkInsightsAnalysisResult",
+    members: &[s::optional(
+        "NetworkInsightsAnalysis",
+        "NetworkInsightsAnalysis",
+        "networkInsightsAnalysis",
+        s::Type::Structure(&NETWORK_INSIGHTS_ANALYSIS),
     )],
 };
 
@@ -18537,6 +32328,74 @@ static SUBNET_CIDR_BLOCK_STATE: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubnetConfiguration {
+    pub ipv4: Option<String>,
+    pub ipv6: Option<String>,
+    pub subnet_id: Option<String>,
+}
+
+impl Shape for SubnetConfiguration {
+    const SCHEMA: &'static s::Structure = &SUBNET_CONFIGURATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.ipv4 = v::from(value),
+            1 => self.ipv6 = v::from(value),
+            _ => self.subnet_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.ipv4),
+            1 => v::view(&self.ipv6),
+            _ => v::view(&self.subnet_id),
+        }
+    }
+}
+
+static SUBNET_CONFIGURATION: s::Structure = s::Structure {
+    name: "SubnetConfiguration",
+    members: &[
+        s::optional("Ipv4", "Ipv4", "Ipv4", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Ipv6", "Ipv6", "Ipv6", s::Type::String(&s::ANY_TEXT)),
+        s::optional("SubnetId", "SubnetId", "SubnetId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubnetIpPrefixes {
+    pub ip_prefixes: Option<Vec<String>>,
+    pub subnet_id: Option<String>,
+}
+
+impl Shape for SubnetIpPrefixes {
+    const SCHEMA: &'static s::Structure = &SUBNET_IP_PREFIXES;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.ip_prefixes = v::from(value),
+            _ => self.subnet_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.ip_prefixes),
+            _ => v::view(&self.subnet_id),
+        }
+    }
+}
+
+static SUBNET_IP_PREFIXES: s::Structure = s::Structure {
+    name: "SubnetIpPrefixes",
+    members: &[
+        s::optional("IpPrefixes", "IpPrefixSet", "ipPrefixSet", s::Type::List(&VALUE_STRING_LIST)),
+        s::optional("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SubnetIpv6CidrBlockAssociation {
     pub association_id: Option<String>,
     pub ip_source: Option<String>,
@@ -18674,6 +32533,80 @@ static TAG_DESCRIPTION: s::Structure = s::Structure {
             s::Type::String(&RESOURCE_TYPE),
         ),
         s::optional("Value", "Value", "value", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TagFieldSpecificationRequest {
+    pub resource_type: Option<String>,
+    pub tag_keys: Option<Vec<String>>,
+}
+
+impl Shape for TagFieldSpecificationRequest {
+    const SCHEMA: &'static s::Structure = &TAG_FIELD_SPECIFICATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.resource_type = v::from(value),
+            _ => self.tag_keys = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.resource_type),
+            _ => v::view(&self.tag_keys),
+        }
+    }
+}
+
+static TAG_FIELD_SPECIFICATION_REQUEST: s::Structure = s::Structure {
+    name: "TagFieldSpecificationRequest",
+    members: &[
+        s::optional(
+            "ResourceType",
+            "ResourceType",
+            "ResourceType",
+            s::Type::String(&TAGGABLE_RESOURCE_TYPE),
+        ),
+        s::optional("TagKeys", "TagKey", "TagKey", s::Type::List(&TAG_KEY_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TagFieldSpecificationResponse {
+    pub resource_type: Option<String>,
+    pub tag_keys: Option<Vec<String>>,
+}
+
+impl Shape for TagFieldSpecificationResponse {
+    const SCHEMA: &'static s::Structure = &TAG_FIELD_SPECIFICATION_RESPONSE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.resource_type = v::from(value),
+            _ => self.tag_keys = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.resource_type),
+            _ => v::view(&self.tag_keys),
+        }
+    }
+}
+
+static TAG_FIELD_SPECIFICATION_RESPONSE: s::Structure = s::Structure {
+    name: "TagFieldSpecificationResponse",
+    members: &[
+        s::optional(
+            "ResourceType",
+            "ResourceType",
+            "resourceType",
+            s::Type::String(&TAGGABLE_RESOURCE_TYPE),
+        ),
+        s::optional("TagKeys", "TagKeySet", "tagKeySet", s::Type::List(&TAG_KEY_LIST)),
     ],
 };
 
@@ -18851,6 +32784,109 @@ static TOTAL_LOCAL_STORAGE_GB_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct TransitGatewayRouteTableRoute {
+    pub attachment_id: Option<String>,
+    pub destination_cidr: Option<String>,
+    pub prefix_list_id: Option<String>,
+    pub resource_id: Option<String>,
+    pub resource_type: Option<String>,
+    pub route_origin: Option<String>,
+    pub state: Option<String>,
+}
+
+impl Shape for TransitGatewayRouteTableRoute {
+    const SCHEMA: &'static s::Structure = &TRANSIT_GATEWAY_ROUTE_TABLE_ROUTE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.attachment_id = v::from(value),
+            1 => self.destination_cidr = v::from(value),
+            2 => self.prefix_list_id = v::from(value),
+            3 => self.resource_id = v::from(value),
+            4 => self.resource_type = v::from(value),
+            5 => self.route_origin = v::from(value),
+            _ => self.state = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.attachment_id),
+            1 => v::view(&self.destination_cidr),
+            2 => v::view(&self.prefix_list_id),
+            3 => v::view(&self.resource_id),
+            4 => v::view(&self.resource_type),
+            5 => v::view(&self.route_origin),
+            _ => v::view(&self.state),
+        }
+    }
+}
+
+static TRANSIT_GATEWAY_ROUTE_TABLE_ROUTE: s::Structure = s::Structure {
+    name: "TransitGatewayRouteTableRoute",
+    members: &[
+        s::optional("AttachmentId", "AttachmentId", "attachmentId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "DestinationCidr",
+            "DestinationCidr",
+            "destinationCidr",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("PrefixListId", "PrefixListId", "prefixListId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("ResourceId", "ResourceId", "resourceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("ResourceType", "ResourceType", "resourceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("RouteOrigin", "RouteOrigin", "routeOrigin", s::Type::String(&s::ANY_TEXT)),
+        s::optional("State", "State", "state", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UnassignPrivateIpAddressesRequest {
+    pub ipv4_prefixes: Option<Vec<String>>,
+    pub network_interface_id: String,
+    pub private_ip_addresses: Option<Vec<String>>,
+}
+
+impl Shape for UnassignPrivateIpAddressesRequest {
+    const SCHEMA: &'static s::Structure = &UNASSIGN_PRIVATE_IP_ADDRESSES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.ipv4_prefixes = v::from(value),
+            1 => self.network_interface_id = v::from(value),
+            _ => self.private_ip_addresses = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.ipv4_prefixes),
+            1 => v::view(&self.network_interface_id),
+            _ => v::view(&self.private_ip_addresses),
+        }
+    }
+}
+
+static UNASSIGN_PRIVATE_IP_ADDRESSES_REQUEST: s::Structure = s::Structure {
+    name: "UnassignPrivateIpAddressesRequest",
+    members: &[
+        s::optional("Ipv4Prefixes", "Ipv4Prefix", "Ipv4Prefix", s::Type::List(&IP_PREFIX_LIST)),
+        s::required(
+            "NetworkInterfaceId",
+            "NetworkInterfaceId",
+            "networkInterfaceId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "PrivateIpAddresses",
+            "PrivateIpAddress",
+            "privateIpAddress",
+            s::Type::List(&PRIVATE_IP_ADDRESS_STRING_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnmonitorInstancesRequest {
     pub dry_run: Option<bool>,
     pub instance_ids: Vec<String>,
@@ -18921,6 +32957,70 @@ static UNMONITOR_INSTANCES_RESULT: s::Structure = s::Structure {
         "instancesSet",
         s::Type::List(&INSTANCE_MONITORING_LIST),
     )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UnsuccessfulItem {
+    pub error: Option<UnsuccessfulItemError>,
+    pub resource_id: Option<String>,
+}
+
+impl Shape for UnsuccessfulItem {
+    const SCHEMA: &'static s::Structure = &UNSUCCESSFUL_ITEM;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.error = v::from(value),
+            _ => self.resource_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.error),
+            _ => v::view(&self.resource_id),
+        }
+    }
+}
+
+static UNSUCCESSFUL_ITEM: s::Structure = s::Structure {
+    name: "UnsuccessfulItem",
+    members: &[
+        s::optional("Error", "Error", "error", s::Type::Structure(&UNSUCCESSFUL_ITEM_ERROR)),
+        s::optional("ResourceId", "ResourceId", "resourceId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UnsuccessfulItemError {
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+impl Shape for UnsuccessfulItemError {
+    const SCHEMA: &'static s::Structure = &UNSUCCESSFUL_ITEM_ERROR;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.code = v::from(value),
+            _ => self.message = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.code),
+            _ => v::view(&self.message),
+        }
+    }
+}
+
+static UNSUCCESSFUL_ITEM_ERROR: s::Structure = s::Structure {
+    name: "UnsuccessfulItemError",
+    members: &[
+        s::optional("Code", "Code", "code", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Message", "Message", "message", s::Type::String(&s::ANY_TEXT)),
+    ],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19793,6 +33893,124 @@ static VPC_ENCRYPTION_CONTROL: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct VpcEncryptionControlConfiguration {
+    pub api_gateway_v2_exclusion: Option<String>,
+    pub egress_only_internet_gateway_exclusion: Option<String>,
+    pub elastic_file_system_exclusion: Option<String>,
+    pub global_accelerator_exclusion: Option<String>,
+    pub internet_gateway_exclusion: Option<String>,
+    pub lambda_exclusion: Option<String>,
+    pub mode: String,
+    pub nat_gateway_exclusion: Option<String>,
+    pub virtual_private_gateway_exclusion: Option<String>,
+    pub vpc_lattice_exclusion: Option<String>,
+    pub vpc_peering_exclusion: Option<String>,
+}
+
+impl Shape for VpcEncryptionControlConfiguration {
+    const SCHEMA: &'static s::Structure = &VPC_ENCRYPTION_CONTROL_CONFIGURATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.api_gateway_v2_exclusion = v::from(value),
+            1 => self.egress_only_internet_gateway_exclusion = v::from(value),
+            2 => self.elastic_file_system_exclusion = v::from(value),
+            3 => self.global_accelerator_exclusion = v::from(value),
+            4 => self.internet_gateway_exclusion = v::from(value),
+            5 => self.lambda_exclusion = v::from(value),
+            6 => self.mode = v::from(value),
+            7 => self.nat_gateway_exclusion = v::from(value),
+            8 => self.virtual_private_gateway_exclusion = v::from(value),
+            9 => self.vpc_lattice_exclusion = v::from(value),
+            _ => self.vpc_peering_exclusion = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.api_gateway_v2_exclusion),
+            1 => v::view(&self.egress_only_internet_gateway_exclusion),
+            2 => v::view(&self.elastic_file_system_exclusion),
+            3 => v::view(&self.global_accelerator_exclusion),
+            4 => v::view(&self.internet_gateway_exclusion),
+            5 => v::view(&self.lambda_exclusion),
+            6 => v::view(&self.mode),
+            7 => v::view(&self.nat_gateway_exclusion),
+            8 => v::view(&self.virtual_private_gateway_exclusion),
+            9 => v::view(&self.vpc_lattice_exclusion),
+            _ => v::view(&self.vpc_peering_exclusion),
+        }
+    }
+}
+
+static VPC_ENCRYPTION_CONTROL_CONFIGURATION: s::Structure = s::Structure {
+    name: "VpcEncryptionControlConfiguration",
+    members: &[
+        s::optional(
+            "ApiGatewayV2Exclusion",
+            "ApiGatewayV2Exclusion",
+            "ApiGatewayV2Exclusion",
+            s::Type::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT),
+        ),
+        s::optional(
+            "EgressOnlyInternetGatewayExclusion",
+            "EgressOnlyInternetGatewayExclusion",
+            "EgressOnlyInternetGatewayExclusion",
+            s::Type::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT),
+        ),
+        s::optional(
+            "ElasticFileSystemExclusion",
+            "ElasticFileSystemExclusion",
+            "ElasticFileSystemExclusion",
+            s::Type::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT),
+        ),
+        s::optional(
+            "GlobalAcceleratorExclusion",
+            "GlobalAcceleratorExclusion",
+            "GlobalAcceleratorExclusion",
+            s::Type::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT),
+        ),
+        s::optional(
+            "InternetGatewayExclusion",
+            "InternetGatewayExclusion",
+            "InternetGatewayExclusion",
+            s::Type::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT),
+        ),
+        s::optional(
+            "LambdaExclusion",
+            "LambdaExclusion",
+            "LambdaExclusion",
+            s::Type::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT),
+        ),
+        s::required("Mode", "Mode", "Mode", s::Type::String(&VPC_ENCRYPTION_CONTROL_MODE)),
+        s::optional(
+            "NatGatewayExclusion",
+            "NatGatewayExclusion",
+            "NatGatewayExclusion",
+            s::Type::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT),
+        ),
+        s::optional(
+            "VirtualPrivateGatewayExclusion",
+            "VirtualPrivateGatewayExclusion",
+            "VirtualPrivateGatewayExclusion",
+            s::Type::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT),
+        ),
+        s::optional(
+            "VpcLatticeExclusion",
+            "VpcLatticeExclusion",
+            "VpcLatticeExclusion",
+            s::Type::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT),
+        ),
+        s::optional(
+            "VpcPeeringExclusion",
+            "VpcPeeringExclusion",
+            "VpcPeeringExclusion",
+            s::Type::String(&VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct VpcEncryptionControlExclusion {
     pub state: Option<String>,
     pub state_message: Option<String>,
@@ -19944,6 +34162,209 @@ static VPC_ENCRYPTION_CONTROL_EXCLUSIONS: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct VpcEndpoint {
+    pub creation_timestamp: Option<Timestamp>,
+    pub dns_entries: Option<Vec<DnsEntry>>,
+    pub dns_options: Option<DnsOptions>,
+    pub failure_reason: Option<String>,
+    pub groups: Option<Vec<SecurityGroupIdentifier>>,
+    pub ip_address_type: Option<String>,
+    pub ipv4_prefixes: Option<Vec<SubnetIpPrefixes>>,
+    pub ipv6_prefixes: Option<Vec<SubnetIpPrefixes>>,
+    pub last_error: Option<LastError>,
+    pub network_interface_ids: Option<Vec<String>>,
+    pub owner_id: Option<String>,
+    pub payer_responsibilities: Option<Vec<PayerResponsibilityEntry>>,
+    pub policy_document: Option<String>,
+    pub private_dns_enabled: Option<bool>,
+    pub requester_managed: Option<bool>,
+    pub resource_configuration_arn: Option<String>,
+    pub route_table_ids: Option<Vec<String>>,
+    pub service_name: Option<String>,
+    pub service_network_arn: Option<String>,
+    pub service_region: Option<String>,
+    pub state: Option<String>,
+    pub subnet_ids: Option<Vec<String>>,
+    pub tags: Option<Vec<Tag>>,
+    pub vpc_endpoint_id: Option<String>,
+    pub vpc_endpoint_type: Option<String>,
+    pub vpc_id: Option<String>,
+}
+
+impl Shape for VpcEndpoint {
+    const SCHEMA: &'static s::Structure = &VPC_ENDPOINT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.creation_timestamp = v::from(value),
+            1 => self.dns_entries = v::from(value),
+            2 => self.dns_options = v::from(value),
+            3 => self.failure_reason = v::from(value),
+            4 => self.groups = v::from(value),
+            5 => self.ip_address_type = v::from(value),
+            6 => self.ipv4_prefixes = v::from(value),
+            7 => self.ipv6_prefixes = v::from(value),
+            8 => self.last_error = v::from(value),
+            9 => self.network_interface_ids = v::from(value),
+            10 => self.owner_id = v::from(value),
+            11 => self.payer_responsibilities = v::from(value),
+            12 => self.policy_document = v::from(value),
+            13 => self.private_dns_enabled = v::from(value),
+            14 => self.requester_managed = v::from(value),
+            15 => self.resource_configuration_arn = v::from(value),
+            16 => self.route_table_ids = v::from(value),
+            17 => self.service_name = v::from(value),
+            18 => self.service_network_arn = v::from(value),
+            19 => self.service_region = v::from(value),
+            20 => self.state = v::from(value),
+            21 => self.subnet_ids = v::from(value),
+            22 => self.tags = v::from(value),
+            23 => self.vpc_endpoint_id = v::from(value),
+            24 => self.vpc_endpoint_type = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.creation_timestamp),
+            1 => v::view(&self.dns_entries),
+            2 => v::view(&self.dns_options),
+            3 => v::view(&self.failure_reason),
+            4 => v::view(&self.groups),
+            5 => v::view(&self.ip_address_type),
+            6 => v::view(&self.ipv4_prefixes),
+            7 => v::view(&self.ipv6_prefixes),
+            8 => v::view(&self.last_error),
+            9 => v::view(&self.network_interface_ids),
+            10 => v::view(&self.owner_id),
+            11 => v::view(&self.payer_responsibilities),
+            12 => v::view(&self.policy_document),
+            13 => v::view(&self.private_dns_enabled),
+            14 => v::view(&self.requester_managed),
+            15 => v::view(&self.resource_configuration_arn),
+            16 => v::view(&self.route_table_ids),
+            17 => v::view(&self.service_name),
+            18 => v::view(&self.service_network_arn),
+            19 => v::view(&self.service_region),
+            20 => v::view(&self.state),
+            21 => v::view(&self.subnet_ids),
+            22 => v::view(&self.tags),
+            23 => v::view(&self.vpc_endpoint_id),
+            24 => v::view(&self.vpc_endpoint_type),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static VPC_ENDPOINT: s::Structure = s::Structure {
+    name: "VpcEndpoint",
+    members: &[
+        s::optional(
+            "CreationTimestamp",
+            "CreationTimestamp",
+            "creationTimestamp",
+            s::Type::Timestamp,
+        ),
+        s::optional("DnsEntries", "DnsEntrySet", "dnsEntrySet", s::Type::List(&DNS_ENTRY_SET)),
+        s::optional("DnsOptions", "DnsOptions", "dnsOptions", s::Type::Structure(&DNS_OPTIONS)),
+        s::optional(
+            "FailureReason",
+            "FailureReason",
+            "failureReason",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Groups", "GroupSet", "groupSet", s::Type::List(&GROUP_IDENTIFIER_SET)),
+        s::optional(
+            "IpAddressType",
+            "IpAddressType",
+            "ipAddressType",
+            s::Type::String(&IP_ADDRESS_TYPE),
+        ),
+        s::optional(
+            "Ipv4Prefixes",
+            "Ipv4PrefixSet",
+            "ipv4PrefixSet",
+            s::Type::List(&SUBNET_IP_PREFIXES_LIST),
+        ),
+        s::optional(
+            "Ipv6Prefixes",
+            "Ipv6PrefixSet",
+            "ipv6PrefixSet",
+            s::Type::List(&SUBNET_IP_PREFIXES_LIST),
+        ),
+        s::optional("LastError", "LastError", "lastError", s::Type::Structure(&LAST_ERROR)),
+        s::optional(
+            "NetworkInterfaceIds",
+            "NetworkInterfaceIdSet",
+            "networkInterfaceIdSet",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+        s::optional("OwnerId", "OwnerId", "ownerId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PayerResponsibilities",
+            "PayerResponsibilitySet",
+            "payerResponsibilitySet",
+            s::Type::List(&PAYER_RESPONSIBILITY_SET),
+        ),
+        s::optional(
+            "PolicyDocument",
+            "PolicyDocument",
+            "policyDocument",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "PrivateDnsEnabled",
+            "PrivateDnsEnabled",
+            "privateDnsEnabled",
+            s::Type::Boolean,
+        ),
+        s::optional("RequesterManaged", "RequesterManaged", "requesterManaged", s::Type::Boolean),
+        s::optional(
+            "ResourceConfigurationArn",
+            "ResourceConfigurationArn",
+            "resourceConfigurationArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "RouteTableIds",
+            "RouteTableIdSet",
+            "routeTableIdSet",
+            s::Type::List(&VALUE_STRING_LIST),
+        ),
+        s::optional("ServiceName", "ServiceName", "serviceName", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ServiceNetworkArn",
+            "ServiceNetworkArn",
+            "serviceNetworkArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "ServiceRegion",
+            "ServiceRegion",
+            "serviceRegion",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("State", "State", "state", s::Type::String(&STATE)),
+        s::optional("SubnetIds", "SubnetIdSet", "subnetIdSet", s::Type::List(&VALUE_STRING_LIST)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+        s::optional(
+            "VpcEndpointId",
+            "VpcEndpointId",
+            "vpcEndpointId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "VpcEndpointType",
+            "VpcEndpointType",
+            "vpcEndpointType",
+            s::Type::String(&VPC_ENDPOINT_TYPE),
+        ),
+        s::optional("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct VpcIpv6CidrBlockAssociation {
     pub association_id: Option<String>,
     pub ip_source: Option<String>,
@@ -20020,14 +34441,293 @@ static VPC_IPV6_CIDR_BLOCK_ASSOCIATION: s::Structure = s::Structure {
     ],
 };
 
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VpcPeeringConnection {
+    pub accepter_vpc_info: Option<VpcPeeringConnectionVpcInfo>,
+    pub expiration_time: Option<Timestamp>,
+    pub multipath_resilience_status: Option<String>,
+    pub requester_vpc_info: Option<VpcPeeringConnectionVpcInfo>,
+    pub status: Option<VpcPeeringConnectionStateReason>,
+    pub tags: Option<Vec<Tag>>,
+    pub vpc_peering_connection_id: Option<String>,
+}
+
+impl Shape for VpcPeeringConnection {
+    const SCHEMA: &'static s::Structure = &VPC_PEERING_CONNECTION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.accepter_vpc_info = v::from(value),
+            1 => self.expiration_time = v::from(value),
+            2 => self.multipath_resilience_status = v::from(value),
+            3 => self.requester_vpc_info = v::from(value),
+            4 => self.status = v::from(value),
+            5 => self.tags = v::from(value),
+            _ => self.vpc_peering_connection_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.accepter_vpc_info),
+            1 => v::view(&self.expiration_time),
+            2 => v::view(&self.multipath_resilience_status),
+            3 => v::view(&self.requester_vpc_info),
+            4 => v::view(&self.status),
+            5 => v::view(&self.tags),
+            _ => v::view(&self.vpc_peering_connection_id),
+        }
+    }
+}
+
+static VPC_PEERING_CONNECTION: s::Structure = s::Structure {
+    name: "VpcPeeringConnection",
+    members: &[
+        s::optional(
+            "AccepterVpcInfo",
+            "AccepterVpcInfo",
+            "accepterVpcInfo",
+            s::Type::Structure(&VPC_PEERING_CONNECTION_VPC_INFO),
+        ),
+        s::optional("ExpirationTime", "ExpirationTime", "expirationTime", s::Type::Timestamp),
+        s::optional(
+            "MultipathResilienceStatus",
+            "MultipathResilienceStatus",
+            "multipathResilienceStatus",
+            s::Type::String(&MULTIPATH_RESILIENCE_STATUS),
+        ),
+        s::optional(
+            "RequesterVpcInfo",
+            "RequesterVpcInfo",
+            "requesterVpcInfo",
+            s::Type::Structure(&VPC_PEERING_CONNECTION_VPC_INFO),
+        ),
+        s::optional(
+            "Status",
+            "Status",
+            "status",
+            s::Type::Structure(&VPC_PEERING_CONNECTION_STATE_REASON),
+        ),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+        s::optional(
+            "VpcPeeringConnectionId",
+            "VpcPeeringConnectionId",
+            "vpcPeeringConnectionId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VpcPeeringConnectionOptionsDescription {
+    pub allow_dns_resolution_from_remote_vpc: Option<bool>,
+    pub allow_egress_from_local_classic_link_to_remote_vpc: Option<bool>,
+    pub allow_egress_from_local_vpc_to_remote_classic_link: Option<bool>,
+    pub allow_multipath_resilience: Option<bool>,
+    pub multipath_resilience_mode: Option<String>,
+}
+
+impl Shape for VpcPeeringConnectionOptionsDescription {
+    const SCHEMA: &'static s::Structure = &VPC_PEERING_CONNECTION_OPTIONS_DESCRIPTION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allow_dns_resolution_from_remote_vpc = v::from(value),
+            1 => self.allow_egress_from_local_classic_link_to_remote_vpc = v::from(value),
+            2 => self.allow_egress_from_local_vpc_to_remote_classic_link = v::from(value),
+            3 => self.allow_multipath_resilience = v::from(value),
+            _ => self.multipath_resilience_mode = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allow_dns_resolution_from_remote_vpc),
+            1 => v::view(&self.allow_egress_from_local_classic_link_to_remote_vpc),
+            2 => v::view(&self.allow_egress_from_local_vpc_to_remote_classic_link),
+            3 => v::view(&self.allow_multipath_resilience),
+            _ => v::view(&self.multipath_resilience_mode),
+        }
+    }
+}
+
+static VPC_PEERING_CONNECTION_OPTIONS_DESCRIPTION: s::Structure = s::Structure {
+    name: "VpcPeeringConnectionOptionsDescription",
+    members: &[
+        s::optional(
+            "AllowDnsResolutionFromRemoteVpc",
+            "AllowDnsResolutionFromRemoteVpc",
+            "allowDnsResolutionFromRemoteVpc",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "AllowEgressFromLocalClassicLinkToRemoteVpc",
+            "AllowEgressFromLocalClassicLinkToRemoteVpc",
+            "allowEgressFromLocalClassicLinkToRemoteVpc",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "AllowEgressFromLocalVpcToRemoteClassicLink",
+            "AllowEgressFromLocalVpcToRemoteClassicLink",
+            "allowEgressFromLocalVpcToRemoteClassicLink",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "AllowMultipathResilience",
+            "AllowMultipathResilience",
+            "allowMultipathResilience",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "MultipathResilienceMode",
+            "MultipathResilienceMode",
+            "multipathResilienceMode",
+            s::Type::String(&MULTIPATH_RESILIENCE_MODE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VpcPeeringConnectionStateReason {
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+impl Shape for VpcPeeringConnectionStateReason {
+    const SCHEMA: &'static s::Structure = &VPC_PEERING_CONNECTION_STATE_REASON;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.code = v::from(value),
+            _ => self.message = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.code),
+            _ => v::view(&self.message),
+        }
+    }
+}
+
+static VPC_PEERING_CONNECTION_STATE_REASON: s::Structure = s::Structure {
+    name: "VpcPeeringConnectionStateReason",
+    members: &[
+        s::optional(
+            "Code",
+            "Code",
+            "code",
+            s::Type::String(&VPC_PEERING_CONNECTION_STATE_REASON_CODE),
+        ),
+        s::optional("Message", "Message", "message", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VpcPeeringConnectionVpcInfo {
+    pub cidr_block: Option<String>,
+    pub cidr_block_set: Option<Vec<CidrBlock>>,
+    pub ipv6_cidr_block_set: Option<Vec<Ipv6CidrBlock>>,
+    pub owner_id: Option<String>,
+    pub peering_options: Option<VpcPeeringConnectionOptionsDescription>,
+    pub region: Option<String>,
+    pub vpc_id: Option<String>,
+}
+
+impl Shape for VpcPeeringConnectionVpcInfo {
+    const SCHEMA: &'static s::Structure = &VPC_PEERING_CONNECTION_VPC_INFO;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.cidr_block = v::from(value),
+            1 => self.cidr_block_set = v::from(value),
+            2 => self.ipv6_cidr_block_set = v::from(value),
+            3 => self.owner_id = v::from(value),
+            4 => self.peering_options = v::from(value),
+            5 => self.region = v::from(value),
+            _ => self.vpc_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.cidr_block),
+            1 => v::view(&self.cidr_block_set),
+            2 => v::view(&self.ipv6_cidr_block_set),
+            3 => v::view(&self.owner_id),
+            4 => v::view(&self.peering_options),
+            5 => v::view(&self.region),
+            _ => v::view(&self.vpc_id),
+        }
+    }
+}
+
+static VPC_PEERING_CONNECTION_VPC_INFO: s::Structure = s::Structure {
+    name: "VpcPeeringConnectionVpcInfo",
+    members: &[
+        s::optional("CidrBlock", "CidrBlock", "cidrBlock", s::Type::String(&s::ANY_TEXT)),
+        s::optional("CidrBlockSet", "CidrBlockSet", "cidrBlockSet", s::Type::List(&CIDR_BLOCK_SET)),
+        s::optional(
+            "Ipv6CidrBlockSet",
+            "Ipv6CidrBlockSet",
+            "ipv6CidrBlockSet",
+            s::Type::List(&IPV6_CIDR_BLOCK_SET),
+        ),
+        s::optional("OwnerId", "OwnerId", "ownerId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PeeringOptions",
+            "PeeringOptions",
+            "peeringOptions",
+            s::Type::Structure(&VPC_PEERING_CONNECTION_OPTIONS_DESCRIPTION),
+        ),
+        s::optional("Region", "Region", "region", s::Type::String(&s::ANY_TEXT)),
+        s::optional("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
 v::impl_data!(
     AcceleratorCount,
     AcceleratorCountRequest,
     AcceleratorTotalMemoryMiB,
     AcceleratorTotalMemoryMiBRequest,
+    AcceptVpcPeeringConnectionRequest,
+    AcceptVpcPeeringConnectionResult,
     AccountAttribute,
     AccountAttributeValue,
+    AddPrefixListEntry,
+    AdditionalDetail,
+    Address,
+    AddressAttribute,
+    AllocateAddressRequest,
+    AllocateAddressResult,
+    AlternatePathHint,
+    AnalysisAclRule,
+    AnalysisComponent,
+    AnalysisLoadBalancerListener,
+    AnalysisLoadBalancerTarget,
+    AnalysisPacketHeader,
+    AnalysisRouteTableRoute,
+    AnalysisSecurityGroupRule,
+    AnalysisTransitGatewayPolicyTableEntry,
     ApplicationStatusSummary,
+    AssignPrivateIpAddressesRequest,
+    AssignPrivateIpAddressesResult,
+    AssignedPrivateIpAddress,
+    AssociateAddressRequest,
+    AssociateAddressResult,
+    AssociateDhcpOptionsRequest,
+    AssociateIamInstanceProfileRequest,
+    AssociateIamInstanceProfileResult,
+    AssociateNatGatewayAddressRequest,
+    AssociateNatGatewayAddressResult,
+    AssociateRouteTableRequest,
+    AssociateRouteTableResult,
+    AssociateVpcCidrBlockRequest,
+    AssociateVpcCidrBlockResult,
+    AttachInternetGatewayRequest,
+    AttachNetworkInterfaceRequest,
+    AttachNetworkInterfaceResult,
     AttachmentEnaSrdSpecification,
     AttachmentEnaSrdUdpSpecification,
     AttributeBooleanValue,
@@ -20037,6 +34737,7 @@ v::impl_data!(
     AuthorizeSecurityGroupIngressRequest,
     AuthorizeSecurityGroupIngressResult,
     AvailabilityZone,
+    AvailabilityZoneAddress,
     AvailabilityZoneGeography,
     AvailabilityZoneMessage,
     AvailabilityZoneSubGeography,
@@ -20050,6 +34751,7 @@ v::impl_data!(
     CapacityReservationSpecificationResponse,
     CapacityReservationTarget,
     CapacityReservationTargetResponse,
+    CidrBlock,
     ConnectionTrackingConfiguration,
     ConnectionTrackingSpecification,
     ConnectionTrackingSpecificationRequest,
@@ -20058,17 +34760,55 @@ v::impl_data!(
     CpuOptionsRequest,
     CpuPerformanceFactor,
     CpuPerformanceFactorRequest,
+    CreateDefaultSubnetRequest,
+    CreateDefaultSubnetResult,
+    CreateDefaultVpcRequest,
+    CreateDefaultVpcResult,
+    CreateDhcpOptionsRequest,
+    CreateDhcpOptionsResult,
+    CreateFlowLogsRequest,
+    CreateFlowLogsResult,
+    CreateInternetGatewayRequest,
+    CreateInternetGatewayResult,
     CreateKeyPairRequest,
     CreateLaunchTemplateRequest,
     CreateLaunchTemplateResult,
     CreateLaunchTemplateVersionRequest,
     CreateLaunchTemplateVersionResult,
+    CreateManagedPrefixListRequest,
+    CreateManagedPrefixListResult,
+    CreateNatGatewayRequest,
+    CreateNatGatewayResult,
+    CreateNetworkAclEntryRequest,
+    CreateNetworkAclRequest,
+    CreateNetworkAclResult,
+    CreateNetworkInsightsPathRequest,
+    CreateNetworkInsightsPathResult,
+    CreateNetworkInterfaceRequest,
+    CreateNetworkInterfaceResult,
+    CreatePeeringConnectionOptionsRequest,
+    CreateRouteRequest,
+    CreateRouteResult,
+    CreateRouteTableRequest,
+    CreateRouteTableResult,
     CreateSecurityGroupRequest,
     CreateSecurityGroupResult,
+    CreateSubnetRequest,
+    CreateSubnetResult,
     CreateTagsRequest,
+    CreateVpcEndpointRequest,
+    CreateVpcEndpointResult,
+    CreateVpcPeeringConnectionRequest,
+    CreateVpcPeeringConnectionResult,
+    CreateVpcRequest,
+    CreateVpcResult,
     CreditSpecification,
     CreditSpecificationRequest,
     DefaultConnectionTrackingConfiguration,
+    DeleteDhcpOptionsRequest,
+    DeleteFlowLogsRequest,
+    DeleteFlowLogsResult,
+    DeleteInternetGatewayRequest,
     DeleteKeyPairRequest,
     DeleteKeyPairResult,
     DeleteLaunchTemplateRequest,
@@ -20077,13 +34817,42 @@ v::impl_data!(
     DeleteLaunchTemplateVersionsResponseErrorItem,
     DeleteLaunchTemplateVersionsResponseSuccessItem,
     DeleteLaunchTemplateVersionsResult,
+    DeleteManagedPrefixListRequest,
+    DeleteManagedPrefixListResult,
+    DeleteNatGatewayRequest,
+    DeleteNatGatewayResult,
+    DeleteNetworkAclEntryRequest,
+    DeleteNetworkAclRequest,
+    DeleteNetworkInsightsAnalysisRequest,
+    DeleteNetworkInsightsAnalysisResult,
+    DeleteNetworkInsightsPathRequest,
+    DeleteNetworkInsightsPathResult,
+    DeleteNetworkInterfaceRequest,
+    DeleteRouteRequest,
+    DeleteRouteTableRequest,
     DeleteSecurityGroupRequest,
     DeleteSecurityGroupResult,
+    DeleteSubnetRequest,
     DeleteTagsRequest,
+    DeleteVpcEndpointsRequest,
+    DeleteVpcEndpointsResult,
+    DeleteVpcPeeringConnectionRequest,
+    DeleteVpcPeeringConnectionResult,
+    DeleteVpcRequest,
     DescribeAccountAttributesRequest,
     DescribeAccountAttributesResult,
+    DescribeAddressesAttributeRequest,
+    DescribeAddressesAttributeResult,
+    DescribeAddressesRequest,
+    DescribeAddressesResult,
     DescribeAvailabilityZonesRequest,
     DescribeAvailabilityZonesResult,
+    DescribeDhcpOptionsRequest,
+    DescribeDhcpOptionsResult,
+    DescribeFlowLogsRequest,
+    DescribeFlowLogsResult,
+    DescribeIamInstanceProfileAssociationsRequest,
+    DescribeIamInstanceProfileAssociationsResult,
     DescribeImagesRequest,
     DescribeImagesResult,
     DescribeInstanceAttributeRequest,
@@ -20095,29 +34864,76 @@ v::impl_data!(
     DescribeInstanceTypesResult,
     DescribeInstancesRequest,
     DescribeInstancesResult,
+    DescribeInternetGatewaysRequest,
+    DescribeInternetGatewaysResult,
     DescribeKeyPairsRequest,
     DescribeKeyPairsResult,
     DescribeLaunchTemplateVersionsRequest,
     DescribeLaunchTemplateVersionsResult,
     DescribeLaunchTemplatesRequest,
     DescribeLaunchTemplatesResult,
+    DescribeManagedPrefixListsRequest,
+    DescribeManagedPrefixListsResult,
+    DescribeNatGatewaysRequest,
+    DescribeNatGatewaysResult,
+    DescribeNetworkAclsRequest,
+    DescribeNetworkAclsResult,
+    DescribeNetworkInsightsAnalysesRequest,
+    DescribeNetworkInsightsAnalysesResult,
+    DescribeNetworkInsightsPathsRequest,
+    DescribeNetworkInsightsPathsResult,
+    DescribeNetworkInterfaceAttributeRequest,
+    DescribeNetworkInterfaceAttributeResult,
     DescribeNetworkInterfacesRequest,
     DescribeNetworkInterfacesResult,
+    DescribePrefixListsRequest,
+    DescribePrefixListsResult,
     DescribeRegionsRequest,
     DescribeRegionsResult,
+    DescribeRouteTablesRequest,
+    DescribeRouteTablesResult,
+    DescribeSecurityGroupReferencesRequest,
+    DescribeSecurityGroupReferencesResult,
     DescribeSecurityGroupRulesRequest,
     DescribeSecurityGroupRulesResult,
     DescribeSecurityGroupsRequest,
     DescribeSecurityGroupsResult,
+    DescribeStaleSecurityGroupsRequest,
+    DescribeStaleSecurityGroupsResult,
     DescribeSubnetsRequest,
     DescribeSubnetsResult,
     DescribeTagsRequest,
     DescribeTagsResult,
     DescribeVolumesRequest,
     DescribeVolumesResult,
+    DescribeVpcAttributeRequest,
+    DescribeVpcAttributeResult,
+    DescribeVpcEndpointServicesRequest,
+    DescribeVpcEndpointServicesResult,
+    DescribeVpcEndpointsRequest,
+    DescribeVpcEndpointsResult,
+    DescribeVpcPeeringConnectionsRequest,
+    DescribeVpcPeeringConnectionsResult,
     DescribeVpcsRequest,
     DescribeVpcsResult,
+    DestinationOptionsRequest,
+    DestinationOptionsResponse,
+    DetachInternetGatewayRequest,
+    DetachNetworkInterfaceRequest,
+    DhcpConfiguration,
+    DhcpOptions,
+    DisassociateAddressRequest,
+    DisassociateIamInstanceProfileRequest,
+    DisassociateIamInstanceProfileResult,
+    DisassociateNatGatewayAddressRequest,
+    DisassociateNatGatewayAddressResult,
+    DisassociateRouteTableRequest,
+    DisassociateVpcCidrBlockRequest,
+    DisassociateVpcCidrBlockResult,
     DiskInfo,
+    DnsEntry,
+    DnsOptions,
+    DnsOptionsSpecification,
     EbsBlockDevice,
     EbsCardInfo,
     EbsInfo,
@@ -20132,16 +34948,29 @@ v::impl_data!(
     ElasticGpuSpecificationResponse,
     ElasticInferenceAccelerator,
     ElasticInferenceAcceleratorAssociation,
+    EnaSrdSpecification,
     EnaSrdSpecificationRequest,
+    EnaSrdUdpSpecification,
     EnaSrdUdpSpecificationRequest,
     EnclaveOptions,
     EnclaveOptionsRequest,
+    Explanation,
     Filter,
+    FilterPortRange,
+    FirewallStatefulRule,
+    FirewallStatelessRule,
+    FlowLog,
     FpgaDeviceInfo,
     FpgaDeviceMemoryInfo,
     FpgaInfo,
     GetConsoleOutputRequest,
     GetConsoleOutputResult,
+    GetManagedPrefixListAssociationsRequest,
+    GetManagedPrefixListAssociationsResult,
+    GetManagedPrefixListEntriesRequest,
+    GetManagedPrefixListEntriesResult,
+    GetSecurityGroupsForVpcRequest,
+    GetSecurityGroupsForVpcResult,
     GpuDeviceInfo,
     GpuDeviceMemoryInfo,
     GpuInfo,
@@ -20149,7 +34978,9 @@ v::impl_data!(
     HibernationOptions,
     HibernationOptionsRequest,
     IamInstanceProfile,
+    IamInstanceProfileAssociation,
     IamInstanceProfileSpecification,
+    IcmpTypeCode,
     Image,
     ImageWatermark,
     ImportKeyPairRequest,
@@ -20198,17 +35029,21 @@ v::impl_data!(
     InstanceTypeItem,
     InstanceTypeOffering,
     InstanceTypeSpecification,
+    InternetGateway,
+    InternetGatewayAttachment,
     IpPermission,
     IpRange,
     Ipv4PrefixSpecification,
     Ipv4PrefixSpecificationRequest,
     Ipv4PrefixSpecificationResponse,
+    Ipv6CidrBlock,
     Ipv6PrefixSpecification,
     Ipv6PrefixSpecificationRequest,
     Ipv6PrefixSpecificationResponse,
     Ipv6Range,
     KeyPair,
     KeyPairInfo,
+    LastError,
     LaunchTemplate,
     LaunchTemplateBlockDeviceMapping,
     LaunchTemplateBlockDeviceMappingRequest,
@@ -20256,6 +35091,7 @@ v::impl_data!(
     LaunchTemplatesMonitoringRequest,
     LicenseConfiguration,
     LicenseConfigurationRequest,
+    ManagedPrefixList,
     MediaAcceleratorInfo,
     MediaDeviceInfo,
     MediaDeviceMemoryInfo,
@@ -20269,18 +35105,36 @@ v::impl_data!(
     ModifyInstanceMetadataOptionsResult,
     ModifyLaunchTemplateRequest,
     ModifyLaunchTemplateResult,
+    ModifyManagedPrefixListRequest,
+    ModifyManagedPrefixListResult,
+    ModifyNetworkInterfaceAttributeRequest,
     ModifySecurityGroupRulesRequest,
     ModifySecurityGroupRulesResult,
+    ModifySubnetAttributeRequest,
+    ModifyVpcAttributeRequest,
+    ModifyVpcEndpointRequest,
+    ModifyVpcEndpointResult,
+    ModifyVpcPeeringConnectionOptionsRequest,
+    ModifyVpcPeeringConnectionOptionsResult,
     MonitorInstancesRequest,
     MonitorInstancesResult,
     Monitoring,
+    NatGateway,
+    NatGatewayAddress,
+    NatGatewayAttachedAppliance,
+    NetworkAcl,
+    NetworkAclAssociation,
+    NetworkAclEntry,
     NetworkBandwidthGbps,
     NetworkBandwidthGbpsRequest,
     NetworkCardInfo,
     NetworkInfo,
+    NetworkInsightsAnalysis,
+    NetworkInsightsPath,
     NetworkInterface,
     NetworkInterfaceAssociation,
     NetworkInterfaceAttachment,
+    NetworkInterfaceAttachmentChanges,
     NetworkInterfaceCount,
     NetworkInterfaceCountRequest,
     NetworkInterfaceIpv6Address,
@@ -20289,36 +35143,74 @@ v::impl_data!(
     NeuronDeviceInfo,
     NeuronDeviceMemoryInfo,
     NeuronInfo,
+    NewDhcpConfiguration,
     NitroTpmInfo,
     OperatorRequest,
     OperatorResponse,
+    PathComponent,
+    PathFilter,
+    PathRequestFilter,
+    PayerResponsibilityEntry,
+    PeeringConnectionOptions,
+    PeeringConnectionOptionsRequest,
     PerformanceFactorReference,
     PerformanceFactorReferenceRequest,
     PerformanceStatusSummary,
     Placement,
     PlacementGroupInfo,
+    PortRange,
+    PrefixList,
+    PrefixListAssociation,
+    PrefixListEntry,
     PrefixListId,
+    PrivateDnsDetails,
     PrivateDnsNameOptionsOnLaunch,
     PrivateDnsNameOptionsRequest,
     PrivateDnsNameOptionsResponse,
     PrivateIpAddressSpecification,
     ProcessorInfo,
     ProductCode,
+    PropagatingVgw,
+    ProvisionedBandwidth,
+    PtrUpdateStatus,
     PublicIpDnsNameOptions,
     RebootInstancesRequest,
     ReferencedSecurityGroup,
     Region,
     RegionGeography,
+    RejectVpcPeeringConnectionRequest,
+    RejectVpcPeeringConnectionResult,
+    ReleaseAddressRequest,
+    RemovePrefixListEntry,
+    ReplaceIamInstanceProfileAssociationRequest,
+    ReplaceIamInstanceProfileAssociationResult,
+    ReplaceNetworkAclAssociationRequest,
+    ReplaceNetworkAclAssociationResult,
+    ReplaceNetworkAclEntryRequest,
+    ReplaceRouteRequest,
+    ReplaceRouteTableAssociationRequest,
+    ReplaceRouteTableAssociationResult,
+    RequestFilterPortRange,
     RequestLaunchTemplateData,
     Reservation,
     ResetInstanceAttributeRequest,
+    ResetNetworkInterfaceAttributeRequest,
     ResponseError,
     ResponseLaunchTemplateData,
+    RestoreManagedPrefixListVersionRequest,
+    RestoreManagedPrefixListVersionResult,
     RevokeSecurityGroupEgressRequest,
     RevokeSecurityGroupEgressResult,
     RevokeSecurityGroupIngressRequest,
     RevokeSecurityGroupIngressResult,
     RevokedSecurityGroupRule,
+    Route,
+    RouteTable,
+    RouteTableAssociation,
+    RouteTableAssociationState,
+    RuleGroupRuleOptionsPair,
+    RuleGroupTypePair,
+    RuleOption,
     RunInstancesMonitoringEnabled,
     RunInstancesRequest,
     ScanResults,
@@ -20326,28 +35218,45 @@ v::impl_data!(
     SecondaryInterfacePrivateIpAddressSpecificationRequest,
     SecureBlobAttributeValue,
     SecurityGroup,
+    SecurityGroupForVpc,
+    SecurityGroupIdentifier,
+    SecurityGroupReference,
     SecurityGroupRule,
     SecurityGroupRuleDescription,
     SecurityGroupRuleRequest,
     SecurityGroupRuleUpdate,
+    ServiceDetail,
+    ServiceTypeDetail,
     SpotMarketOptions,
+    StaleIpPermission,
+    StaleSecurityGroup,
     StartInstancesRequest,
     StartInstancesResult,
+    StartNetworkInsightsAnalysisRequest,
+    StartNetworkInsightsAnalysisResult,
     StateReason,
     StopInstancesRequest,
     StopInstancesResult,
     Subnet,
     SubnetCidrBlockState,
+    SubnetConfiguration,
+    SubnetIpPrefixes,
     SubnetIpv6CidrBlockAssociation,
     Tag,
     TagDescription,
+    TagFieldSpecificationRequest,
+    TagFieldSpecificationResponse,
     TagSpecification,
     TerminateInstancesRequest,
     TerminateInstancesResult,
     TotalLocalStorageGB,
     TotalLocalStorageGBRequest,
+    TransitGatewayRouteTableRoute,
+    UnassignPrivateIpAddressesRequest,
     UnmonitorInstancesRequest,
     UnmonitorInstancesResult,
+    UnsuccessfulItem,
+    UnsuccessfulItemError,
     UpdateSecurityGroupRuleDescriptionsEgressRequest,
     UpdateSecurityGroupRuleDescriptionsEgressResult,
     UpdateSecurityGroupRuleDescriptionsIngressRequest,
@@ -20364,14 +35273,44 @@ v::impl_data!(
     VpcCidrBlockAssociation,
     VpcCidrBlockState,
     VpcEncryptionControl,
+    VpcEncryptionControlConfiguration,
     VpcEncryptionControlExclusion,
     VpcEncryptionControlExclusions,
+    VpcEndpoint,
     VpcIpv6CidrBlockAssociation,
+    VpcPeeringConnection,
+    VpcPeeringConnectionOptionsDescription,
+    VpcPeeringConnectionStateReason,
+    VpcPeeringConnectionVpcInfo,
+    AssociateDhcpOptionsOutput,
+    AttachInternetGatewayOutput,
+    CreateNetworkAclEntryOutput,
     CreateTagsOutput,
+    DeleteDhcpOptionsOutput,
+    DeleteInternetGatewayOutput,
+    DeleteNetworkAclOutput,
+    DeleteNetworkAclEntryOutput,
+    DeleteNetworkInterfaceOutput,
+    DeleteRouteOutput,
+    DeleteRouteTableOutput,
+    DeleteSubnetOutput,
     DeleteTagsOutput,
+    DeleteVpcOutput,
+    DetachInternetGatewayOutput,
+    DetachNetworkInterfaceOutput,
+    DisassociateAddressOutput,
+    DisassociateRouteTableOutput,
     ModifyInstanceAttributeOutput,
+    ModifyNetworkInterfaceAttributeOutput,
+    ModifySubnetAttributeOutput,
+    ModifyVpcAttributeOutput,
     RebootInstancesOutput,
+    ReleaseAddressOutput,
+    ReplaceNetworkAclEntryOutput,
+    ReplaceRouteOutput,
     ResetInstanceAttributeOutput,
+    ResetNetworkInterfaceAttributeOutput,
+    UnassignPrivateIpAddressesOutput,
 );
 static ACCELERATOR_MANUFACTURER: s::Text = s::Text {
     min: None,
@@ -20473,6 +35412,59 @@ static ACCOUNT_ATTRIBUTE_VALUE_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static ADD_PREFIX_LIST_ENTRIES: s::List = s::List {
+    item: s::Type::Structure(&ADD_PREFIX_LIST_ENTRY),
+    item_name: "member",
+    min: Some(0),
+    max: Some(100),
+    sensitive: false,
+};
+
+static ADDITIONAL_DETAIL_LIST: s::List = s::List {
+    item: s::Type::Structure(&ADDITIONAL_DETAIL),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static ADDRESS_ATTRIBUTE_NAME: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["domain-name"], sensitive: false };
+
+static ADDRESS_LIST: s::List = s::List {
+    item: s::Type::Structure(&ADDRESS),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static ADDRESS_MAX_RESULTS: s::Range = s::Range { min: Some(1), max: Some(1000) };
+
+static ADDRESS_SET: s::List = s::List {
+    item: s::Type::Structure(&ADDRESS_ATTRIBUTE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static ALLOCATION_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "AllocationId",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static ALLOCATION_IDS: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static ALLOWED_INSTANCE_TYPE: s::Text = s::Text {
     min: Some(1),
     max: Some(30),
@@ -20489,11 +35481,35 @@ static ALLOWED_INSTANCE_TYPE_SET: s::List = s::List {
     sensitive: false,
 };
 
+static ALTERNATE_PATH_HINT_LIST: s::List = s::List {
+    item: s::Type::Structure(&ALTERNATE_PATH_HINT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static AMD_SEV_SNP_SPECIFICATION: s::Text = s::Text {
     min: None,
     max: None,
     pattern: None,
     values: &["enabled", "disabled"],
+    sensitive: false,
+};
+
+static ANALYSIS_COMPONENT_LIST: s::List = s::List {
+    item: s::Type::Structure(&ANALYSIS_COMPONENT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static ANALYSIS_STATUS: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["running", "succeeded", "failed"],
     sensitive: false,
 };
 
@@ -20521,9 +35537,33 @@ static ARCHITECTURE_VALUES: s::Text = s::Text {
     sensitive: false,
 };
 
+static ARN_LIST: s::List = s::List {
+    item: s::Type::String(&RESOURCE_ARN),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static ASSIGNED_PRIVATE_IP_ADDRESS_LIST: s::List = s::List {
+    item: s::Type::Structure(&ASSIGNED_PRIVATE_IP_ADDRESS),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static ASSOCIATED_SUBNET_LIST: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
     item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static ASSOCIATION_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "AssociationId",
     min: None,
     max: None,
     sensitive: false,
@@ -20542,6 +35582,38 @@ static ATTACHMENT_STATUS: s::Text = s::Text {
     max: None,
     pattern: None,
     values: &["attaching", "attached", "detaching", "detached"],
+    sensitive: false,
+};
+
+static AUTO_PROVISION_ZONES_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["enabled", "disabled"],
+    sensitive: false,
+};
+
+static AUTO_SCALING_IPS_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["enabled", "disabled"],
+    sensitive: false,
+};
+
+static AVAILABILITY_MODE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["zonal", "regional"],
+    sensitive: false,
+};
+
+static AVAILABILITY_ZONE_ADDRESSES: s::List = s::List {
+    item: s::Type::Structure(&AVAILABILITY_ZONE_ADDRESS),
+    item_name: "AvailabilityZoneAddress",
+    min: None,
+    max: None,
     sensitive: false,
 };
 
@@ -20681,6 +35753,38 @@ static CAPACITY_RESERVATION_PREFERENCE: s::Text = s::Text {
     sensitive: false,
 };
 
+static CIDR_BLOCK_SET: s::List = s::List {
+    item: s::Type::Structure(&CIDR_BLOCK),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static COMPONENT_ACCOUNT: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: Some(s::Pattern::new("\\d{12}")),
+    values: &[],
+    sensitive: false,
+};
+
+static COMPONENT_REGION: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: Some(s::Pattern::new("[a-z]{2}-[a-z]+-[1-9]+")),
+    values: &[],
+    sensitive: false,
+};
+
+static CONNECTIVITY_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["private", "public"],
+    sensitive: false,
+};
+
 static CORE_COUNT_LIST: s::List = s::List {
     item: s::Type::Integer(&s::ANY_NUMBER),
     item_name: "item",
@@ -20725,25 +35829,88 @@ static DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_SUCCESS_SET: s::List = s::List {
     sensitive: false,
 };
 
+static DESCRIBE_DHCP_OPTIONS_MAX_RESULTS: s::Range = s::Range { min: Some(5), max: Some(1000) };
+
+static DESCRIBE_IAM_INSTANCE_PROFILE_ASSOCIATIONS_MAX_RESULTS: s::Range =
+    s::Range { min: Some(5), max: Some(1000) };
+
+static DESCRIBE_INTERNET_GATEWAYS_MAX_RESULTS: s::Range =
+    s::Range { min: Some(5), max: Some(1000) };
+
 static DESCRIBE_LAUNCH_TEMPLATES_MAX_RESULTS: s::Range = s::Range { min: Some(1), max: Some(200) };
+
+static DESCRIBE_NAT_GATEWAYS_MAX_RESULTS: s::Range = s::Range { min: Some(5), max: Some(1000) };
+
+static DESCRIBE_NETWORK_ACLS_MAX_RESULTS: s::Range = s::Range { min: Some(5), max: Some(1000) };
 
 static DESCRIBE_NETWORK_INTERFACES_MAX_RESULTS: s::Range =
     s::Range { min: Some(5), max: Some(1000) };
+
+static DESCRIBE_ROUTE_TABLES_MAX_RESULTS: s::Range = s::Range { min: Some(5), max: Some(100) };
 
 static DESCRIBE_SECURITY_GROUP_RULES_MAX_RESULTS: s::Range =
     s::Range { min: Some(5), max: Some(1000) };
 
 static DESCRIBE_SECURITY_GROUPS_MAX_RESULTS: s::Range = s::Range { min: Some(5), max: Some(1000) };
 
+static DESCRIBE_STALE_SECURITY_GROUPS_MAX_RESULTS: s::Range =
+    s::Range { min: Some(5), max: Some(255) };
+
+static DESCRIBE_STALE_SECURITY_GROUPS_NEXT_TOKEN: s::Text =
+    s::Text { min: Some(1), max: Some(1024), pattern: None, values: &[], sensitive: false };
+
 static DESCRIBE_SUBNETS_MAX_RESULTS: s::Range = s::Range { min: Some(5), max: Some(1000) };
 
+static DESCRIBE_VPC_PEERING_CONNECTIONS_MAX_RESULTS: s::Range =
+    s::Range { min: Some(5), max: Some(1000) };
+
 static DESCRIBE_VPCS_MAX_RESULTS: s::Range = s::Range { min: Some(5), max: Some(1000) };
+
+static DESTINATION_FILE_FORMAT: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["plain-text", "parquet"],
+    sensitive: false,
+};
 
 static DEVICE_TYPE: s::Text = s::Text {
     min: None,
     max: None,
     pattern: None,
     values: &["ebs", "instance-store"],
+    sensitive: false,
+};
+
+static DHCP_CONFIGURATION_LIST: s::List = s::List {
+    item: s::Type::Structure(&DHCP_CONFIGURATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static DHCP_CONFIGURATION_VALUE_LIST: s::List = s::List {
+    item: s::Type::Structure(&ATTRIBUTE_VALUE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static DHCP_OPTIONS_ID_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "DhcpOptionsId",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static DHCP_OPTIONS_LIST: s::List = s::List {
+    item: s::Type::Structure(&DHCP_OPTIONS),
+    item_name: "item",
+    min: None,
+    max: None,
     sensitive: false,
 };
 
@@ -20757,6 +35924,35 @@ static DISK_INFO_LIST: s::List = s::List {
 
 static DISK_TYPE: s::Text =
     s::Text { min: None, max: None, pattern: None, values: &["hdd", "ssd"], sensitive: false };
+
+static DNS_ENTRY_SET: s::List = s::List {
+    item: s::Type::Structure(&DNS_ENTRY),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static DNS_NAME_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["pendingVerification", "verified", "failed"],
+    sensitive: false,
+};
+
+static DNS_RECORD_IP_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["ipv4", "dualstack", "ipv6", "service-defined"],
+    sensitive: false,
+};
+
+static DOMAIN_TYPE: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["vpc", "standard"], sensitive: false };
+
+static DRAIN_SECONDS: s::Range = s::Range { min: Some(1), max: Some(4000) };
 
 static EBS_CARD_INFO_LIST: s::List = s::List {
     item: s::Type::Structure(&EBS_CARD_INFO),
@@ -20792,6 +35988,14 @@ static EBS_OPTIMIZED_SUPPORT: s::Text = s::Text {
 
 static EBS_STATUS_DETAILS_LIST: s::List = s::List {
     item: s::Type::Structure(&EBS_STATUS_DETAILS),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static EIP_ASSOCIATION_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
     item_name: "item",
     min: None,
     max: None,
@@ -20910,6 +36114,14 @@ static EXECUTABLE_BY_STRING_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static EXPLANATION_LIST: s::List = s::List {
+    item: s::Type::Structure(&EXPLANATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static FILTER_LIST: s::List = s::List {
     item: s::Type::Structure(&FILTER),
     item_name: "Filter",
@@ -20926,6 +36138,48 @@ static FLEXIBLE_ENA_QUEUES_SUPPORT: s::Text = s::Text {
     sensitive: false,
 };
 
+static FLOW_LOG_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static FLOW_LOG_RESOURCE_IDS: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static FLOW_LOG_SET: s::List = s::List {
+    item: s::Type::Structure(&FLOW_LOG),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static FLOW_LOGS_RESOURCE_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "VPC",
+        "Subnet",
+        "NetworkInterface",
+        "TransitGateway",
+        "TransitGatewayAttachment",
+        "RegionalNatGateway",
+        "CoreNetwork",
+        "CoreNetworkEdge",
+        "CoreNetworkAttachment",
+    ],
+    sensitive: false,
+};
+
 static FPGA_DEVICE_INFO_LIST: s::List = s::List {
     item: s::Type::Structure(&FPGA_DEVICE_INFO),
     item_name: "item",
@@ -20933,6 +36187,12 @@ static FPGA_DEVICE_INFO_LIST: s::List = s::List {
     max: None,
     sensitive: false,
 };
+
+static GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_MAX_RESULTS: s::Range =
+    s::Range { min: Some(5), max: Some(255) };
+
+static GET_SECURITY_GROUPS_FOR_VPC_REQUEST_MAX_RESULTS: s::Range =
+    s::Range { min: Some(5), max: Some(1000) };
 
 static GPU_DEVICE_INFO_LIST: s::List = s::List {
     item: s::Type::Structure(&GPU_DEVICE_INFO),
@@ -20952,6 +36212,22 @@ static GROUP_ID_STRING_LIST: s::List = s::List {
 
 static GROUP_IDENTIFIER_LIST: s::List = s::List {
     item: s::Type::Structure(&GROUP_IDENTIFIER),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static GROUP_IDENTIFIER_SET: s::List = s::List {
+    item: s::Type::Structure(&SECURITY_GROUP_IDENTIFIER),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static GROUP_IDS: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
     item_name: "item",
     min: None,
     max: None,
@@ -20984,6 +36260,22 @@ static HTTP_TOKENS_STATE: s::Text = s::Text {
 
 static HYPERVISOR_TYPE: s::Text =
     s::Text { min: None, max: None, pattern: None, values: &["ovm", "xen"], sensitive: false };
+
+static IAM_INSTANCE_PROFILE_ASSOCIATION_SET: s::List = s::List {
+    item: s::Type::Structure(&IAM_INSTANCE_PROFILE_ASSOCIATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static IAM_INSTANCE_PROFILE_ASSOCIATION_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["associating", "associated", "disassociating", "disassociated"],
+    sensitive: false,
+};
 
 static IMAGE_ID_STRING_LIST: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
@@ -21361,6 +36653,62 @@ static INSTANCE_TYPE_OFFERINGS_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static INTERNET_GATEWAY_ATTACHMENT_LIST: s::List = s::List {
+    item: s::Type::Structure(&INTERNET_GATEWAY_ATTACHMENT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static INTERNET_GATEWAY_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static INTERNET_GATEWAY_LIST: s::List = s::List {
+    item: s::Type::Structure(&INTERNET_GATEWAY),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static IP_ADDRESS: s::Text = s::Text {
+    min: Some(0),
+    max: Some(15),
+    pattern: Some(s::Pattern::new("^([0-9]{1,3}.){3}[0-9]{1,3}$")),
+    values: &[],
+    sensitive: false,
+};
+
+static IP_ADDRESS_LIST: s::List = s::List {
+    item: s::Type::String(&IP_ADDRESS),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static IP_ADDRESS_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["ipv4", "dualstack", "ipv6"],
+    sensitive: false,
+};
+
+static IP_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static IP_PERMISSION_LIST: s::List = s::List {
     item: s::Type::Structure(&IP_PERMISSION),
     item_name: "item",
@@ -21369,8 +36717,24 @@ static IP_PERMISSION_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static IP_PREFIX_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static IP_RANGE_LIST: s::List = s::List {
     item: s::Type::Structure(&IP_RANGE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static IP_RANGES: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
     item_name: "item",
     min: None,
     max: None,
@@ -21414,6 +36778,14 @@ static IPV6_ADDRESS_ATTRIBUTE: s::Text = s::Text {
     max: None,
     pattern: None,
     values: &["public", "private"],
+    sensitive: false,
+};
+
+static IPV6_CIDR_BLOCK_SET: s::List = s::List {
+    item: s::Type::Structure(&IPV6_CIDR_BLOCK),
+    item_name: "item",
+    min: None,
+    max: None,
     sensitive: false,
 };
 
@@ -21724,6 +37096,22 @@ static LOCATION_TYPE: s::Text = s::Text {
     sensitive: false,
 };
 
+static LOG_DESTINATION_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["cloud-watch-logs", "s3", "kinesis-data-firehose"],
+    sensitive: false,
+};
+
+static MANAGED_PREFIX_LIST_SET: s::List = s::List {
+    item: s::Type::Structure(&MANAGED_PREFIX_LIST),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static MARKET_TYPE: s::Text = s::Text {
     min: None,
     max: None,
@@ -21759,11 +37147,126 @@ static MONITORING_STATE: s::Text = s::Text {
     sensitive: false,
 };
 
+static MULTIPATH_RESILIENCE_MODE: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["always-on"], sensitive: false };
+
+static MULTIPATH_RESILIENCE_STATUS: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["pending", "enabled", "disabled"],
+    sensitive: false,
+};
+
+static NAT_GATEWAY_ADDRESS_LIST: s::List = s::List {
+    item: s::Type::Structure(&NAT_GATEWAY_ADDRESS),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static NAT_GATEWAY_ADDRESS_STATUS: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["assigning", "unassigning", "associating", "disassociating", "succeeded", "failed"],
+    sensitive: false,
+};
+
+static NAT_GATEWAY_APPLIANCE_MODIFY_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["modifying", "completed", "failed"],
+    sensitive: false,
+};
+
+static NAT_GATEWAY_APPLIANCE_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["attaching", "attached", "detaching", "detached", "attach-failed", "detach-failed"],
+    sensitive: false,
+};
+
+static NAT_GATEWAY_APPLIANCE_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["network-firewall-proxy"],
+    sensitive: false,
+};
+
+static NAT_GATEWAY_ATTACHED_APPLIANCE_LIST: s::List = s::List {
+    item: s::Type::Structure(&NAT_GATEWAY_ATTACHED_APPLIANCE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static NAT_GATEWAY_ID_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static NAT_GATEWAY_LIST: s::List = s::List {
+    item: s::Type::Structure(&NAT_GATEWAY),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static NAT_GATEWAY_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["pending", "failed", "available", "deleting", "deleted"],
+    sensitive: false,
+};
+
 static NESTED_VIRTUALIZATION_SPECIFICATION: s::Text = s::Text {
     min: None,
     max: None,
     pattern: None,
     values: &["enabled", "disabled"],
+    sensitive: false,
+};
+
+static NETWORK_ACL_ASSOCIATION_LIST: s::List = s::List {
+    item: s::Type::Structure(&NETWORK_ACL_ASSOCIATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static NETWORK_ACL_ENTRY_LIST: s::List = s::List {
+    item: s::Type::Structure(&NETWORK_ACL_ENTRY),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static NETWORK_ACL_ID_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static NETWORK_ACL_LIST: s::List = s::List {
+    item: s::Type::Structure(&NETWORK_ACL),
+    item_name: "item",
+    min: None,
+    max: None,
     sensitive: false,
 };
 
@@ -21788,6 +37291,62 @@ static NETWORK_CARD_INTERFACE_TYPE_LIST: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static NETWORK_INSIGHTS_ANALYSIS_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static NETWORK_INSIGHTS_ANALYSIS_LIST: s::List = s::List {
+    item: s::Type::Structure(&NETWORK_INSIGHTS_ANALYSIS),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static NETWORK_INSIGHTS_MAX_RESULTS: s::Range = s::Range { min: Some(1), max: Some(100) };
+
+static NETWORK_INSIGHTS_PATH_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static NETWORK_INSIGHTS_PATH_LIST: s::List = s::List {
+    item: s::Type::Structure(&NETWORK_INSIGHTS_PATH),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static NETWORK_INTERFACE_ATTRIBUTE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "description",
+        "groupSet",
+        "sourceDestCheck",
+        "attachment",
+        "associatePublicIpAddress",
+    ],
+    sensitive: false,
+};
+
+static NETWORK_INTERFACE_CREATION_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["efa", "efa-only", "branch", "trunk"],
     sensitive: false,
 };
 
@@ -21866,6 +37425,14 @@ static NEURON_DEVICE_INFO_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static NEW_DHCP_CONFIGURATION_LIST: s::List = s::List {
+    item: s::Type::Structure(&NEW_DHCP_CONFIGURATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static NITRO_ENCLAVES_SUPPORT: s::Text = s::Text {
     min: None,
     max: None,
@@ -21895,6 +37462,41 @@ static OWNER_STRING_LIST: s::List = s::List {
     item_name: "Owner",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static PATH_COMPONENT_LIST: s::List = s::List {
+    item: s::Type::Structure(&PATH_COMPONENT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PAYER_RESPONSIBILITY: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["ServiceOwner"], sensitive: false };
+
+static PAYER_RESPONSIBILITY_SCOPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["vpc-endpoint-charges", "resource-gateway-charges"],
+    sensitive: false,
+};
+
+static PAYER_RESPONSIBILITY_SET: s::List = s::List {
+    item: s::Type::Structure(&PAYER_RESPONSIBILITY_ENTRY),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PAYER_RESPONSIBILITY_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["vpc-endpoint-account", "resource-gateway-account", "vpc-endpoint-service-account"],
     sensitive: false,
 };
 
@@ -21941,6 +37543,32 @@ static PLACEMENT_GROUP_STRATEGY_LIST: s::List = s::List {
 static PLATFORM_VALUES: s::Text =
     s::Text { min: None, max: None, pattern: None, values: &["Windows"], sensitive: false };
 
+static PORT: s::Range = s::Range { min: Some(0), max: Some(65535) };
+
+static PORT_RANGE_LIST: s::List = s::List {
+    item: s::Type::Structure(&PORT_RANGE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PREFIX_LIST_ASSOCIATION_SET: s::List = s::List {
+    item: s::Type::Structure(&PREFIX_LIST_ASSOCIATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PREFIX_LIST_ENTRY_SET: s::List = s::List {
+    item: s::Type::Structure(&PREFIX_LIST_ENTRY),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static PREFIX_LIST_ID_LIST: s::List = s::List {
     item: s::Type::Structure(&PREFIX_LIST_ID),
     item_name: "item",
@@ -21949,9 +37577,84 @@ static PREFIX_LIST_ID_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static PREFIX_LIST_ID_SET: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PREFIX_LIST_MAX_RESULTS: s::Range = s::Range { min: Some(1), max: Some(100) };
+
+static PREFIX_LIST_RESOURCE_ID_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PREFIX_LIST_SET: s::List = s::List {
+    item: s::Type::Structure(&PREFIX_LIST),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PREFIX_LIST_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "create-in-progress",
+        "create-complete",
+        "create-failed",
+        "modify-in-progress",
+        "modify-complete",
+        "modify-failed",
+        "restore-in-progress",
+        "restore-complete",
+        "restore-failed",
+        "delete-in-progress",
+        "delete-complete",
+        "delete-failed",
+    ],
+    sensitive: false,
+};
+
+static PRIORITY: s::Range = s::Range { min: Some(-1), max: Some(65535) };
+
+static PRIVATE_DNS_DETAILS_SET: s::List = s::List {
+    item: s::Type::Structure(&PRIVATE_DNS_DETAILS),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PRIVATE_DNS_SPECIFIED_DOMAIN_SET: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: Some(0),
+    max: Some(10),
+    sensitive: false,
+};
+
+static PRIVATE_IP_ADDRESS_COUNT: s::Range = s::Range { min: Some(1), max: Some(31) };
+
 static PRIVATE_IP_ADDRESS_SPECIFICATION_LIST: s::List = s::List {
     item: s::Type::Structure(&PRIVATE_IP_ADDRESS_SPECIFICATION),
     item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PRIVATE_IP_ADDRESS_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "PrivateIpAddress",
     min: None,
     max: None,
     sensitive: false,
@@ -21970,6 +37673,35 @@ static PRODUCT_CODE_VALUES: s::Text = s::Text {
     max: None,
     pattern: None,
     values: &["devpay", "marketplace"],
+    sensitive: false,
+};
+
+static PROPAGATING_VGW_LIST: s::List = s::List {
+    item: s::Type::Structure(&PROPAGATING_VGW),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PROTOCOL: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["tcp", "udp"], sensitive: false };
+
+static PROTOCOL_INT: s::Range = s::Range { min: Some(0), max: Some(255) };
+
+static PROTOCOL_INT_LIST: s::List = s::List {
+    item: s::Type::Integer(&PROTOCOL_INT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PUBLIC_IP_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "PublicIp",
+    min: None,
+    max: None,
     sensitive: false,
 };
 
@@ -22005,6 +37737,14 @@ static REGION_NAME_STRING_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static REMOVE_PREFIX_LIST_ENTRIES: s::List = s::List {
+    item: s::Type::Structure(&REMOVE_PREFIX_LIST_ENTRY),
+    item_name: "member",
+    min: Some(0),
+    max: Some(100),
+    sensitive: false,
+};
+
 static REQUEST_INSTANCE_TYPE_LIST: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
     item_name: "member",
@@ -22020,6 +37760,9 @@ static RESERVATION_LIST: s::List = s::List {
     max: None,
     sensitive: false,
 };
+
+static RESOURCE_ARN: s::Text =
+    s::Text { min: Some(1), max: Some(1283), pattern: None, values: &[], sensitive: false };
 
 static RESOURCE_ID_LIST: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
@@ -22176,6 +37919,89 @@ static ROOT_DEVICE_TYPE_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static ROUTE_LIST: s::List = s::List {
+    item: s::Type::Structure(&ROUTE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static ROUTE_ORIGIN: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["CreateRouteTable", "CreateRoute", "EnableVgwRoutePropagation", "Advertisement"],
+    sensitive: false,
+};
+
+static ROUTE_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["active", "blackhole", "filtered"],
+    sensitive: false,
+};
+
+static ROUTE_TABLE_ASSOCIATION_LIST: s::List = s::List {
+    item: s::Type::Structure(&ROUTE_TABLE_ASSOCIATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static ROUTE_TABLE_ASSOCIATION_STATE_CODE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["associating", "associated", "disassociating", "disassociated", "failed"],
+    sensitive: false,
+};
+
+static ROUTE_TABLE_ID_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static ROUTE_TABLE_LIST: s::List = s::List {
+    item: s::Type::Structure(&ROUTE_TABLE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static RULE_ACTION: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["allow", "deny"], sensitive: false };
+
+static RULE_GROUP_RULE_OPTIONS_PAIR_LIST: s::List = s::List {
+    item: s::Type::Structure(&RULE_GROUP_RULE_OPTIONS_PAIR),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static RULE_GROUP_TYPE_PAIR_LIST: s::List = s::List {
+    item: s::Type::Structure(&RULE_GROUP_TYPE_PAIR),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static RULE_OPTION_LIST: s::List = s::List {
+    item: s::Type::Structure(&RULE_OPTION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static RUN_INSTANCES_USER_DATA: s::Text =
     s::Text { min: None, max: None, pattern: None, values: &[], sensitive: true };
 
@@ -22217,6 +38043,14 @@ static SECONDARY_INTERFACE_TYPE: s::Text =
 static SECURE_BLOB: s::Text =
     s::Text { min: None, max: None, pattern: None, values: &[], sensitive: true };
 
+static SECURITY_GROUP_FOR_VPC_LIST: s::List = s::List {
+    item: s::Type::Structure(&SECURITY_GROUP_FOR_VPC),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static SECURITY_GROUP_ID_STRING_LIST: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
     item_name: "SecurityGroupId",
@@ -22227,6 +38061,14 @@ static SECURITY_GROUP_ID_STRING_LIST: s::List = s::List {
 
 static SECURITY_GROUP_LIST: s::List = s::List {
     item: s::Type::Structure(&SECURITY_GROUP),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SECURITY_GROUP_REFERENCES: s::List = s::List {
+    item: s::Type::Structure(&SECURITY_GROUP_REFERENCE),
     item_name: "item",
     min: None,
     max: None,
@@ -22276,6 +38118,41 @@ static SECURITY_GROUP_STRING_LIST: s::List = s::List {
 static SENSITIVE_USER_DATA: s::Text =
     s::Text { min: None, max: None, pattern: None, values: &[], sensitive: true };
 
+static SERVICE_CONNECTIVITY_TYPE: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["ipv4", "ipv6"], sensitive: false };
+
+static SERVICE_DETAIL_SET: s::List = s::List {
+    item: s::Type::Structure(&SERVICE_DETAIL),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SERVICE_MANAGED: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["alb", "nlb", "rnat", "rds"],
+    sensitive: false,
+};
+
+static SERVICE_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["Interface", "Gateway", "GatewayLoadBalancer"],
+    sensitive: false,
+};
+
+static SERVICE_TYPE_DETAIL_SET: s::List = s::List {
+    item: s::Type::Structure(&SERVICE_TYPE_DETAIL),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static SEVERITY_LABEL: s::Text = s::Text {
     min: None,
     max: None,
@@ -22300,6 +38177,40 @@ static SPOT_INSTANCE_TYPE: s::Text = s::Text {
     sensitive: false,
 };
 
+static STALE_IP_PERMISSION_SET: s::List = s::List {
+    item: s::Type::Structure(&STALE_IP_PERMISSION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static STALE_SECURITY_GROUP_SET: s::List = s::List {
+    item: s::Type::Structure(&STALE_SECURITY_GROUP),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "PendingAcceptance",
+        "Pending",
+        "Available",
+        "Deleting",
+        "Deleted",
+        "Rejected",
+        "Failed",
+        "Expired",
+        "Partial",
+    ],
+    sensitive: false,
+};
+
 static STATUS_NAME: s::Text =
     s::Text { min: None, max: None, pattern: None, values: &["reachability"], sensitive: false };
 
@@ -22311,6 +38222,14 @@ static STATUS_TYPE: s::Text = s::Text {
     sensitive: false,
 };
 
+static STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static SUBNET_CIDR_BLOCK_STATE_CODE: s::Text = s::Text {
     min: None,
     max: None,
@@ -22319,9 +38238,33 @@ static SUBNET_CIDR_BLOCK_STATE_CODE: s::Text = s::Text {
     sensitive: false,
 };
 
+static SUBNET_CONFIGURATIONS_LIST: s::List = s::List {
+    item: s::Type::Structure(&SUBNET_CONFIGURATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SUBNET_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "AssociatedSubnetId",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static SUBNET_ID_STRING_LIST: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
     item_name: "SubnetId",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SUBNET_IP_PREFIXES_LIST: s::List = s::List {
+    item: s::Type::Structure(&SUBNET_IP_PREFIXES),
+    item_name: "item",
     min: None,
     max: None,
     sensitive: false,
@@ -22383,11 +38326,46 @@ static SUPPORTED_INSTANCE_TYPE_SET: s::List = s::List {
     sensitive: false,
 };
 
+static SUPPORTED_IP_ADDRESS_TYPES: s::List = s::List {
+    item: s::Type::String(&SERVICE_CONNECTIVITY_TYPE),
+    item_name: "item",
+    min: Some(0),
+    max: Some(2),
+    sensitive: false,
+};
+
 static TAG_DESCRIPTION_LIST: s::List = s::List {
     item: s::Type::Structure(&TAG_DESCRIPTION),
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static TAG_FIELD_SPECIFICATION_LIST_REQUEST: s::List = s::List {
+    item: s::Type::Structure(&TAG_FIELD_SPECIFICATION_REQUEST),
+    item_name: "item",
+    min: Some(1),
+    max: Some(3),
+    sensitive: false,
+};
+
+static TAG_FIELD_SPECIFICATION_LIST_RESPONSE: s::List = s::List {
+    item: s::Type::Structure(&TAG_FIELD_SPECIFICATION_RESPONSE),
+    item_name: "item",
+    min: Some(1),
+    max: Some(3),
+    sensitive: false,
+};
+
+static TAG_KEY: s::Text =
+    s::Text { min: Some(1), max: Some(128), pattern: None, values: &[], sensitive: false };
+
+static TAG_KEY_LIST: s::List = s::List {
+    item: s::Type::String(&TAG_KEY),
+    item_name: "item",
+    min: Some(1),
+    max: Some(2),
     sensitive: false,
 };
 
@@ -22404,6 +38382,14 @@ static TAG_SPECIFICATION_LIST: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static TAGGABLE_RESOURCE_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["network-interface", "instance", "auto-scaling-group"],
     sensitive: false,
 };
 
@@ -22425,6 +38411,22 @@ static THREADS_PER_CORE_LIST: s::List = s::List {
 
 static TPM_SUPPORT_VALUES: s::Text =
     s::Text { min: None, max: None, pattern: None, values: &["v2.0"], sensitive: false };
+
+static TRAFFIC_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["ACCEPT", "REJECT", "ALL"],
+    sensitive: false,
+};
+
+static UNSUCCESSFUL_ITEM_SET: s::List = s::List {
+    item: s::Type::Structure(&UNSUCCESSFUL_ITEM),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
 
 static UNSUPPORTED_INSTANCE_TYPE_SET: s::List = s::List {
     item: s::Type::Structure(&INSTANCE_TYPE_ITEM),
@@ -22451,6 +38453,14 @@ static USAGE_CLASS_TYPE_LIST: s::List = s::List {
 };
 
 static USER_ID_GROUP_PAIR_LIST: s::List = s::List {
+    item: s::Type::Structure(&USER_ID_GROUP_PAIR),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static USER_ID_GROUP_PAIR_SET: s::List = s::List {
     item: s::Type::Structure(&USER_ID_GROUP_PAIR),
     item_name: "item",
     min: None,
@@ -22541,6 +38551,14 @@ static VOLUME_TYPE: s::Text = s::Text {
     sensitive: false,
 };
 
+static VPC_ATTRIBUTE_NAME: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["enableDnsSupport", "enableDnsHostnames", "enableNetworkAddressUsageMetrics"],
+    sensitive: false,
+};
+
 static VPC_CIDR_BLOCK_ASSOCIATION_SET: s::List = s::List {
     item: s::Type::Structure(&VPC_CIDR_BLOCK_ASSOCIATION),
     item_name: "item",
@@ -22562,6 +38580,14 @@ static VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE: s::Text = s::Text {
     max: None,
     pattern: None,
     values: &["enabling", "enabled", "disabling", "disabled"],
+    sensitive: false,
+};
+
+static VPC_ENCRYPTION_CONTROL_EXCLUSION_STATE_INPUT: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["enable", "disable"],
     sensitive: false,
 };
 
@@ -22591,6 +38617,61 @@ static VPC_ENCRYPTION_CONTROL_STATE: s::Text = s::Text {
     sensitive: false,
 };
 
+static VPC_ENDPOINT_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static VPC_ENDPOINT_ROUTE_TABLE_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static VPC_ENDPOINT_SECURITY_GROUP_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static VPC_ENDPOINT_SET: s::List = s::List {
+    item: s::Type::Structure(&VPC_ENDPOINT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static VPC_ENDPOINT_SUBNET_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static VPC_ENDPOINT_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "Interface",
+        "Gateway",
+        "GatewayLoadBalancer",
+        "Resource",
+        "ServiceNetwork",
+        "Tunnel",
+    ],
+    sensitive: false,
+};
+
 static VPC_ID_STRING_LIST: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
     item_name: "VpcId",
@@ -22612,6 +38693,40 @@ static VPC_LIST: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static VPC_PEERING_CONNECTION_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static VPC_PEERING_CONNECTION_LIST: s::List = s::List {
+    item: s::Type::Structure(&VPC_PEERING_CONNECTION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static VPC_PEERING_CONNECTION_STATE_REASON_CODE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "initiating-request",
+        "pending-acceptance",
+        "active",
+        "deleted",
+        "rejected",
+        "failed",
+        "expired",
+        "provisioning",
+        "deleting",
+    ],
     sensitive: false,
 };
 

@@ -1,0 +1,173 @@
+//! What a network shall be, as data: `Fabric::apply` makes it true, `reach` predicts from it.
+//!
+//! ```text
+//!   port ── egress of its groups ── ACL of its subnet ── routes ── ACL of the other ── ingress ── port
+//! ```
+//!
+//! Groups are stateful: what answers an admitted packet passes. ACLs are not, and are looked at only
+//! between different subnets. What belongs to no subnet (`open` addresses) is filtered by neither.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::Ipv4Addr;
+
+/// An IPv4 block whose address has no bits outside its prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Block {
+    pub base: Ipv4Addr,
+    pub prefix: u8,
+}
+
+impl Block {
+    pub const ANY: Block = Block { base: Ipv4Addr::UNSPECIFIED, prefix: 0 };
+
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
+        u32::from(address) & mask == u32::from(self.base)
+    }
+}
+
+impl From<Ipv4Addr> for Block {
+    fn from(base: Ipv4Addr) -> Block {
+        Block { base, prefix: 32 }
+    }
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.base, self.prefix)
+    }
+}
+
+/// One network, whole. Its name is given beside it. Names within are the caller's ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// The address space. A packet to an address of it that nobody has is refused.
+    pub blocks: Vec<Block>,
+    /// Interfaces of instances, by the name of their outer end.
+    pub ports: BTreeMap<String, Port>,
+    /// Addresses that the network itself answers at, with groups as an interface has them: balancers,
+    /// interface endpoints. By address.
+    pub nodes: BTreeMap<Ipv4Addr, Node>,
+    /// Addresses that the network itself answers at and that every port reaches, whatever its groups:
+    /// metadata, resolver.
+    pub open: BTreeSet<Ipv4Addr>,
+    /// Addresses of services outside that the network answers for, reached by those whose routes lead
+    /// there.
+    pub services: BTreeMap<Ipv4Addr, Service>,
+    pub groups: BTreeMap<String, Group>,
+    pub subnets: BTreeMap<String, Subnet>,
+    pub acls: BTreeMap<String, Acl>,
+    pub tables: BTreeMap<String, Table>,
+    /// Joined to the internet: public addresses and NATs work only then.
+    pub internet: bool,
+    pub nats: BTreeMap<String, Nat>,
+    /// Networks joined directly, by the id of the peering: the other network's name.
+    pub peerings: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Port {
+    /// The first is the primary one.
+    pub addresses: Vec<Ipv4Addr>,
+    pub groups: BTreeSet<String>,
+    /// Only packets from and to its own addresses (EC2's source/destination check).
+    pub check: bool,
+    /// Public addresses, by the private one that each stands for.
+    pub public: BTreeMap<Ipv4Addr, Ipv4Addr>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    pub groups: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Private addresses that may reach it.
+    pub sources: BTreeSet<Block>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    pub ingress: Vec<Rule>,
+    pub egress: Vec<Rule>,
+    /// Members in peered networks, besides those that `ports` and `nodes` show.
+    pub members_elsewhere: BTreeSet<Ipv4Addr>,
+}
+
+/// Admits what matches both.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    pub traffic: Traffic,
+    pub peer: Peer,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Peer {
+    Blocks(BTreeSet<Block>),
+    /// Members of a group, which may have no entry of its own.
+    Group(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Traffic {
+    All,
+    /// First and last port.
+    Tcp(u16, u16),
+    Udp(u16, u16),
+    /// Type and code; `None` is any.
+    Icmp(Option<u8>, Option<u8>),
+    /// Any other, by its number.
+    Protocol(u8),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    pub block: Block,
+    /// `None`: nothing is filtered.
+    pub acl: Option<String>,
+    /// Name of its table of routes.
+    pub table: String,
+}
+
+/// First match decides; none: denied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acl {
+    pub ingress: Vec<Entry>,
+    pub egress: Vec<Entry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub allow: bool,
+    pub traffic: Traffic,
+    pub block: Block,
+}
+
+/// Routes to what is not in the network itself; the longest prefix wins. Within the network everyone
+/// reaches everyone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    pub routes: BTreeMap<Block, Target>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// By the public address of the sender; without one, dropped.
+    Internet,
+    /// By a NAT of that name: outwards only.
+    Nat(String),
+    /// To the peered network, by the peering's id.
+    Peering(String),
+    /// Handed to a port, which forwards (its `check` must be off).
+    Port(String),
+    /// Dropped.
+    Blackhole,
+}
+
+/// Stands for all who are routed to it, with its public address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nat {
+    pub public: Ipv4Addr,
+}
