@@ -18,6 +18,7 @@ pub enum Call {
     RemoveAddress,
     SetLink,
     Attach,
+    Apply,
 }
 
 type Faults = Box<dyn Fn(Call, &str) -> bool + Send + Sync>;
@@ -33,6 +34,7 @@ struct Network {
     /// Whether the link is up. A link whose state was set without `attach` counts as attached, because
     /// the fake driver attaches nothing.
     links: BTreeMap<String, bool>,
+    applied: Option<crate::network::Network>,
 }
 
 impl Default for Fake {
@@ -55,6 +57,11 @@ impl Fake {
     /// Whether the interface's link is up; `None` when it was never attached nor set.
     pub fn link(&self, network: &str, interface: &str) -> Option<bool> {
         self.books().get(network)?.links.get(interface).copied()
+    }
+
+    /// What the network was last told to be; `None` when it is unknown or was never told.
+    pub fn applied(&self, network: &str) -> Option<crate::network::Network> {
+        self.books().get(network)?.applied.clone()
     }
 
     fn books(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Network>> {
@@ -117,6 +124,11 @@ impl Fabric for Fake {
     fn attach(&self, network: &str, interface: &Interface, _: BorrowedFd<'_>) -> Result<()> {
         self.judge(Call::Attach, network)?;
         self.with(network, |n| n.links.insert(interface.name.clone(), true)).map(drop)
+    }
+
+    fn apply(&self, network: &str, wanted: &crate::network::Network) -> Result<()> {
+        self.judge(Call::Apply, network)?;
+        self.with(network, |n| n.applied = Some(wanted.clone()))
     }
 
     fn namespace_path(&self, network: &str) -> Result<PathBuf> {

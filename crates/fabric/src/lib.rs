@@ -72,6 +72,10 @@ pub trait Fabric: Send + Sync {
         interface: &Interface,
         inner_netns: BorrowedFd<'_>,
     ) -> Result<()>;
+    /// Makes the network what is wanted: who may talk to whom from now on. Connections that were admitted
+    /// live on. Cheap when nothing changed since this process last said so; a network that it was never
+    /// said of lets everything through.
+    fn apply(&self, network: &str, wanted: &network::Network) -> Result<()>;
     /// A file that opens as the network's namespace (for `setns`), for other processes of this program.
     fn namespace_path(&self, network: &str) -> Result<PathBuf>;
     /// A socket that lives in the network, made by a thread that stays there. TCP, not blocking, not yet

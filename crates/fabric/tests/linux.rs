@@ -1,21 +1,21 @@
 //! The Linux fabric against the kernel: reachability, spoofing, pulled cables, and that nothing stays.
 //! Needs the right to make namespaces; without it every test is reported as ignored.
 
+mod world;
+
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd};
-use std::path::PathBuf;
-use std::sync::mpsc;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use fabric::linux::{LinuxFabric, tear_down};
-use fabric::{Error, Fabric, Interface};
-use libtest_mimic::{Arguments, Trial};
+use fabric::{Error, Fabric};
+use world::{World, ip};
 
 fn main() {
-    let tests: [(&str, fn()); 7] = [
+    // One at a time: they compare the host's mounts before and after.
+    world::run([
         ("instances_talk_through_the_router", instances_talk_through_the_router),
         ("a_spoofed_source_is_dropped", a_spoofed_source_is_dropped),
         ("a_pulled_cable_fails_at_once_and_heals", a_pulled_cable_fails_at_once_and_heals),
@@ -23,29 +23,7 @@ fn main() {
         ("networks_with_equal_addresses_stay_apart", networks_with_equal_addresses_stay_apart),
         ("another_process_finds_the_same", another_process_finds_the_same),
         ("tear_down_leaves_nothing", tear_down_leaves_nothing),
-    ];
-    let reason = missing_privilege();
-    if let Some(reason) = &reason {
-        eprintln!("ignored: {reason}");
-    }
-    let trial = |(name, test): (&str, fn())| {
-        Trial::test(name, move || {
-            test();
-            Ok(())
-        })
-        .with_ignored_flag(reason.is_some())
-    };
-    // One at a time: they compare the host's mounts before and after.
-    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
-    libtest_mimic::run(&arguments, tests.map(trial).into()).exit();
-}
-
-fn missing_privilege() -> Option<String> {
-    let scratch = std::env::temp_dir().join(format!("fabric-probe-{}", std::process::id()));
-    let made = LinuxFabric::open(&scratch).and_then(|fabric| fabric.ensure_network("probe"));
-    let _ = tear_down(&scratch);
-    let _ = std::fs::remove_dir_all(&scratch);
-    made.err().map(|error| format!("this host does not let the tests make networks: {error}"))
+    ]);
 }
 
 fn instances_talk_through_the_router() {
@@ -213,104 +191,6 @@ fn held_namespaces() -> BTreeSet<u64> {
     threads.filter_map(inode).collect()
 }
 
-/// A fabric in a scratch directory with one network `n`, taken down when dropped.
-struct World {
-    fabric: LinuxFabric,
-    run_dir: PathBuf,
-}
-
-impl World {
-    fn new(name: &str) -> World {
-        let run_dir = std::env::temp_dir().join(format!("fabric-{name}-{}", std::process::id()));
-        let fabric = LinuxFabric::open(&run_dir).unwrap();
-        for _ in 0..2 {
-            fabric.ensure_network("n").unwrap();
-        }
-        World { fabric, run_dir }
-    }
-
-    fn instance(&self, network: &str, interface: &str, host: u8) -> Instance {
-        let instance = Instance::new();
-        self.attach(network, interface, host, &instance);
-        instance
-    }
-
-    fn attach(&self, network: &str, name: &str, host: u8, instance: &Instance) {
-        let interface = Interface {
-            name: name.into(),
-            inner: "eth0".into(),
-            mac: [2, 0, 0, 0, 0, host],
-            address: ip(host),
-            prefix: 20,
-            gateway: ip(1),
-        };
-        self.fabric.attach(network, &interface, instance.netns.as_fd()).unwrap();
-    }
-
-    fn dial(&self, network: &str, address: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
-        let pin = File::open(self.fabric.namespace_path(network).unwrap()).unwrap();
-        std::thread::scope(|scope| {
-            let dial = || {
-                enter(&pin)?;
-                connect(address, port)
-            };
-            scope.spawn(dial).join().unwrap()
-        })
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        tear_down(&self.run_dir).unwrap();
-        std::fs::remove_dir(&self.run_dir).unwrap();
-    }
-}
-
-/// A thread in a network namespace of its own; the namespace ends with it.
-struct Instance {
-    netns: File,
-    jobs: mpsc::Sender<Box<dyn FnOnce() + Send>>,
-}
-
-impl Instance {
-    fn new() -> Instance {
-        let (jobs, inbox) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
-        let (ready, made) = mpsc::channel();
-        std::thread::spawn(move || {
-            // SAFETY: changes the namespace of this thread only.
-            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
-            ready.send(File::open("/proc/thread-self/ns/net").unwrap()).unwrap();
-            inbox.into_iter().for_each(|job| job());
-        });
-        Instance { netns: made.recv().unwrap(), jobs }
-    }
-
-    fn run<T: Send + 'static>(&self, act: impl FnOnce() -> T + Send + 'static) -> T {
-        let (reply, answer) = mpsc::channel();
-        let job = move || reply.send(act()).expect("somebody waits");
-        self.jobs.send(Box::new(job)).unwrap();
-        answer.recv().unwrap()
-    }
-
-    fn listen(&self, port: u16) -> TcpListener {
-        self.run(move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap())
-    }
-
-    fn connect(&self, address: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
-        self.run(move || connect(address, port))
-    }
-}
-
-fn connect(address: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
-    TcpStream::connect_timeout(&SocketAddrV4::new(address, port).into(), Duration::from_secs(5))
-}
-
-fn enter(netns: &File) -> io::Result<()> {
-    // SAFETY: changes the namespace of this thread only.
-    let result = unsafe { libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 /// Accepts one connection on a thread; the answer waits for what came of it.
 fn accept_one<T: Send + 'static>(
     listener: TcpListener,
@@ -340,8 +220,4 @@ fn command_add_loopback_address(address: Ipv4Addr) {
     // SAFETY: `request` is an ifreq that outlives the call.
     let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR, &raw const request) };
     assert_eq!(done, 0, "{}", io::Error::last_os_error());
-}
-
-fn ip(host: u8) -> Ipv4Addr {
-    Ipv4Addr::new(172, 31, 0, host)
 }

@@ -103,6 +103,10 @@ impl Fabric for ServedFabric {
         self.inner.attach(network, interface, inner)
     }
 
+    fn apply(&self, network: &str, wanted: &fabric::network::Network) -> Result<()> {
+        self.inner.apply(network, wanted)
+    }
+
     fn counters(&self, network: &str, interface: &str) -> Option<Counters> {
         self.inner.counters(network, interface)
     }

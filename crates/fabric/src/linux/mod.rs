@@ -176,6 +176,11 @@ impl Fabric for LinuxFabric {
         connect_inner(&mut inner, interface, link.peer).map_err(what("inner end"))
     }
 
+    fn apply(&self, network: &str, _: &crate::network::Network) -> Result<()> {
+        self.network(network)?;
+        Err(os("filtering packets")(io::ErrorKind::Unsupported.into()))
+    }
+
     fn namespace_path(&self, network: &str) -> Result<PathBuf> {
         let pin = self.pin(network)?;
         if namespace::is_pinned(&pin) { Ok(pin) } else { Err(Error::NoNetwork(network.to_owned())) }
