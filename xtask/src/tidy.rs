@@ -18,10 +18,11 @@ const MAX_LINES: usize = 700;
 const ARROWS: &[(&str, &[&str])] = &[
     ("balancer", &[]),
     ("bench", &["demo", "fabric"]),
-    ("cloud", &["balancer", "compute", "fabric", "store", "wire"]),
+    ("cloud", &["balancer", "compute", "fabric", "policy", "store", "wire"]),
     ("compute", &["fabric"]),
     ("demo", &["wire"]),
     ("fabric", &[]),
+    ("policy", &[]),
     ("server", &["balancer", "cloud", "compute", "demo", "fabric", "store", "wire"]),
     ("sim", &["balancer", "cloud", "compute", "fabric", "store"]),
     ("store", &[]),
