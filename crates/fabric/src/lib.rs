@@ -4,7 +4,7 @@
 //! ```text
 //!   instance netns            network netns (router, pinned by a bind mount)
 //!  ┌──────────────┐  veth    ┌─────────────────────────────────────────────┐
-//!  │ eth0 10.0.1.5├──────────┤ eni-… /32 route, proxy ARP, rp_filter=1      │
+//!  │ eth0 10.0.1.5├──────────┤ eni-… /32 route, proxy ARP, packet filter     │
 //!  └──────────────┘          │ lo: 169.254.169.254, balancer nodes' addresses│
 //!                            └─────────────────────────────────────────────┘
 //! ```

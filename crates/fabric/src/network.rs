@@ -22,8 +22,11 @@ impl Block {
     pub const ANY: Block = Block { base: Ipv4Addr::UNSPECIFIED, prefix: 0 };
 
     pub fn contains(self, address: Ipv4Addr) -> bool {
-        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
-        u32::from(address) & mask == u32::from(self.base)
+        u32::from(address) & self.mask() == u32::from(self.base)
+    }
+
+    pub fn mask(self) -> u32 {
+        u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0)
     }
 }
 
@@ -64,6 +67,42 @@ pub struct Network {
     pub nats: BTreeMap<String, Nat>,
     /// Networks joined directly, by the id of the peering: the other network's name.
     pub peerings: BTreeMap<String, String>,
+}
+
+impl Network {
+    pub fn subnet_of(&self, address: Ipv4Addr) -> Option<(&str, &Subnet)> {
+        let mut subnets = self.subnets.iter();
+        let (name, subnet) = subnets.find(|(_, subnet)| subnet.block.contains(address))?;
+        Some((name, subnet))
+    }
+
+    /// The addresses of each group that a rule names as its peer.
+    pub fn members(&self) -> BTreeMap<&str, BTreeSet<Ipv4Addr>> {
+        let mut members: BTreeMap<&str, BTreeSet<Ipv4Addr>> = BTreeMap::new();
+        for group in self.groups.values() {
+            for rule in group.ingress.iter().chain(&group.egress) {
+                if let Peer::Group(peer) = &rule.peer {
+                    members.entry(peer).or_default();
+                }
+            }
+        }
+        for (group, addresses) in &mut members {
+            if let Some(group) = self.groups.get(*group) {
+                addresses.extend(&group.members_elsewhere);
+            }
+        }
+        let ports = self.ports.values().map(|port| (&port.groups, port.addresses.as_slice()));
+        let nodes =
+            self.nodes.iter().map(|(address, node)| (&node.groups, std::slice::from_ref(address)));
+        for (groups, addresses) in ports.chain(nodes) {
+            for group in groups {
+                if let Some(members) = members.get_mut(group.as_str()) {
+                    members.extend(addresses);
+                }
+            }
+        }
+        members
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,12 +6,11 @@ mod world;
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use fabric::linux::{LinuxFabric, tear_down};
 use fabric::{Error, Fabric};
-use world::{World, ip};
+use world::{World, add_loopback_address, connect, ip};
 
 fn main() {
     // One at a time: they compare the host's mounts before and after.
@@ -49,7 +48,7 @@ fn instances_talk_through_the_router() {
     // From the network itself, as a balancer does.
     let listener = b.listen(81);
     let server = std::thread::spawn(move || listener.accept().map(drop));
-    world.dial("n", ip(6), 81).expect("b is reachable from its network");
+    world.inside("n", || connect(ip(6), 81)).expect("b is reachable from its network");
     server.join().unwrap().unwrap();
 
     let sent = world.fabric.counters("n", "e-a").unwrap();
@@ -61,7 +60,7 @@ fn instances_talk_through_the_router() {
 fn a_spoofed_source_is_dropped() {
     let world = World::new("spoof");
     let (a, b) = (world.instance("n", "e-a", 5), world.instance("n", "e-b", 6));
-    a.run(|| command_add_loopback_address(ip(7)));
+    a.run(|| add_loopback_address(ip(7)));
     let receiver = b.run(|| UdpSocket::bind((ip(6), 9)).unwrap());
     receiver.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let spoofed = a.run(|| UdpSocket::bind((ip(7), 0)).unwrap());
@@ -86,11 +85,11 @@ fn a_pulled_cable_fails_at_once_and_heals() {
         let started = Instant::now();
         let refused = a.connect(ip(6), 80).expect_err("the cable is pulled");
         assert!(started.elapsed() < Duration::from_millis(500), "{refused} came late");
-        assert!(world.dial("n", ip(6), 80).is_err());
+        assert!(world.inside("n", || connect(ip(6), 80)).is_err());
         for _ in 0..2 {
             world.fabric.set_link("n", "e-b", true).unwrap();
         }
-        world.dial("n", ip(6), 80).expect("its route is back");
+        world.inside("n", || connect(ip(6), 80)).expect("its route is back");
     }
     world.fabric.set_link("n", "unknown", true).unwrap();
     world.fabric.set_link("unknown", "e-b", true).unwrap();
@@ -199,25 +198,4 @@ fn accept_one<T: Send + 'static>(
     let thread = std::thread::spawn(move || act(listener.accept().unwrap().0));
     let mut thread = Some(thread);
     move || thread.take().expect("asked once").join().unwrap()
-}
-
-/// As root of an instance may do: takes an address that is not its own.
-fn command_add_loopback_address(address: Ipv4Addr) {
-    // SAFETY: all-zero is a valid ifreq.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo:1") {
-        *to = *from as libc::c_char;
-    }
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    let name = libc::sockaddr_in {
-        sin_family: libc::AF_INET as libc::sa_family_t,
-        sin_port: 0,
-        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) },
-        sin_zero: [0; 8],
-    };
-    // SAFETY: a sockaddr_in fits in the union's sockaddr.
-    unsafe { (&raw mut request.ifr_ifru.ifru_addr).cast::<libc::sockaddr_in>().write(name) };
-    // SAFETY: `request` is an ifreq that outlives the call.
-    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR, &raw const request) };
-    assert_eq!(done, 0, "{}", io::Error::last_os_error());
 }

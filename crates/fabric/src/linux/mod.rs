@@ -9,8 +9,10 @@
 //! - an instance's gateway is an address of the network's loopback device with link scope, which tells
 //!   it from the addresses that callers ensured.
 
+mod filter;
 mod namespace;
 mod netlink;
+mod nft;
 mod route;
 
 use std::collections::HashMap;
@@ -21,6 +23,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
+use filter::Filter;
 use netlink::{Message, Socket};
 
 use crate::{Counters, Error, Fabric, Interface, Result};
@@ -112,7 +115,7 @@ impl Fabric for LinuxFabric {
             return Ok(());
         }
         let _lock = self.lock()?;
-        let loopback_up = || Socket::open()?.run(vec![route::set_link(route::LOOPBACK, true)]);
+        let loopback_up = || open_netlink()?.run(vec![route::set_link(route::LOOPBACK, true)]);
         namespace::create(&pin, loopback_up).map_err(os(&format!("making network {network}")))
     }
 
@@ -167,18 +170,22 @@ impl Fabric for LinuxFabric {
     ) -> Result<()> {
         let network = self.network(network)?;
         let what = |step| os(&format!("attaching {}: {step}", interface.name));
-        let mut inner = namespace::inside(inner_netns, Socket::open)
+        let mut inner = namespace::inside(inner_netns, open_netlink)
             .map_err(what("entering the inner namespace"))?;
         let mut outer = network.socket();
         let link = create_pair(&mut outer, interface, inner_netns).map_err(what("link"))?;
         connect_outer(&mut outer, interface, link.index).map_err(what("outer end"))?;
+        if network.forwards(&interface.name) {
+            outer.run(vec![route::any_source(link.index)]).map_err(what("outer end"))?;
+        }
         drop(outer);
         connect_inner(&mut inner, interface, link.peer).map_err(what("inner end"))
     }
 
-    fn apply(&self, network: &str, _: &crate::network::Network) -> Result<()> {
-        self.network(network)?;
-        Err(os("filtering packets")(io::ErrorKind::Unsupported.into()))
+    fn apply(&self, network: &str, wanted: &crate::network::Network) -> Result<()> {
+        let open = self.network(network)?;
+        open.filter(wanted).map_err(os(&format!("filtering the packets of {network}")))?;
+        open.let_forward(wanted).map_err(os(&format!("opening forwarding ports of {network}")))
     }
 
     fn namespace_path(&self, network: &str) -> Result<PathBuf> {
@@ -201,6 +208,10 @@ impl Fabric for LinuxFabric {
             tx_packets: stats.rx_packets,
         })
     }
+}
+
+fn open_netlink() -> io::Result<Socket> {
+    Socket::open(libc::NETLINK_ROUTE)
 }
 
 fn os(what: &str) -> impl FnOnce(io::Error) -> Error + use<> {
@@ -308,6 +319,7 @@ struct Network {
     identity: (u64, u64),
     netns: File,
     netlink: Mutex<Socket>,
+    filter: Mutex<Option<Filter>>,
     thread: Mutex<Option<mpsc::Sender<Reply>>>,
 }
 
@@ -316,8 +328,8 @@ type Reply = mpsc::Sender<io::Result<OwnedFd>>;
 impl Network {
     fn open(pin: &Path, identity: (u64, u64)) -> io::Result<Network> {
         let netns = File::open(pin)?;
-        let netlink = Mutex::new(namespace::inside(netns.as_fd(), Socket::open)?);
-        Ok(Network { identity, netns, netlink, thread: Mutex::default() })
+        let netlink = Mutex::new(namespace::inside(netns.as_fd(), open_netlink)?);
+        Ok(Network { identity, netns, netlink, filter: Mutex::default(), thread: Mutex::default() })
     }
 
     fn socket(&self) -> MutexGuard<'_, Socket> {
@@ -326,6 +338,32 @@ impl Network {
 
     fn run(&self, batch: Vec<Message>) -> io::Result<()> {
         self.socket().run(batch)
+    }
+
+    fn filter(&self, wanted: &crate::network::Network) -> io::Result<()> {
+        let mut filter = self.filter.lock().expect("no panics under the lock");
+        let filter = match &mut *filter {
+            Some(filter) => filter,
+            None => filter.insert(Filter::open(self.netns.as_fd())?),
+        };
+        filter.apply(wanted)
+    }
+
+    /// Whether the port was last wanted to speak for others.
+    fn forwards(&self, port: &str) -> bool {
+        let filter = self.filter.lock().expect("no panics under the lock");
+        filter.as_ref().is_some_and(|filter| filter.forwards(port))
+    }
+
+    /// The kernel's own check of sources yields to the filter's, which asks the ports that are checked.
+    fn let_forward(&self, wanted: &crate::network::Network) -> io::Result<()> {
+        let mut socket = self.socket();
+        for (name, _) in wanted.ports.iter().filter(|(_, port)| !port.check) {
+            if let Some(link) = route::link(&mut socket, name)? {
+                socket.run(vec![route::any_source(link.index).accept(&[libc::ENODEV])])?;
+            }
+        }
+        Ok(())
     }
 
     /// Made by the thread that stays in the namespace; it ends when this network is dropped.

@@ -18,7 +18,8 @@ use std::path::Path;
 /// because a new namespace may take the host's values, of which the laxer one would win.
 const SWITCHES: &[(&str, &str)] = &[
     ("ipv4/ip_forward", "1"),
-    ("ipv4/conf/all/rp_filter", "1"),
+    // The stricter of the two holds: each device's own.
+    ("ipv4/conf/all/rp_filter", "0"),
     ("ipv4/conf/default/rp_filter", "1"),
     ("ipv4/conf/default/proxy_arp", "1"),
     ("ipv4/conf/all/accept_redirects", "0"),

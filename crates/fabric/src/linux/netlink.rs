@@ -1,5 +1,4 @@
-//! A small rtnetlink encoder and socket: messages with nested attributes, sent in batches, every one
-//! acknowledged. Knows the wire format and nothing of what the messages mean.
+//! A small netlink encoder and socket: messages with nested attributes, sent in batches. Knows the wire format and nothing of what the messages mean.
 //!
 //! ```text
 //!  ┌────────────── nlmsghdr (16) ──────────────┐┌ family header ┐┌ attribute ┐┌ attribute ┐…
@@ -32,6 +31,12 @@ impl Message {
 
     pub fn accept(mut self, errors: &'static [i32]) -> Message {
         self.accepted = errors;
+        self
+    }
+
+    /// Attributes that are encoded already.
+    pub fn raw(mut self, attributes: &[u8]) -> Message {
+        self.bytes.extend_from_slice(attributes);
         self
     }
 
@@ -87,7 +92,7 @@ impl Message {
     }
 }
 
-/// A rtnetlink socket. It keeps the network namespace of the thread that opened it, so it may be used
+/// A netlink socket. It keeps the network namespace of the thread that opened it, so it may be used
 /// from any thread afterwards.
 pub struct Socket {
     fd: OwnedFd,
@@ -95,30 +100,18 @@ pub struct Socket {
 }
 
 impl Socket {
-    pub fn open() -> io::Result<Socket> {
+    /// Of a protocol: `NETLINK_ROUTE`, `NETLINK_NETFILTER`.
+    pub fn open(protocol: libc::c_int) -> io::Result<Socket> {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
         // SAFETY: a plain system call; the result is checked before it is owned.
-        let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) };
+        let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, protocol) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: `fd` is a fresh descriptor that nobody else owns.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         for option in [libc::NETLINK_CAP_ACK, libc::NETLINK_GET_STRICT_CHK] {
-            let one: libc::c_int = 1;
-            // SAFETY: `one` is a c_int that outlives the call, and its size is given.
-            let set = unsafe {
-                libc::setsockopt(
-                    fd.as_raw_fd(),
-                    libc::SOL_NETLINK,
-                    option,
-                    (&raw const one).cast(),
-                    size_of::<libc::c_int>() as libc::socklen_t,
-                )
-            };
-            if set < 0 {
-                return Err(io::Error::last_os_error());
-            }
+            set_option(&fd, libc::SOL_NETLINK, option, 1)?;
         }
         Ok(Socket { fd, sequence: 0 })
     }
@@ -139,7 +132,7 @@ impl Socket {
         let mut failure = None;
         let mut waiting = accepted.len();
         while waiting > 0 {
-            for answer in self.receive()?.iter() {
+            for answer in self.wait()?.iter() {
                 if answer.kind != libc::NLMSG_ERROR as u16 {
                     continue;
                 }
@@ -157,13 +150,58 @@ impl Socket {
         failure.map_or(Ok(()), Err)
     }
 
+    /// Sends a batch of nfnetlink: all of it happens, or nothing. Only what fails, and the end, is
+    /// answered; the answers are there when the call that sends returns.
+    pub fn transact(&mut self, batch: Vec<Message>) -> io::Result<()> {
+        let first = self.sequence.wrapping_add(1);
+        // The mark of the end is not acknowledged, but the message before it.
+        let last = batch.len().saturating_sub(2);
+        let mut out = Vec::new();
+        for (i, mut message) in batch.into_iter().enumerate() {
+            self.sequence = self.sequence.wrapping_add(1);
+            message.finish(self.sequence, if i == last { libc::NLM_F_ACK } else { 0 });
+            out.extend_from_slice(&message.bytes);
+        }
+        self.reserve(out.len())?;
+        self.send(&out)?;
+        let mut done = false;
+        while let Some(datagram) = self.receive(libc::MSG_DONTWAIT)? {
+            for answer in datagram.iter() {
+                let index = answer.sequence.wrapping_sub(first) as usize;
+                if let Some(error) = answer.error() {
+                    self.drain()?;
+                    let error = io::Error::from_raw_os_error(error);
+                    let message = format!("message {index} of {}: {error}", last + 2);
+                    return Err(io::Error::new(error.kind(), message));
+                }
+                done |= index == last;
+            }
+        }
+        if done { Ok(()) } else { Err(io::Error::other("the kernel did not acknowledge a batch")) }
+    }
+
+    fn drain(&self) -> io::Result<()> {
+        while self.receive(libc::MSG_DONTWAIT)?.is_some() {}
+        Ok(())
+    }
+
+    /// A message must fit in the socket's buffer.
+    fn reserve(&self, bytes: usize) -> io::Result<()> {
+        const USUAL: usize = 64 * 1024;
+        if bytes < USUAL {
+            return Ok(());
+        }
+        let wanted = libc::c_int::try_from(bytes + USUAL).map_err(io::Error::other)?;
+        set_option(&self.fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, wanted)
+    }
+
     /// The one answer to a get request.
     pub fn get(&mut self, mut message: Message) -> io::Result<Answer> {
         self.sequence = self.sequence.wrapping_add(1);
         message.finish(self.sequence, 0);
         self.send(&message.bytes)?;
         loop {
-            for answer in self.receive()?.iter() {
+            for answer in self.wait()?.iter() {
                 if answer.sequence != self.sequence {
                     continue;
                 }
@@ -182,7 +220,7 @@ impl Socket {
         self.send(&message.bytes)?;
         let mut answers = Vec::new();
         loop {
-            for answer in self.receive()?.iter() {
+            for answer in self.wait()?.iter() {
                 if answer.sequence != self.sequence {
                     continue;
                 }
@@ -204,23 +242,49 @@ impl Socket {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    fn receive(&self) -> io::Result<Datagram> {
+    fn wait(&self) -> io::Result<Datagram> {
+        self.receive(0)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    }
+
+    /// `None`: nothing is there, and `flags` forbid to wait.
+    fn receive(&self, flags: libc::c_int) -> io::Result<Option<Datagram>> {
         let mut bytes = vec![0u8; 32 * 1024];
         loop {
             // SAFETY: pointer and length describe `bytes`, which outlives the call.
             let got = unsafe {
-                libc::recv(self.fd.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), 0)
+                libc::recv(self.fd.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), flags)
             };
             if got >= 0 {
                 bytes.truncate(got as usize);
-                return Ok(Datagram(bytes));
+                return Ok(Some(Datagram(bytes)));
             }
             let error = io::Error::last_os_error();
-            if error.kind() != io::ErrorKind::Interrupted {
-                return Err(error);
+            match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock => return Ok(None),
+                _ => return Err(error),
             }
         }
     }
+}
+
+fn set_option(
+    fd: &OwnedFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    // SAFETY: `value` is a c_int that outlives the call, and its size is given.
+    let set = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// What one receive brought: a row of messages.

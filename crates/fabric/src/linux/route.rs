@@ -26,6 +26,8 @@ const NDTPA_IFINDEX: u16 = 1;
 const NDTPA_RETRANS_TIME: u16 = 5;
 const NDTPA_PROXY_DELAY: u16 = 13;
 const NUD_PERMANENT: u16 = 0x80;
+const IFLA_INET_CONF: u16 = 1;
+const DEVCONF_RP_FILTER: u16 = 8;
 const RTNH_F_ONLINK: u32 = 4;
 const NLA_F_NESTED: u16 = 1 << 15;
 
@@ -81,6 +83,19 @@ pub fn set_link(index: u32, up: bool) -> Message {
 pub fn set_alias(index: u32, alias: &str) -> Message {
     Message::new(libc::RTM_NEWLINK, 0, &link_header(index, 0, 0))
         .attribute(libc::IFLA_IFALIAS, alias.as_bytes())
+}
+
+/// Takes packets from a link whatever their source: whoever is behind it forwards.
+pub fn any_source(index: u32) -> Message {
+    Message::new(libc::RTM_NEWLINK, 0, &link_header(index, 0, 0)).nested(
+        libc::IFLA_AF_SPEC | NLA_F_NESTED,
+        &[],
+        |m| {
+            m.nested(libc::AF_INET as u16 | NLA_F_NESTED, &[], |m| {
+                m.nested(IFLA_INET_CONF | NLA_F_NESTED, &[], |m| m.u32(DEVCONF_RP_FILTER, 0))
+            })
+        },
+    )
 }
 
 /// What the kernel knows of a link.

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -72,14 +72,15 @@ impl World {
         self.fabric.attach(network, &interface, instance.netns.as_fd()).unwrap();
     }
 
-    pub fn dial(&self, network: &str, address: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+    /// Runs in the network itself.
+    pub fn inside<T: Send>(&self, network: &str, act: impl FnOnce() -> T + Send) -> T {
         let pin = File::open(self.fabric.namespace_path(network).unwrap()).unwrap();
         std::thread::scope(|scope| {
-            let dial = || {
-                enter(&pin)?;
-                connect(address, port)
+            let enter_and_act = || {
+                enter(&pin).unwrap();
+                act()
             };
-            scope.spawn(dial).join().unwrap()
+            scope.spawn(enter_and_act).join().unwrap()
         })
     }
 }
@@ -134,6 +135,27 @@ pub fn enter(netns: &File) -> io::Result<()> {
     // SAFETY: changes the namespace of this thread only.
     let result = unsafe { libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// As root of an instance may do: takes an address that is not its own.
+pub fn add_loopback_address(address: Ipv4Addr) {
+    // SAFETY: all-zero is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo:1") {
+        *to = *from as libc::c_char;
+    }
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let name = libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) },
+        sin_zero: [0; 8],
+    };
+    // SAFETY: a sockaddr_in fits in the union's sockaddr.
+    unsafe { (&raw mut request.ifr_ifru.ifru_addr).cast::<libc::sockaddr_in>().write(name) };
+    // SAFETY: `request` is an ifreq that outlives the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR, &raw const request) };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
 }
 
 pub fn ip(host: u8) -> Ipv4Addr {
