@@ -16,6 +16,7 @@ mod document;
 mod evaluate;
 mod grammar;
 mod json;
+mod managed;
 mod pattern;
 mod principal;
 mod simulate;
@@ -24,6 +25,7 @@ mod value;
 pub use context::Context;
 pub use document::{Document, Error, Kind, Position};
 pub use evaluate::{Decision, Effect, Layer, Match, Policies, Policy, Request, evaluate};
+pub use managed::{Managed, managed};
 pub use principal::Principal;
 pub use simulate::{Simulation, context_keys, simulate};
 
