@@ -13,6 +13,7 @@ pub mod fake;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod network;
+pub mod reach;
 
 use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;

@@ -1,6 +1,7 @@
 //! The packet filter against the kernel: each kind of rule, with what it lets through and what not.
 //! Needs the right to make namespaces; without it every test is reported as ignored.
 
+mod prediction;
 mod world;
 
 use std::io::{Read, Write};
@@ -33,6 +34,7 @@ fn main() {
         ("an_unchecked_port_may_speak_for_others", an_unchecked_port_may_speak_for_others),
         ("changes_are_for_new_connections", changes_are_for_new_connections),
         ("links_elsewhere_pass_the_ports_side_only", links_elsewhere),
+        ("random_networks_do_what_is_predicted", prediction::random_networks),
     ])
 }
 

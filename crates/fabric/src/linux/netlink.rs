@@ -29,6 +29,11 @@ impl Message {
         Message { bytes, accepted: &[] }
     }
 
+    #[cfg(test)]
+    pub fn kind(&self) -> u16 {
+        u16_at(&self.bytes, 4).expect("a message has a header")
+    }
+
     pub fn accept(mut self, errors: &'static [i32]) -> Message {
         self.accepted = errors;
         self

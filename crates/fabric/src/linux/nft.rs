@@ -472,3 +472,49 @@ fn header(resource: u16) -> [u8; 4] {
 fn boundary(kind: u16) -> Message {
     Message::new(kind, 0, &header(SUBSYSTEM))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(rules: usize, elements: u8) -> Table {
+        let mut table = Table::default();
+        let rules = (0..rules).map(|n| Rule::new().load_meta(n as u32, FIRST)).collect();
+        table.chains.insert("c".into(), Chain { hook: None, rules });
+        let mut set = Set::new(&[Field::Address], Holds::Nothing);
+        set.elements = (0..elements).map(|n| (vec![10, 0, 0, n], Data::Nothing)).collect();
+        table.sets.insert("s".into(), set);
+        table
+    }
+
+    /// The kinds of the messages between the marks of a batch.
+    fn kinds(batch: Option<Vec<Message>>) -> Vec<u16> {
+        let kinds: Vec<u16> = batch.into_iter().flatten().map(|m| m.kind() & 0xff).collect();
+        assert!(kinds.is_empty() || kinds[0] == BATCH_BEGIN && kinds.ends_with(&[BATCH_END]));
+        kinds.into_iter().filter(|kind| ![BATCH_BEGIN, BATCH_END].contains(kind)).collect()
+    }
+
+    #[test]
+    fn a_change_names_only_what_differs() {
+        let empty = Table::default();
+        let kinds = |old: &Table, new: &Table| kinds(change("t", old, new));
+        assert!(kinds(&table(3, 5), &table(3, 5)).is_empty());
+        assert_eq!(kinds(&table(3, 5), &table(4, 5)), [NEWRULE]);
+        assert_eq!(kinds(&table(3, 5), &table(2, 5)), [DELRULE, NEWRULE, NEWRULE]);
+        assert_eq!(kinds(&table(3, 5), &table(3, 6)), [NEWSETELEM]);
+        assert_eq!(kinds(&table(3, 5), &table(3, 4)), [DELSETELEM]);
+        let made = [NEWCHAIN, NEWSET, NEWRULE, NEWSETELEM];
+        assert_eq!(kinds(&empty, &table(1, 1)), made);
+        assert_eq!(kinds(&table(1, 1), &empty), [DELRULE, DELSET, DELCHAIN]);
+    }
+
+    #[test]
+    fn no_message_is_longer_than_its_length_can_say() {
+        let many = (0..10_000u32).map(|n| (n.to_be_bytes().into(), Data::Nothing)).collect();
+        let mut table = table(0, 0);
+        table.sets.get_mut("s").unwrap().elements = many;
+        let messages = change("t", &Table::default(), &table).unwrap();
+        let elements = messages.iter().filter(|m| m.kind() & 0xff == NEWSETELEM);
+        assert_eq!(elements.count(), 10_000_usize.div_ceil(ELEMENTS_PER_MESSAGE));
+    }
+}

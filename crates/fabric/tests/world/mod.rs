@@ -158,6 +158,6 @@ pub fn add_loopback_address(address: Ipv4Addr) {
     assert_eq!(done, 0, "{}", io::Error::last_os_error());
 }
 
-pub fn ip(host: u8) -> Ipv4Addr {
+pub const fn ip(host: u8) -> Ipv4Addr {
     Ipv4Addr::new(172, 31, 0, host)
 }
