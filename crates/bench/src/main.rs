@@ -6,6 +6,7 @@ mod cloud;
 mod density;
 mod host;
 mod launch;
+mod packets;
 mod process;
 mod report;
 mod startup;
@@ -46,6 +47,8 @@ enum Part {
     Density,
     /// The balancer next to nginx and HAProxy
     Balancing,
+    /// The packet filter: changes of its rules, and what passes it
+    Packets,
 }
 
 fn main() -> Result<()> {
@@ -84,6 +87,9 @@ async fn measure(options: &Options) -> Result<Report> {
     }
     if wanted(Part::Balancing) {
         balancing::measure(options, &mut report).await?;
+    }
+    if wanted(Part::Packets) {
+        packets::measure(options, &mut report).await?;
     }
     Ok(report)
 }
