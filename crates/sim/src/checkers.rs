@@ -10,6 +10,7 @@ use cloud::autoscaling::policies;
 use cloud::cloudwatch::alarm::Alarm;
 use cloud::ec2::instance::controller::METADATA;
 use cloud::ec2::instance::{Instance, InstanceState, Status};
+use cloud::ec2::network_interface::NetworkInterface;
 use cloud::ec2::vpc::model::Address;
 use cloud::elbv2::model::TargetState;
 use cloud::elbv2::{LoadBalancer, Node, Target, TargetGroup};
@@ -196,8 +197,16 @@ impl Checker for Addresses {
             Some(other) => Err(format!("{holder} and {other} both hold {address}")),
             None => Ok(()),
         };
+        for interface in sight.snapshot.scan::<NetworkInterface>("") {
+            for address in &interface.addresses {
+                hold(&interface.subnet_id, *address, &interface.id)?;
+            }
+        }
         for instance in sight.instances().filter(|instance| instance.is_alive()) {
-            hold(&instance.subnet_id, instance.private_ip, &instance.interface_id)?;
+            let primary = sight.snapshot.get::<NetworkInterface>(&key(&instance.interface_id));
+            if primary.is_none_or(|primary| primary.primary() != instance.private_ip) {
+                return Err(format!("{} has not the address of its interface", instance.id));
+            }
         }
         let mut public = BTreeSet::new();
         for node in sight.snapshot.scan::<Node>("") {

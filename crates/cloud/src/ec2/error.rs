@@ -82,6 +82,9 @@ pub enum Error {
 
     #[error("{0}")]
     IncorrectInstanceState(String),
+    /// Of anything but an instance alone.
+    #[error("{0}")]
+    IncorrectState(String),
     #[error(
         "We currently do not have sufficient {instance_type} capacity in the Availability Zone you \
          requested ({zone}). Our system will be working on provisioning additional capacity."
@@ -91,6 +94,14 @@ pub enum Error {
         "The specified subnet '{0}' does not have enough free addresses to satisfy the request."
     )]
     InsufficientFreeAddressesInSubnet(String),
+    #[error("{0}")]
+    InvalidInstanceId(String),
+    #[error("Interface: [{0}] in use.")]
+    InterfaceInUse(String),
+    #[error("{0}")]
+    AttachmentLimitExceeded(String),
+    #[error("Number of private addresses will exceed limit.")]
+    PrivateIpAddressLimitExceeded,
     #[error("Address {0} is in use.")]
     AddressInUse(std::net::Ipv4Addr),
     #[error("{0}")]
@@ -157,6 +168,11 @@ impl Error {
             AmiNameDuplicate { .. } => "InvalidAMIName.Duplicate",
             AmiNameMalformed => "InvalidAMIName.Malformed",
             IncorrectInstanceState(_) => "IncorrectInstanceState",
+            IncorrectState(_) => "IncorrectState",
+            InvalidInstanceId(_) => "InvalidInstanceID",
+            InterfaceInUse(_) => "InvalidNetworkInterface.InUse",
+            AttachmentLimitExceeded(_) => "AttachmentLimitExceeded",
+            PrivateIpAddressLimitExceeded => "PrivateIpAddressLimitExceeded",
             InsufficientInstanceCapacity { .. } => "InsufficientInstanceCapacity",
             InsufficientFreeAddressesInSubnet(_) => "InsufficientFreeAddressesInSubnet",
             AddressInUse(_) => "InvalidIPAddress.InUse",
@@ -196,6 +212,7 @@ impl From<crate::page::BadToken> for Error {
 /// What an id or a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    Attachment,
     Instance,
     Image,
     InstanceType,
@@ -216,6 +233,7 @@ impl Kind {
     /// Of its error codes: `InvalidInstanceID` in `InvalidInstanceID.NotFound`.
     fn stem(self) -> &'static str {
         match self {
+            Kind::Attachment => "InvalidAttachmentID",
             Kind::Instance => "InvalidInstanceID",
             Kind::Image => "InvalidAMIID",
             Kind::InstanceType => "InvalidInstanceType",
@@ -252,6 +270,7 @@ impl Kind {
     /// What its ids begin with.
     pub fn prefix(self) -> &'static str {
         match self {
+            Kind::Attachment => "eni-attach-",
             Kind::Instance => "i-",
             Kind::Image => "ami-",
             Kind::KeyPairId => "key-",
@@ -284,6 +303,7 @@ impl Kind {
             }
         };
         match self {
+            Kind::Attachment => plain("attachment ID"),
             Kind::Instance => plain("instance ID"),
             Kind::Image => format!("The image id '[{list}]' does not exist"),
             Kind::InstanceType => {

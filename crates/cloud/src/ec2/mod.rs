@@ -1,6 +1,7 @@
 //! Amazon EC2: one folder per kind of resource, one error for all of them.
 
 pub mod catalog;
+pub mod client_token;
 pub mod error;
 pub mod handlers;
 pub mod image;
@@ -8,6 +9,7 @@ pub mod instance;
 pub mod key_pair;
 pub mod launch_template;
 pub mod listing;
+pub mod network_interface;
 pub mod region;
 pub mod security_group;
 pub mod tag;

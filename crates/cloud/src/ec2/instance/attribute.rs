@@ -9,7 +9,8 @@ use super::resolve;
 use super::state::InstanceState;
 use super::user_data;
 use crate::Context;
-use crate::ec2::{Error, Result, security_group};
+use crate::ec2::network_interface::{self, attribute::Change as Of};
+use crate::ec2::{Error, Result};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -39,21 +40,23 @@ pub fn modify(tx: &mut Tx, cx: &Context, id: &str, change: &Change) -> Result<()
         Change::DisableApiTermination(on) => next.disable_api_termination = on,
         Change::DisableApiStop(on) => next.disable_api_stop = on,
         Change::ShutdownBehavior(behavior) => next.shutdown_behavior = behavior,
-        Change::Groups(ids) => {
-            if ids.is_empty() {
-                return Err(Error::value("You must specify at least one security group."));
-            }
-            next.security_groups =
-                security_group::ops::for_interface(tx, cx, &next.vpc_id, &ids, &[])?;
-        }
-        Change::SourceDestCheck(true) => {}
-        // A packet that is not from the instance's own address is dropped on its way, always.
-        Change::SourceDestCheck(false) => {
-            return Err(Error::unsupported("An instance without source/destination check"));
-        }
+        Change::Groups(ids) => return interface(tx, cx, &next, Of::Groups(ids)),
+        Change::SourceDestCheck(on) => return interface(tx, cx, &next, Of::SourceDestCheck(on)),
     }
     tx.put(next);
     Ok(())
+}
+
+/// Some attributes of an instance are those of its interface, which must be the only one.
+fn interface(tx: &mut Tx, cx: &Context, instance: &Instance, change: Of) -> Result<()> {
+    if !instance.secondary_interfaces.is_empty() {
+        return Err(Error::InvalidInstanceId(format!(
+            "There are multiple interfaces attached to instance '{}'. Please specify an interface ID \
+             for the operation instead.",
+            instance.id
+        )));
+    }
+    network_interface::attribute::modify(tx, cx, &instance.interface_id, &change)
 }
 
 /// The instance as it is then.

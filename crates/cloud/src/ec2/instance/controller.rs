@@ -149,8 +149,11 @@ impl Instances {
                 Outcome::done("stop", &id, answer)
             }
             Action::Cut(instance) => {
-                let interface = spec::interface_name(&instance.interface_id);
-                let unplugged = env.fabric.set_link(&instance.vpc_id, &interface, false);
+                let unplug = |id: &String| {
+                    let interface = spec::interface_name(id);
+                    env.fabric.set_link(&instance.vpc_id, &interface, false)
+                };
+                let unplugged = instance.interface_ids().try_for_each(unplug);
                 let killed = env.driver.kill(&instance.id);
                 match Outcome::done("kill", &instance.id, killed) {
                     Outcome::Done(None) => Outcome::done("unplug", &instance.id, unplugged),

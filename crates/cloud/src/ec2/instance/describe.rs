@@ -1,4 +1,4 @@
-//! Which instances, interfaces and volumes a Describe call is about: ids, filters, pages.
+//! Which instances and volumes a Describe call is about: ids, filters, pages.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use store::Snapshot;
 
 use super::model::Instance;
 use super::ops;
-use super::resolve;
 use super::spec::private_dns_name;
 use super::state::{InstanceState, Status};
 use crate::Context;
 use crate::ec2::image::model::{ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
 use crate::ec2::listing::{self, Listing};
+use crate::ec2::network_interface::{self, NetworkInterface, describe as interface};
 use crate::ec2::{Error, Kind, Result, catalog, tag, vpc};
 
 type Found = (Vec<Arc<Instance>>, Option<String>);
@@ -47,26 +47,6 @@ pub fn statuses(
     all.retain(|i| include_all || i.state() == InstanceState::Running);
     all.retain(|i| listing.keeps(Default::default, |name| status_value(snapshot, cx, i, name)));
     in_launch_order(listing, all)
-}
-
-/// Instances by their primary interfaces, in order of the interfaces' ids.
-pub fn network_interfaces(
-    snapshot: &Snapshot,
-    cx: &Context,
-    ids: &[String],
-    listing: &Listing,
-) -> Result<Found> {
-    check_page(ids, listing, "networkInterfaceIdSet")?;
-    listing.check(INTERFACE_FILTERS, true)?;
-    let mut all = ops::instances(snapshot, cx);
-    all.retain(|i| i.is_alive());
-    listing::only(&mut all, ids, |i| &i.interface_id, Kind::NetworkInterface)?;
-    all.retain(|i| {
-        let tags = || tag::ops::tags_of(snapshot, cx, &i.interface_id);
-        listing.keeps(tags, |name| interface_value(snapshot, cx, i, name))
-    });
-    all.sort_by(|a, b| a.interface_id.cmp(&b.interface_id));
-    listing.page(all, |i| i.interface_id.clone())
 }
 
 /// Instances by their root volumes, in order of the volumes' ids.
@@ -117,11 +97,7 @@ pub fn zone_id(snapshot: &Snapshot, cx: &Context, zone: &str) -> Option<String> 
     vpc::ops::subnet_for_zone(snapshot, cx, zone).map(|subnet| subnet.zone_id)
 }
 
-/// `0a:01:02:03:04:05`
-pub fn mac(instance: &Instance) -> String {
-    instance.mac.map(|byte| format!("{byte:02x}")).join(":")
-}
-
+/// Of what an instance has for life: its root volume.
 pub fn attachment_status(instance: &Instance) -> &'static str {
     match instance.state() {
         InstanceState::Pending => "attaching",
@@ -267,15 +243,26 @@ fn instance_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -
         "usage-operation" => "RunInstances".to_owned(),
         "virtualization-type" => "hvm".to_owned(),
         _ if !i.is_alive() => return vec![],
-        "private-dns-name" | "private-ip-address" | "source-dest-check" | "subnet-id"
-        | "vpc-id" => return interface_value(snapshot, cx, i, name),
-        "group-id" | "instance.group-id" => return interface_value(snapshot, cx, i, "group-id"),
-        "group-name" | "instance.group-name" => {
-            return interface_value(snapshot, cx, i, "group-name");
+        "private-dns-name" => private_dns_name(&i.region, i.private_ip),
+        "private-ip-address" => i.private_ip.to_string(),
+        "subnet-id" => i.subnet_id.clone(),
+        "vpc-id" => i.vpc_id.clone(),
+        "group-id"
+        | "group-name"
+        | "instance.group-id"
+        | "instance.group-name"
+        | "source-dest-check" => {
+            let name = name.trim_start_matches("instance.");
+            let primary = interfaces(snapshot, cx, i).into_iter().next();
+            return primary.map_or(vec![], |of| interface::values(snapshot, cx, &of, name));
         }
         other => {
             if let Some(rest) = other.strip_prefix("network-interface.") {
-                return interface_value(snapshot, cx, i, rest);
+                let all = interfaces(snapshot, cx, i);
+                return all
+                    .iter()
+                    .flat_map(|of| interface::values(snapshot, cx, of, rest))
+                    .collect();
             }
             if let Some(rest) = other.strip_prefix("block-device-mapping.") {
                 return volume_value(snapshot, cx, i, &format!("attachment.{rest}"));
@@ -286,12 +273,16 @@ fn instance_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -
     vec![one]
 }
 
+fn interfaces(snapshot: &Snapshot, cx: &Context, i: &Instance) -> Vec<Arc<NetworkInterface>> {
+    network_interface::ops::of_instance(snapshot, cx, i)
+}
+
 /// `2026-01-02T03:04:05.000Z`
 fn launch_time(i: &Instance) -> String {
     filter_time(i.launch_time)
 }
 
-fn filter_time(at: crate::Timestamp) -> String {
+pub fn filter_time(at: crate::Timestamp) -> String {
     format!("{}T{}.{:03}Z", at.date(), at.time_of_day(), at.0.rem_euclid(1000))
 }
 
@@ -336,71 +327,6 @@ pub fn reachability(status: Status) -> Option<&'static str> {
         Status::InsufficientData => Some("insufficient-data"),
         Status::NotApplicable => None,
     }
-}
-
-const INTERFACE_FILTERS: &[&str] = &[
-    "addresses.association.public-ip",
-    "addresses.primary",
-    "addresses.private-ip-address",
-    "association.public-ip",
-    "attachment.attach-time",
-    "attachment.attachment-id",
-    "attachment.delete-on-termination",
-    "attachment.device-index",
-    "attachment.instance-id",
-    "attachment.instance-owner-id",
-    "attachment.status",
-    "availability-zone",
-    "availability-zone-id",
-    "description",
-    "group-id",
-    "group-name",
-    "interface-type",
-    "ipv6-addresses.ipv6-address",
-    "mac-address",
-    "network-interface-id",
-    "owner-id",
-    "private-dns-name",
-    "private-ip-address",
-    "requester-id",
-    "requester-managed",
-    "source-dest-check",
-    "status",
-    "subnet-id",
-    "vpc-id",
-];
-
-fn interface_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -> Vec<String> {
-    let one = match name {
-        "addresses.primary" | "attachment.delete-on-termination" | "source-dest-check" => {
-            "true".to_owned()
-        }
-        "addresses.private-ip-address" | "private-ip-address" => i.private_ip.to_string(),
-        "attachment.attach-time" => filter_time(i.created_at),
-        "attachment.attachment-id" => i.attachment_id.clone(),
-        "attachment.device-index" => "0".to_owned(),
-        "attachment.instance-id" => i.id.clone(),
-        "attachment.instance-owner-id" | "owner-id" => i.account.clone(),
-        "attachment.status" => attachment_status(i).to_owned(),
-        "availability-zone" => i.zone.clone(),
-        "availability-zone-id" => return zone_id(snapshot, cx, &i.zone).into_iter().collect(),
-        "description" => i.interface_description.clone(),
-        "group-id" => return i.security_groups.clone(),
-        "group-name" => {
-            let name = |id: &String| resolve::group_name(snapshot, cx, id);
-            return i.security_groups.iter().filter_map(name).collect();
-        }
-        "interface-type" => "interface".to_owned(),
-        "mac-address" => mac(i),
-        "network-interface-id" => i.interface_id.clone(),
-        "private-dns-name" => private_dns_name(&i.region, i.private_ip),
-        "requester-managed" => "false".to_owned(),
-        "status" => "in-use".to_owned(),
-        "subnet-id" => i.subnet_id.clone(),
-        "vpc-id" => i.vpc_id.clone(),
-        _ => return vec![],
-    };
-    vec![one]
 }
 
 const VOLUME_FILTERS: &[&str] = &[

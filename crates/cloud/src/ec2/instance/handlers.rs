@@ -2,7 +2,7 @@
 
 mod attached;
 mod attribute;
-mod describe;
+pub mod describe;
 pub mod launch;
 
 use base64::Engine;
@@ -33,7 +33,6 @@ pub fn operations() -> Vec<Entry> {
         serve::<w::ModifyInstanceAttribute, _, _, _>(attribute::modify),
         serve::<w::ResetInstanceAttribute, _, _, _>(attribute::reset),
         serve::<w::ModifyInstanceMetadataOptions, _, _, _>(attribute::modify_metadata),
-        serve::<w::DescribeNetworkInterfaces, _, _, _>(attached::network_interfaces),
         serve::<w::DescribeVolumes, _, _, _>(attached::volumes),
     ]
 }

@@ -27,7 +27,7 @@ pub struct Launch {
     pub private_ip: Option<Ipv4Addr>,
     pub security_group_ids: Vec<String>,
     pub security_group_names: Vec<String>,
-    /// `NetworkInterfaces`: at most the primary one is supported.
+    /// `NetworkInterfaces`
     pub interfaces: Vec<Interface>,
 
     pub key_name: Option<String>,
@@ -62,7 +62,12 @@ pub struct Interface {
     pub device_index: i32,
     pub subnet_id: Option<String>,
     pub groups: Vec<String>,
+    /// An interface that exists: then nothing below but what becomes of it at the end.
+    pub network_interface_id: Option<String>,
     pub private_ip: Option<Ipv4Addr>,
+    pub secondary: Vec<Ipv4Addr>,
+    /// How many more, any.
+    pub secondary_count: usize,
     pub description: Option<String>,
     pub delete_on_termination: Option<bool>,
     pub associate_public_ip_address: Option<bool>,

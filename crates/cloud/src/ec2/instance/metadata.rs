@@ -26,6 +26,7 @@ use store::Snapshot;
 
 use super::model::Instance;
 use crate::clock::Timestamp;
+use crate::ec2::network_interface::NetworkInterface;
 use crate::env::Env;
 use crate::{Clock, Context};
 
@@ -124,10 +125,13 @@ impl Service {
     }
 }
 
+/// Whose interface has the address.
 fn asking(snapshot: &Snapshot, vpc_id: &str, source: Ipv4Addr) -> Option<Arc<Instance>> {
-    snapshot
-        .scan::<Instance>("")
-        .find(|i| i.private_ip == source && i.vpc_id == vpc_id && i.is_alive())
+    let interface = snapshot
+        .scan::<NetworkInterface>("")
+        .find(|i| i.vpc_id == vpc_id && i.addresses.contains(&source))?;
+    let NetworkInterface { account, region, attachment, .. } = &*interface;
+    snapshot.get(&format!("{account}/{region}/{}", attachment.as_ref()?.instance_id))
 }
 
 /// The cloud's time may be scaled; what a guest counts runs by the host's.

@@ -4,6 +4,7 @@ pub mod attribute;
 pub mod controller;
 pub mod describe;
 pub mod handlers;
+pub mod interfaces;
 pub mod launch;
 pub mod metadata;
 pub mod model;

@@ -26,15 +26,12 @@ pub struct Instance {
     pub zone: String,
     pub vpc_id: String,
     pub subnet_id: String,
+    /// Of the primary network interface, whose record says all else of it.
     pub private_ip: Ipv4Addr,
-    pub mac: [u8; 6],
     /// `eni-…`, the primary network interface.
     pub interface_id: String,
-    /// `eni-attach-…`
-    pub attachment_id: String,
-    pub interface_description: String,
-    /// Ids, sorted.
-    pub security_groups: Vec<String>,
+    /// The others, by device index.
+    pub secondary_interfaces: Vec<String>,
 
     pub image_id: String,
     /// The image's, as they were at launch: the image may go, the instance stays.
@@ -64,6 +61,13 @@ pub struct Instance {
     pub reason: Option<Reason>,
     /// `User initiated (2026-01-02 03:04:05 GMT)`; empty while nothing ended it.
     pub transition_reason: String,
+}
+
+impl Instance {
+    /// By device index, the primary one first.
+    pub fn interface_ids(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.interface_id).chain(&self.secondary_interfaces)
+    }
 }
 
 impl store::Record for Instance {

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use sha2::Digest;
 use store::{Snapshot, Tx};
 
+use super::interfaces::Source;
 use super::launch::Launch;
 use super::model::{ClientToken, Console, Instance, Reservation};
 use super::resolve::{self, Resolved};
 use super::state::{self, Denied, Event, InstanceState, Request};
-use crate::ec2::{Error, Kind, Result, launch_template, tag, vpc};
+use crate::ec2::network_interface::{self, Attachment};
+use crate::ec2::{Error, Kind, Result, launch_template, tag};
 use crate::{Context, id, zone};
 
 /// RunInstances: "Constraints: Maximum 64 ASCII characters".
@@ -62,15 +64,6 @@ pub fn run(tx: &mut Tx, cx: &Context, launch: &Launch) -> Result<Reservation> {
     let mut instances = Vec::new();
     for index in 0..resolved.count {
         let instance = create(tx, cx, launch, &resolved, &reservation_id, index)?;
-        for (kind, id) in [
-            ("instance", &instance.id),
-            ("volume", &instance.volume_id),
-            ("network-interface", &instance.interface_id),
-        ] {
-            if let Some(tags) = launch.tags.get(kind) {
-                tag::ops::set(tx, cx, id, tags)?;
-            }
-        }
         tx.put(instance.clone());
         instances.push(instance);
     }
@@ -121,41 +114,48 @@ fn create(
     index: u32,
 ) -> Result<Instance> {
     let rng = &cx.env.rng;
-    let interface_id = id::resource(rng, "eni");
-    let subnet_id = &resolved.subnet.id;
-    let private_ip = match resolved.private_ip {
-        Some(address) => {
-            vpc::ops::claim(tx, cx, subnet_id, address, &interface_id)?;
-            address
-        }
-        None => vpc::ops::allocate(tx, cx, subnet_id, &interface_id)?,
+    let (id, volume_id) = (id::resource(rng, "i"), id::resource(rng, "vol"));
+    let tags = |tx: &mut Tx, kind, id: &str| match launch.tags.get(kind) {
+        Some(tags) => tag::ops::set(tx, cx, id, tags),
+        None => Ok(()),
     };
-    // Locally administered, as AWS's are.
-    let mut mac = [0; 6];
-    rng.fill(&mut mac[1..]);
-    mac[0] = 0x0a;
+    tags(tx, "instance", &id)?;
+    tags(tx, "volume", &volume_id)?;
+    let mut interfaces = Vec::new();
+    for wanted in &resolved.interfaces {
+        let attachment = Attachment {
+            delete_on_termination: wanted.delete_on_termination,
+            ..network_interface::ops::attachment(cx, &id, wanted.device_index)
+        };
+        interfaces.push(match &wanted.source {
+            Source::Existing(interface) => network_interface::ops::take(tx, interface, attachment),
+            Source::New(new) => {
+                let made = network_interface::ops::create(tx, cx, new, Some(attachment), None)?;
+                tags(tx, "network-interface", &made.id)?;
+                made
+            }
+        });
+    }
+    let primary = interfaces.remove(0);
     let (desired, observed, reason) = state::launched();
     Ok(Instance {
         account: cx.account.clone(),
         region: cx.region.clone(),
-        id: id::resource(rng, "i"),
+        id,
         reservation_id: reservation_id.to_owned(),
         launch_index: index,
         requester: service(cx),
         client_token: launch.client_token.clone(),
-        zone: resolved.subnet.zone.clone(),
-        vpc_id: resolved.subnet.vpc_id.clone(),
-        subnet_id: subnet_id.clone(),
-        private_ip,
-        mac,
-        interface_id,
-        attachment_id: id::resource(rng, "eni-attach"),
-        interface_description: resolved.interface_description.clone(),
-        security_groups: resolved.security_groups.clone(),
+        private_ip: primary.primary(),
+        zone: primary.zone,
+        vpc_id: primary.vpc_id,
+        subnet_id: primary.subnet_id,
+        interface_id: primary.id,
+        secondary_interfaces: interfaces.into_iter().map(|interface| interface.id).collect(),
         image_id: resolved.image_id.clone(),
         layers: resolved.layers.clone(),
         architecture: resolved.architecture.clone(),
-        volume_id: id::resource(rng, "vol"),
+        volume_id,
         instance_type: resolved.instance_type.clone(),
         key_name: launch.key_name.clone(),
         public_key: resolved.public_key.clone(),
@@ -322,9 +322,8 @@ pub fn observe(tx: &mut Tx, cx: &Context, id: &str, event: Event) {
         return;
     }
     if !next.is_alive() && instance.is_alive() {
-        vpc::ops::release(tx, cx, &next.subnet_id, next.private_ip);
+        network_interface::ops::instance_gone(tx, cx, &next);
         tag::ops::forget(tx, cx, &next.volume_id);
-        tag::ops::forget(tx, cx, &next.interface_id);
     }
     tx.put(next);
 }

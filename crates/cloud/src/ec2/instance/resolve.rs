@@ -1,16 +1,17 @@
 //! A launch, checked against everything it names. Reads only; the first thing wrong is the error.
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
 
 use compute::Layer;
 use store::Snapshot;
 
-use super::launch::{BlockDevice, Interface, Launch, Metadata};
+use super::interfaces::{self, Interfaces, Source, Wanted};
+use super::launch::{BlockDevice, Launch, Metadata};
 use super::model::MetadataOptions;
 use super::user_data;
 use crate::ec2::image::model::{ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
-use crate::ec2::vpc::model::Subnet;
-use crate::ec2::{Error, Kind, Result, catalog, image, key_pair, security_group, tag, vpc};
+use crate::ec2::network_interface::ops::New;
+use crate::ec2::{Error, Result, catalog, image, key_pair, security_group, tag, vpc};
 use crate::{Context, zone};
 
 /// The type of a launch that says none, as RunInstances documents.
@@ -23,10 +24,8 @@ pub struct Resolved {
     pub image_id: String,
     pub layers: Vec<Layer>,
     pub architecture: String,
-    pub subnet: Subnet,
-    pub private_ip: Option<Ipv4Addr>,
-    pub security_groups: Vec<String>,
-    pub interface_description: String,
+    /// The first is the primary one.
+    pub interfaces: Interfaces,
     pub public_key: Option<String>,
     pub user_data: Vec<u8>,
     pub metadata: MetadataOptions,
@@ -44,13 +43,10 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
     let image = image::ops::image(snapshot, cx, &image_id)?;
     let instance_type = launch.instance_type.clone().unwrap_or_else(|| DEFAULT_TYPE.to_owned());
     check_type(&instance_type, &image.architecture)?;
-    let interface = interface(launch)?;
-    let subnet = subnet(snapshot, cx, launch, interface)?;
+    let (subnet, interfaces) = interfaces::resolve(snapshot, cx, launch, &instance_type)?;
     if zone::is_failed(snapshot, &subnet.zone) {
         return Err(Error::InsufficientInstanceCapacity { instance_type, zone: subnet.zone });
     }
-    let private_ip = interface.and_then(|i| i.private_ip).or(launch.private_ip);
-    let security_groups = groups(snapshot, cx, &subnet.vpc_id, launch, interface)?;
     check_root(&launch.block_devices)?;
     let user_data = match &launch.user_data {
         Some(text) => user_data::decode(text)?,
@@ -60,17 +56,14 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
         Some(name) => Some(key_pair::ops::key_pair(snapshot, cx, name)?.public_key),
         None => None,
     };
-    let count = count(snapshot, cx, launch, &subnet, private_ip)?;
+    let count = count(snapshot, cx, launch, &interfaces)?;
     Ok(Resolved {
         count,
         instance_type,
         image_id,
         layers: image.layers,
         architecture: image.architecture,
-        subnet,
-        private_ip,
-        security_groups,
-        interface_description: interface.and_then(|i| i.description.clone()).unwrap_or_default(),
+        interfaces,
         public_key,
         user_data,
         metadata: metadata_options(None, &launch.metadata)?,
@@ -109,111 +102,32 @@ pub fn check_tags(cx: &Context, launch: &Launch) -> Result<()> {
     Ok(())
 }
 
-/// The primary network interface, where the launch speaks of interfaces.
-pub fn interface(launch: &Launch) -> Result<Option<&Interface>> {
-    let Some(first) = launch.interfaces.first() else { return Ok(None) };
-    let said = |what: &str| {
-        Err(Error::combination(format!(
-            "Network interfaces and an instance-level {what} may not be specified on the same request"
-        )))
-    };
-    if launch.subnet_id.is_some() {
-        return said("subnet ID");
-    }
-    if !launch.security_group_ids.is_empty() || !launch.security_group_names.is_empty() {
-        return said("security groups");
-    }
-    if launch.private_ip.is_some() {
-        return said("private address");
-    }
-    if launch.interfaces.len() > 1 {
-        return Err(Error::unsupported("More than one network interface"));
-    }
-    if first.device_index != 0 {
-        return Err(Error::value(
-            "Each network interface requires a device index; the primary one has 0.",
-        ));
-    }
-    if first.delete_on_termination == Some(false) {
-        return Err(Error::unsupported("A network interface that outlives its instance"));
-    }
-    if first.associate_public_ip_address == Some(true) {
-        return Err(Error::unsupported("A public IPv4 address"));
-    }
-    Ok(Some(first))
-}
-
-fn subnet(
-    snapshot: &Snapshot,
-    cx: &Context,
-    launch: &Launch,
-    interface: Option<&Interface>,
-) -> Result<Subnet> {
-    let zone = zone_name(snapshot, cx, launch)?;
-    let zone = zone.as_deref();
-    let subnet_id = interface.and_then(|i| i.subnet_id.as_ref()).or(launch.subnet_id.as_ref());
-    if let Some(subnet_id) = subnet_id {
-        if !Kind::Subnet.is_id(subnet_id) {
-            return Err(Error::malformed(Kind::Subnet, subnet_id));
-        }
-        let subnet = vpc::ops::subnet(snapshot, cx, subnet_id)?;
-        if zone.is_some_and(|zone| zone != subnet.zone) {
-            return Err(Error::value(format!(
-                "The availability zone '{}' is not that of the subnet '{subnet_id}'",
-                zone.unwrap_or_default()
-            )));
-        }
-        return Ok(subnet);
-    }
-    if let Some(zone) = zone {
-        return vpc::ops::subnet_for_zone(snapshot, cx, zone)
-            .ok_or_else(|| Error::value(format!("Invalid availability zone: [{zone}]")));
-    }
-    let mut defaults: Vec<Subnet> =
-        vpc::ops::subnets(snapshot, cx).into_iter().filter(|s| s.default_for_zone).collect();
-    let whole: Vec<Subnet> =
-        defaults.iter().filter(|s| !zone::is_failed(snapshot, &s.zone)).cloned().collect();
-    if !whole.is_empty() {
-        defaults = whole;
-    }
-    if defaults.is_empty() {
-        return Err(Error::value("No default subnet was found in this region."));
-    }
-    let chosen = cx.env.rng.below(defaults.len() as u64) as usize;
-    Ok(defaults.swap_remove(chosen))
-}
-
-fn zone_name(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Option<String>> {
-    let Some(zone_id) = &launch.zone_id else { return Ok(launch.zone.clone()) };
-    if launch.zone.is_some() {
-        return Err(Error::combination(
-            "AvailabilityZone and AvailabilityZoneId may not be specified on the same request.",
-        ));
-    }
-    let subnets = vpc::ops::subnets(snapshot, cx);
-    let found = subnets.into_iter().find(|subnet| subnet.zone_id == *zone_id);
-    found
-        .map(|subnet| Some(subnet.zone))
-        .ok_or_else(|| Error::value(format!("Invalid availability zone id: [{zone_id}]")))
-}
-
 /// As many as there is room for, between the two counts.
-fn count(
-    snapshot: &Snapshot,
-    cx: &Context,
-    launch: &Launch,
-    subnet: &Subnet,
-    private_ip: Option<Ipv4Addr>,
-) -> Result<u32> {
-    if private_ip.is_some() && launch.max_count > 1 {
+fn count(snapshot: &Snapshot, cx: &Context, launch: &Launch, interfaces: &[Wanted]) -> Result<u32> {
+    let new = || {
+        interfaces.iter().filter_map(|wanted| match &wanted.source {
+            Source::New(new) => Some(new),
+            Source::Existing(_) => None,
+        })
+    };
+    let named = |new: &New| new.address.is_some() || !new.secondary.is_empty();
+    if launch.max_count > 1 && new().any(named) {
         return Err(Error::combination(
             "A private IP address can be given for a single instance only.",
         ));
     }
-    let room = vpc::ops::available(snapshot, cx, subnet);
-    let count = launch.max_count.min(u32::try_from(room).unwrap_or(u32::MAX));
-    if count < launch.min_count {
-        return Err(Error::InsufficientFreeAddressesInSubnet(subnet.id.clone()));
+    let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
+    for new in new() {
+        *sizes.entry(&new.subnet_id).or_default() += new.size();
+    }
+    let mut count = launch.max_count;
+    for (id, size) in sizes {
+        let subnet = vpc::ops::subnet(snapshot, cx, id)?;
+        let room = vpc::ops::available(snapshot, cx, &subnet) / size;
+        count = count.min(u32::try_from(room).unwrap_or(u32::MAX));
+        if count < launch.min_count {
+            return Err(Error::InsufficientFreeAddressesInSubnet(subnet.id));
+        }
     }
     Ok(count)
 }
@@ -231,23 +145,6 @@ pub fn check_type(name: &str, architecture: &str) -> Result<()> {
          try again.",
         size.architectures.join(",")
     )))
-}
-
-fn groups(
-    snapshot: &Snapshot,
-    cx: &Context,
-    vpc_id: &str,
-    launch: &Launch,
-    interface: Option<&Interface>,
-) -> Result<Vec<String>> {
-    let names = &launch.security_group_names;
-    if !names.is_empty() && launch.subnet_id.is_some() {
-        return Err(Error::combination(
-            "The parameter groupName cannot be used with the parameter subnet",
-        ));
-    }
-    let ids = interface.map_or(&launch.security_group_ids, |i| &i.groups);
-    security_group::ops::for_interface(snapshot, cx, vpc_id, ids, names)
 }
 
 /// `None` for a group that is no more.

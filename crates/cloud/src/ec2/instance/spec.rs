@@ -9,10 +9,10 @@ use store::Snapshot;
 use super::model::Instance;
 use super::user_data;
 use crate::Context;
+use crate::ec2::network_interface::{self, NetworkInterface};
 use crate::ec2::{Error, Kind, Result, catalog, vpc};
 
 pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec> {
-    let subnet = vpc::ops::subnet(snapshot, cx, &instance.subnet_id)?;
     let size = catalog::instance_type(&instance.instance_type)
         .ok_or_else(|| Error::not_found(Kind::InstanceType, &instance.instance_type))?;
     Ok(Spec {
@@ -21,18 +21,27 @@ pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec
         layers: instance.layers.clone(),
         vcpus: size.vcpus,
         memory_mib: size.memory_mib,
-        nics: vec![Nic {
-            network: instance.vpc_id.clone(),
-            interface: interface_name(&instance.interface_id),
-            mac: instance.mac,
-            address: instance.private_ip,
-            prefix: subnet.cidr.prefix,
-            gateway: subnet.gateway(),
-        }],
+        nics: network_interface::ops::of_instance(snapshot, cx, instance)
+            .iter()
+            .map(|interface| nic(snapshot, cx, interface))
+            .collect::<Result<_>>()?,
         hostname: host_name(instance.private_ip),
         env: environment(&instance.region),
         user_data: user_data::script(&instance.user_data),
         ssh_keys: instance.public_key.iter().cloned().collect(),
+    })
+}
+
+/// What the driver is told of an interface.
+pub fn nic(snapshot: &Snapshot, cx: &Context, interface: &NetworkInterface) -> Result<Nic> {
+    let subnet = vpc::ops::subnet(snapshot, cx, &interface.subnet_id)?;
+    Ok(Nic {
+        network: interface.vpc_id.clone(),
+        interface: interface_name(&interface.id),
+        mac: interface.mac,
+        address: interface.primary(),
+        prefix: subnet.cidr.prefix,
+        gateway: subnet.gateway(),
     })
 }
 

@@ -6,7 +6,7 @@ use store::{Snapshot, Tx};
 
 use super::model::{LaunchTemplate, Version, Which};
 use crate::ec2::instance::launch::{self, Launch};
-use crate::ec2::instance::{resolve, user_data};
+use crate::ec2::instance::{interfaces, resolve, user_data};
 use crate::ec2::{Error, Kind, Result, catalog, tag};
 use crate::tag::Tags;
 use crate::{Context, id};
@@ -350,7 +350,7 @@ fn check_launch(launch: &Launch) -> Result<()> {
             return Err(Error::malformed(Kind::SecurityGroup, group));
         }
     }
-    resolve::interface(launch)?;
+    interfaces::check(launch)?;
     resolve::check_root(&launch.block_devices)?;
     resolve::metadata_options(None, &launch.metadata)?;
     if let Some(user_data) = &launch.user_data {

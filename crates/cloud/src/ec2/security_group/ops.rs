@@ -7,8 +7,7 @@ use store::{Snapshot, Tx};
 use super::model::{DEFAULT_NAME, Direction, Peer, Rule, SecurityGroup, Traffic};
 use super::permission::{self, GroupPair, Permission, Single};
 use super::text;
-use crate::ec2::instance::model::Instance;
-use crate::ec2::instance::state::InstanceState;
+use crate::ec2::network_interface::NetworkInterface;
 use crate::ec2::{Error, Kind, Result, tag, vpc};
 use crate::elbv2::LoadBalancer;
 use crate::tag::Tags;
@@ -182,16 +181,15 @@ pub fn delete(tx: &mut Tx, cx: &Context, group: &SecurityGroup) -> Result<()> {
     Ok(())
 }
 
-/// Whether an instance or a load balancer is in the group, or another group's rule refers to it.
+/// Whether an interface or a load balancer is in the group, or another group's rule refers to it.
 fn in_use(snapshot: &Snapshot, cx: &Context, id: &str) -> bool {
     let refers = |rule: &Rule| matches!(&rule.peer, Peer::Group(peer) if peer == id);
     let prefix = cx.prefix();
     let balanced = |lb: Arc<LoadBalancer>| lb.security_groups.iter().any(|group| group == id);
     snapshot.scan::<LoadBalancer>(&prefix).any(balanced)
-        || snapshot.scan::<Instance>(&prefix).any(|instance| {
-            instance.state() != InstanceState::Terminated
-                && instance.security_groups.iter().any(|group| group == id)
-        })
+        || snapshot
+            .scan::<NetworkInterface>(&prefix)
+            .any(|interface| interface.groups.iter().any(|group| group == id))
         || groups(snapshot, cx).iter().any(|group| group.id != id && group.rules.iter().any(refers))
 }
 

@@ -8,7 +8,7 @@ use crate::ec2::instance::model::Instance;
 use crate::ec2::key_pair::KeyPair;
 use crate::ec2::launch_template::LaunchTemplate;
 use crate::ec2::listing::Listing;
-use crate::ec2::{Error, Kind, Result, image, security_group, vpc};
+use crate::ec2::{Error, Kind, Result, image, network_interface, security_group, vpc};
 use crate::tag::{self, Invalid, MAX_PER_RESOURCE, Tags};
 
 pub fn tags_of(snapshot: &Snapshot, cx: &Context, id: &str) -> Tags {
@@ -143,9 +143,7 @@ fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
             let found = groups.any(|group| group.rules.iter().any(|rule| rule.id == id));
             found.then_some(()).ok_or_else(|| Error::not_found(Kind::SecurityGroupRule, id))
         }
-        Some("network-interface") => {
-            holder(snapshot, cx, Kind::NetworkInterface, id, |i| i.interface_id == id)
-        }
+        Some("network-interface") => network_interface::ops::by_id(snapshot, cx, id).map(drop),
         Some("volume") => holder(snapshot, cx, Kind::Volume, id, |i| i.volume_id == id),
         Some("subnet") => vpc::ops::subnet(snapshot, cx, id).map(drop),
         Some("vpc") => vpc::ops::vpc(snapshot, cx, id).map(drop),

@@ -6,12 +6,13 @@ use wire::ec2 as w;
 
 use super::super::attribute::{self, Change};
 use super::super::ops;
-use super::describe::{block_device, groups, metadata_options};
+use super::describe::{block_device, metadata_options};
 use super::launch::{metadata, refuse_some, refuse_true, shutdown_behavior};
 use crate::Context;
 use crate::ec2::image::model::ROOT_DEVICE;
 use crate::ec2::listing::dry_run;
-use crate::ec2::{Error, Result};
+use crate::ec2::network_interface::handlers::groups;
+use crate::ec2::{Error, Result, network_interface};
 
 pub async fn describe(
     cx: Context,
@@ -39,8 +40,14 @@ pub async fn describe(
         "rootDeviceName" => shown.root_device_name = text(ROOT_DEVICE),
         "blockDeviceMapping" => shown.block_device_mappings = Some(vec![block_device(&i)]),
         "productCodes" => shown.product_codes = Some(vec![]),
-        "sourceDestCheck" => shown.source_dest_check = switch(true),
-        "groupSet" => shown.groups = Some(groups(&snapshot, &cx, &i)),
+        "sourceDestCheck" => {
+            let primary = network_interface::ops::primary_of(&snapshot, &cx, &i)?;
+            shown.source_dest_check = switch(primary.source_dest_check);
+        }
+        "groupSet" => {
+            let primary = network_interface::ops::primary_of(&snapshot, &cx, &i)?;
+            shown.groups = Some(groups(&snapshot, &cx, &primary));
+        }
         "ebsOptimized" => shown.ebs_optimized = switch(false),
         "sriovNetSupport" => shown.sriov_net_support = absent,
         "enaSupport" => {

@@ -1,16 +1,20 @@
 //! Instances and their status, as the wire shows them.
 
+use std::net::Ipv4Addr;
+
 use store::Snapshot;
 use wire::ec2 as w;
 
 use super::super::model::{Instance, MetadataOptions, Reservation};
 use super::super::spec::private_dns_name;
-use super::super::{describe, resolve, state};
+use super::super::{describe, state};
 use crate::Context;
 use crate::clock::Timestamp;
 use crate::ec2::handlers::{listing, tags_out};
 use crate::ec2::image::model::ROOT_DEVICE;
 use crate::ec2::listing::dry_run;
+use crate::ec2::network_interface::handlers::groups;
+use crate::ec2::network_interface::{self, NetworkInterface};
 use crate::ec2::{Result, catalog, tag};
 
 pub async fn instances(
@@ -66,6 +70,8 @@ fn instance(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::Instance {
     let alive = i.is_alive();
     let private_dns = private_dns_name(&i.region, i.private_ip);
     let size = catalog::instance_type(&i.instance_type);
+    let interfaces = network_interface::ops::of_instance(snapshot, cx, i);
+    let primary = interfaces.first();
     w::Instance {
         ami_launch_index: Some(i.launch_index as i32),
         architecture: Some(i.architecture.clone()),
@@ -97,7 +103,7 @@ fn instance(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::Instance {
         }),
         metadata_options: Some(metadata_options(&i.metadata)),
         monitoring: Some(monitoring(i.monitoring)),
-        network_interfaces: Some(if alive { vec![interface(snapshot, cx, i)] } else { vec![] }),
+        network_interfaces: Some(interfaces.iter().map(|i| interface(snapshot, cx, i)).collect()),
         network_performance_options: Some(w::InstanceNetworkPerformanceOptions {
             bandwidth_weighting: Some("default".to_owned()),
         }),
@@ -121,8 +127,8 @@ fn instance(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::Instance {
         public_dns_name: Some(String::new()),
         root_device_name: Some(ROOT_DEVICE.to_owned()),
         root_device_type: Some("ebs".to_owned()),
-        security_groups: Some(if alive { groups(snapshot, cx, i) } else { vec![] }),
-        source_dest_check: alive.then_some(true),
+        security_groups: Some(primary.map_or(vec![], |primary| groups(snapshot, cx, primary))),
+        source_dest_check: primary.map(|primary| primary.source_dest_check),
         state: Some(super::state_out(i.state())),
         state_reason: i.reason.as_ref().map(|reason| w::StateReason {
             code: Some(reason.code.clone()),
@@ -152,47 +158,44 @@ pub fn block_device(i: &Instance) -> w::InstanceBlockDeviceMapping {
     }
 }
 
-fn interface(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::InstanceNetworkInterface {
-    let private_dns = private_dns_name(&i.region, i.private_ip);
+fn interface(
+    snapshot: &Snapshot,
+    cx: &Context,
+    i: &NetworkInterface,
+) -> w::InstanceNetworkInterface {
+    let private = |address: &Ipv4Addr| w::InstancePrivateIpAddress {
+        primary: Some(*address == i.primary()),
+        private_dns_name: Some(private_dns_name(&i.region, *address)),
+        private_ip_address: Some(address.to_string()),
+        ..Default::default()
+    };
     w::InstanceNetworkInterface {
-        attachment: Some(w::InstanceNetworkInterfaceAttachment {
-            attach_time: Some(time(i.created_at)),
-            attachment_id: Some(i.attachment_id.clone()),
-            delete_on_termination: Some(true),
-            device_index: Some(0),
+        attachment: i.attachment.as_ref().map(|attachment| w::InstanceNetworkInterfaceAttachment {
+            attach_time: Some(time(attachment.at)),
+            attachment_id: Some(attachment.id.clone()),
+            delete_on_termination: Some(attachment.delete_on_termination),
+            device_index: Some(attachment.device_index as i32),
             network_card_index: Some(0),
-            status: Some(describe::attachment_status(i).to_owned()),
+            status: network_interface::describe::attachment_status(snapshot, cx, i)
+                .map(str::to_owned),
             ..Default::default()
         }),
-        description: Some(i.interface_description.clone()),
+        description: Some(i.description.clone()),
         groups: Some(groups(snapshot, cx, i)),
-        interface_type: Some("interface".to_owned()),
+        interface_type: Some(i.kind.name().to_owned()),
         ipv6_addresses: Some(vec![]),
-        mac_address: Some(describe::mac(i)),
-        network_interface_id: Some(i.interface_id.clone()),
+        mac_address: Some(i.mac_text()),
+        network_interface_id: Some(i.id.clone()),
         owner_id: Some(i.account.clone()),
-        private_dns_name: Some(private_dns.clone()),
-        private_ip_address: Some(i.private_ip.to_string()),
-        private_ip_addresses: Some(vec![w::InstancePrivateIpAddress {
-            primary: Some(true),
-            private_dns_name: Some(private_dns),
-            private_ip_address: Some(i.private_ip.to_string()),
-            ..Default::default()
-        }]),
-        source_dest_check: Some(true),
-        status: Some("in-use".to_owned()),
+        private_dns_name: Some(private_dns_name(&i.region, i.primary())),
+        private_ip_address: Some(i.primary().to_string()),
+        private_ip_addresses: Some(i.addresses.iter().map(private).collect()),
+        source_dest_check: Some(i.source_dest_check),
+        status: Some(i.status().to_owned()),
         subnet_id: Some(i.subnet_id.clone()),
         vpc_id: Some(i.vpc_id.clone()),
         ..Default::default()
     }
-}
-
-pub fn groups(snapshot: &Snapshot, cx: &Context, i: &Instance) -> Vec<w::GroupIdentifier> {
-    let group = |id: &String| w::GroupIdentifier {
-        group_id: Some(id.clone()),
-        group_name: resolve::group_name(snapshot, cx, id),
-    };
-    i.security_groups.iter().map(group).collect()
 }
 
 pub fn metadata_options(options: &MetadataOptions) -> w::InstanceMetadataOptionsResponse {

@@ -201,26 +201,59 @@ fn interface(spec: w::InstanceNetworkInterfaceSpecification) -> Result<Interface
     refuse_some(&ipv6_prefix_count.filter(|n| *n != 0), "Ipv6PrefixCount")?;
     refuse_list(&ipv6_prefixes, "Ipv6Prefixes")?;
     refuse_some(&network_card_index.filter(|n| *n != 0), "NetworkCardIndex")?;
-    refuse_some(&network_interface_id, "An existing network interface")?;
     refuse_true(primary_ipv6, "PrimaryIpv6")?;
-    let secondary = secondary_private_ip_address_count.filter(|n| *n != 0);
-    refuse_some(&secondary, "SecondaryPrivateIpAddressCount")?;
-    let mut private_ip = private_ip_address;
-    for listed in private_ip_addresses.unwrap_or_default() {
-        if listed.primary != Some(true) || private_ip.is_some() {
-            return Err(Error::unsupported("A secondary private address"));
-        }
-        private_ip = listed.private_ip_address;
-    }
+    let addresses = private_addresses(
+        private_ip_address,
+        private_ip_addresses,
+        secondary_private_ip_address_count,
+    )?;
     Ok(Interface {
         device_index: device_index.ok_or(Error::MissingParameter("DeviceIndex"))?,
         subnet_id,
         groups: groups.unwrap_or_default(),
-        private_ip: private_ip.map(address).transpose()?,
+        network_interface_id,
+        private_ip: addresses.primary,
+        secondary: addresses.secondary,
+        secondary_count: addresses.secondary_count,
         description,
         delete_on_termination,
         associate_public_ip_address,
     })
+}
+
+/// The private addresses that an interface shall have.
+pub struct PrivateAddresses {
+    pub primary: Option<Ipv4Addr>,
+    pub secondary: Vec<Ipv4Addr>,
+    pub secondary_count: usize,
+}
+
+pub fn private_addresses(
+    primary: Option<String>,
+    all: Option<Vec<w::PrivateIpAddressSpecification>>,
+    secondary_count: Option<i32>,
+) -> Result<PrivateAddresses> {
+    let mut primary = primary.map(address).transpose()?;
+    let mut secondary = Vec::new();
+    for listed in all.unwrap_or_default() {
+        let text = listed.private_ip_address.ok_or(Error::MissingParameter("PrivateIpAddress"))?;
+        match (listed.primary, primary) {
+            (Some(true), None) => primary = Some(address(text)?),
+            (Some(true), Some(_)) => {
+                return Err(Error::combination(
+                    "Only one primary private IP address can be specified.",
+                ));
+            }
+            _ => secondary.push(address(text)?),
+        }
+    }
+    let count = secondary_count.unwrap_or(0);
+    let secondary_count = usize::try_from(count).map_err(|_| {
+        Error::value(format!(
+            "Value ({count}) for parameter secondaryPrivateIpAddressCount is invalid."
+        ))
+    })?;
+    Ok(PrivateAddresses { primary, secondary, secondary_count })
 }
 
 fn block_device(mapping: w::BlockDeviceMapping) -> Result<BlockDevice> {
@@ -281,7 +314,7 @@ pub fn shutdown_behavior(text: &str) -> Result<ShutdownBehavior> {
     }
 }
 
-fn address(text: String) -> Result<Ipv4Addr> {
+pub fn address(text: String) -> Result<Ipv4Addr> {
     text.parse().map_err(|_| Error::value(format!("Invalid IPv4 address: {text}")))
 }
 
@@ -289,7 +322,7 @@ pub fn refuse_some<T>(member: &Option<T>, name: &str) -> Result<()> {
     member.as_ref().map_or(Ok(()), |_| Err(Error::unsupported(name)))
 }
 
-fn refuse_list<T>(member: &Option<Vec<T>>, name: &str) -> Result<()> {
+pub fn refuse_list<T>(member: &Option<Vec<T>>, name: &str) -> Result<()> {
     refuse_some(&member.as_ref().filter(|list| !list.is_empty()), name)
 }
 
@@ -298,7 +331,7 @@ pub fn refuse_true(member: Option<bool>, name: &str) -> Result<()> {
 }
 
 /// For what has one value here.
-fn only(member: &Option<String>, value: &str, name: &str) -> Result<()> {
+pub fn only(member: &Option<String>, value: &str, name: &str) -> Result<()> {
     match member {
         Some(text) if text != value => {
             Err(Error::unsupported(format_args!("{name} other than '{value}'")))

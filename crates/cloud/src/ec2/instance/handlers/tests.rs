@@ -146,7 +146,7 @@ async fn attributes() {
         ("DisableApiTermination.Value=true", None),
         ("Attribute=disableApiStop&Value=true", None),
         ("InstanceType.Value=t3.small", Some("IncorrectInstanceState")),
-        ("SourceDestCheck.Value=false", Some("UnsupportedOperation")),
+        ("SourceDestCheck.Value=false", None),
         ("EbsOptimized.Value=true", Some("UnsupportedOperation")),
         ("GroupId.1=sg-12345678", Some("InvalidGroup.NotFound")),
         (

@@ -10,6 +10,7 @@ use super::super::spec::private_dns_name;
 use super::super::{describe, resolve};
 use crate::Context;
 use crate::ec2::image::model::ROOT_DEVICE;
+use crate::ec2::network_interface::{self, NetworkInterface};
 use crate::ec2::{catalog, tag, vpc};
 
 /// Clients ask for one they know; all say the same.
@@ -87,10 +88,10 @@ fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec
     };
     let host = private_dns_name(&i.region, i.private_ip);
     let address = i.private_ip.to_string();
-    let mac = describe::mac(i);
-    let group_names: Vec<String> =
-        i.security_groups.iter().filter_map(|id| resolve::group_name(snapshot, cx, id)).collect();
-    let group_names = group_names.join("\n");
+    let interfaces = network_interface::ops::of_instance(snapshot, cx, i);
+    let primary = interfaces.first();
+    let mac = primary.map(|primary| primary.mac_text()).unwrap_or_default();
+    let group_names = primary.map(|primary| group_names(snapshot, cx, primary)).unwrap_or_default();
 
     put("dynamic/instance-identity/document", &identity_document(i));
     for (name, value) in [
@@ -136,27 +137,11 @@ fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec
         }
     }
 
-    let base = format!("meta-data/network/interfaces/macs/{mac}");
-    for (name, value) in [
-        ("device-number", "0"),
-        ("interface-id", i.interface_id.as_str()),
-        ("local-hostname", &host),
-        ("local-ipv4s", &address),
-        ("mac", &mac),
-        ("owner-id", &i.account),
-        ("security-group-ids", &i.security_groups.join("\n")),
-        ("security-groups", &group_names),
-        ("subnet-id", &i.subnet_id),
-        ("vpc-id", &i.vpc_id),
-    ] {
-        put(&format!("{base}/{name}"), value);
-    }
-    if let Ok(subnet) = vpc::ops::subnet(snapshot, cx, &i.subnet_id) {
-        put(&format!("{base}/subnet-ipv4-cidr-block"), &subnet.cidr.to_string());
-    }
-    if let Ok(vpc) = vpc::ops::vpc(snapshot, cx, &i.vpc_id) {
-        put(&format!("{base}/vpc-ipv4-cidr-block"), &vpc.cidr.to_string());
-        put(&format!("{base}/vpc-ipv4-cidr-blocks"), &vpc.cidr.to_string());
+    for interface in &interfaces {
+        for (name, value) in of_interface(snapshot, cx, interface) {
+            let mac = interface.mac_text();
+            put(&format!("meta-data/network/interfaces/macs/{mac}/{name}"), &value);
+        }
     }
 
     let mut top = vec!["dynamic", "meta-data"];
@@ -168,6 +153,41 @@ fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec
         tree.insert("user-data".to_owned(), i.user_data.clone());
     }
     tree
+}
+
+fn group_names(snapshot: &Snapshot, cx: &Context, interface: &NetworkInterface) -> String {
+    let names = interface.groups.iter().filter_map(|id| resolve::group_name(snapshot, cx, id));
+    names.collect::<Vec<_>>().join("\n")
+}
+
+fn of_interface(
+    snapshot: &Snapshot,
+    cx: &Context,
+    interface: &NetworkInterface,
+) -> Vec<(&'static str, String)> {
+    let host = private_dns_name(&interface.region, interface.primary());
+    let addresses: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
+    let index = interface.attachment.as_ref().map_or(0, |attachment| attachment.device_index);
+    let mut values = vec![
+        ("device-number", index.to_string()),
+        ("interface-id", interface.id.clone()),
+        ("local-hostname", host),
+        ("local-ipv4s", addresses.join("\n")),
+        ("mac", interface.mac_text()),
+        ("owner-id", interface.account.clone()),
+        ("security-group-ids", interface.groups.join("\n")),
+        ("security-groups", group_names(snapshot, cx, interface)),
+        ("subnet-id", interface.subnet_id.clone()),
+        ("vpc-id", interface.vpc_id.clone()),
+    ];
+    if let Ok(subnet) = vpc::ops::subnet(snapshot, cx, &interface.subnet_id) {
+        values.push(("subnet-ipv4-cidr-block", subnet.cidr.to_string()));
+    }
+    if let Ok(vpc) = vpc::ops::vpc(snapshot, cx, &interface.vpc_id) {
+        values.push(("vpc-ipv4-cidr-block", vpc.cidr.to_string()));
+        values.push(("vpc-ipv4-cidr-blocks", vpc.cidr.to_string()));
+    }
+    values
 }
 
 fn identity_document(i: &Instance) -> String {

@@ -254,7 +254,16 @@ fn interface_out(interface: &Interface) -> w::LaunchTemplateInstanceNetworkInter
         description: interface.description.clone(),
         device_index: Some(interface.device_index),
         groups: list(interface.groups.iter().cloned()),
+        network_interface_id: interface.network_interface_id.clone(),
         private_ip_address: interface.private_ip.map(|address| address.to_string()),
+        private_ip_addresses: list(interface.secondary.iter().map(|address| {
+            w::PrivateIpAddressSpecification {
+                primary: Some(false),
+                private_ip_address: Some(address.to_string()),
+            }
+        })),
+        secondary_private_ip_address_count: (interface.secondary_count > 0)
+            .then_some(interface.secondary_count as i32),
         subnet_id: interface.subnet_id.clone(),
         ..Default::default()
     }
