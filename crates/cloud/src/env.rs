@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::clock::Clock;
+use crate::ec2::vpc::Cidr;
 
 /// What one cloud consists of. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +45,8 @@ pub struct Config {
     pub zones: usize,
     /// Second octet of the loopback addresses that internet-facing balancers get on this host.
     pub loopback_octet: u8,
+    /// Where public addresses of instances come from: a block that no other cloud of this host uses.
+    pub public_pool: Cidr,
     /// Port of the gateway, as clients on this host reach it.
     pub gateway_port: u16,
     /// Labelled as simulated wherever it shows.

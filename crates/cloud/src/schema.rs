@@ -20,6 +20,7 @@ pub fn schema() -> store::Schema {
         .record::<crate::ec2::instance::model::Instance>()
         .record::<crate::ec2::instance::model::ClientToken>()
         .record::<crate::ec2::instance::model::Console>()
+        .record::<crate::ec2::elastic_ip::PublicAddress>()
         .record::<crate::ec2::image::Image>()
         .record::<crate::ec2::key_pair::KeyPair>()
         .record::<crate::ec2::launch_template::LaunchTemplate>()

@@ -1,11 +1,13 @@
 //! A cloud for tests of `ops`: an ephemeral store, a simulated clock, seeded randomness and fakes of all
 //! that is outside.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use compute::fake::{Fake, Fault, Point, Timing};
 
+use crate::ec2::vpc::Cidr;
 use crate::env::{Config, Env, Parts, Rng};
 use crate::fake_balancers::FakeBalancers;
 use crate::{Clock, Context, Timestamp};
@@ -26,6 +28,7 @@ pub fn world(
         default_region: "us-east-1".to_owned(),
         zones: 3,
         loopback_octet: 77,
+        public_pool: Cidr::new(Ipv4Addr::new(198, 18, 0, 0), 19),
         gateway_port: 4566,
         fake_compute: true,
     };

@@ -67,6 +67,7 @@ pub fn run(options: Options) -> Result<()> {
         default_region: options.region.clone(),
         zones: options.zones,
         loopback_octet: slot.loopback_octet(),
+        public_pool: slot.public_pool(),
         gateway_port: listen.port(),
         fake_compute: options.fake,
     };

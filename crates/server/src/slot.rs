@@ -1,13 +1,15 @@
 //! Several clouds may live on one host. Each claims a slot, and with it what must not be shared:
-//! a /16 of loopback addresses, a range of user ids, a cgroup name. A slot outlives its daemon and is
+//! a /16 of loopback addresses, a /19 of public ones, a range of user ids, a cgroup name. A slot outlives its daemon and is
 //! given back by `drover down`.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use cloud::ec2::vpc::Cidr;
 use serde::{Deserialize, Serialize};
 
 use crate::paths;
@@ -16,6 +18,8 @@ use crate::paths;
 const SLOTS: u32 = 16;
 pub const INSTANCES_PER_SLOT: u32 = 1984;
 const FIRST_USER_ID: u32 = 1 << 31;
+const PUBLIC_RANGE: Cidr = Cidr::new(Ipv4Addr::new(198, 18, 0, 0), 15);
+const POOL_PREFIX: u32 = 19;
 
 /// What other commands need to find a cloud. Written by the daemon when it is up.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,6 +78,12 @@ impl Slot {
     /// Second octet of this cloud's loopback addresses.
     pub fn loopback_octet(&self) -> u8 {
         64 + self.number as u8
+    }
+
+    /// Where this cloud's public addresses come from: its /19 of 198.18.0.0/15, which RFC 2544 sets apart
+    /// for measurements and nobody routes.
+    pub fn public_pool(&self) -> Cidr {
+        Cidr::new(PUBLIC_RANGE.nth(self.number << (32 - POOL_PREFIX)), POOL_PREFIX as u8)
     }
 
     pub fn first_user_id(&self) -> u32 {

@@ -14,6 +14,7 @@ use cloud::cloudwatch::Metrics;
 use cloud::cloudwatch::alarm::Alarm;
 use cloud::ec2::instance::{Instance, InstanceState};
 use cloud::ec2::launch_template::{self, ops::NewVersion};
+use cloud::ec2::vpc::Cidr;
 use cloud::ec2::vpc::model::Address;
 use cloud::elbv2::{Node, Target};
 use cloud::env::{Config, Parts, Rng};
@@ -142,6 +143,7 @@ impl World {
                 default_region: REGION.to_owned(),
                 zones: ZONES,
                 loopback_octet: 77,
+                public_pool: Cidr::new([198, 18, 0, 0].into(), 19),
                 gateway_port: 4566,
                 fake_compute: true,
             },

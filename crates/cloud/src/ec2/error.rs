@@ -102,6 +102,12 @@ pub enum Error {
     AttachmentLimitExceeded(String),
     #[error("Number of private addresses will exceed limit.")]
     PrivateIpAddressLimitExceeded,
+    #[error("The maximum number of addresses has been reached.")]
+    AddressLimitExceeded,
+    #[error("There are not enough free public addresses to satisfy the request.")]
+    InsufficientAddressCapacity,
+    #[error("{0}")]
+    AlreadyAssociated(String),
     #[error("Address {0} is in use.")]
     AddressInUse(std::net::Ipv4Addr),
     #[error("{0}")]
@@ -173,6 +179,9 @@ impl Error {
             InterfaceInUse(_) => "InvalidNetworkInterface.InUse",
             AttachmentLimitExceeded(_) => "AttachmentLimitExceeded",
             PrivateIpAddressLimitExceeded => "PrivateIpAddressLimitExceeded",
+            AddressLimitExceeded => "AddressLimitExceeded",
+            InsufficientAddressCapacity => "InsufficientAddressCapacity",
+            AlreadyAssociated(_) => "Resource.AlreadyAssociated",
             InsufficientInstanceCapacity { .. } => "InsufficientInstanceCapacity",
             InsufficientFreeAddressesInSubnet(_) => "InsufficientFreeAddressesInSubnet",
             AddressInUse(_) => "InvalidIPAddress.InUse",
@@ -186,7 +195,9 @@ impl Error {
     pub fn status(&self) -> u16 {
         match self {
             Error::DryRun => 412,
-            Error::InsufficientInstanceCapacity { .. } | Error::Store(_) => 500,
+            Error::InsufficientInstanceCapacity { .. }
+            | Error::InsufficientAddressCapacity
+            | Error::Store(_) => 500,
             _ => 400,
         }
     }
@@ -212,6 +223,8 @@ impl From<crate::page::BadToken> for Error {
 /// What an id or a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    Allocation,
+    Association,
     Attachment,
     Instance,
     Image,
@@ -221,6 +234,7 @@ pub enum Kind {
     LaunchTemplate,
     LaunchTemplateName,
     NetworkInterface,
+    PublicAddress,
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
@@ -233,6 +247,8 @@ impl Kind {
     /// Of its error codes: `InvalidInstanceID` in `InvalidInstanceID.NotFound`.
     fn stem(self) -> &'static str {
         match self {
+            Kind::Allocation => "InvalidAllocationID",
+            Kind::Association => "InvalidAssociationID",
             Kind::Attachment => "InvalidAttachmentID",
             Kind::Instance => "InvalidInstanceID",
             Kind::Image => "InvalidAMIID",
@@ -241,6 +257,7 @@ impl Kind {
             Kind::LaunchTemplate => "InvalidLaunchTemplateId",
             Kind::LaunchTemplateName => "InvalidLaunchTemplateName",
             Kind::NetworkInterface => "InvalidNetworkInterfaceID",
+            Kind::PublicAddress => "InvalidAddress",
             Kind::SecurityGroup => "InvalidGroup",
             Kind::SecurityGroupRule => "InvalidSecurityGroupRuleId",
             Kind::Subnet => "InvalidSubnetID",
@@ -270,6 +287,7 @@ impl Kind {
     /// What its ids begin with.
     pub fn prefix(self) -> &'static str {
         match self {
+            Kind::Allocation => "eipalloc-",
             Kind::Attachment => "eni-attach-",
             Kind::Instance => "i-",
             Kind::Image => "ami-",
@@ -281,7 +299,12 @@ impl Kind {
             Kind::Subnet => "subnet-",
             Kind::Volume => "vol-",
             Kind::Vpc => "vpc-",
-            Kind::InstanceType | Kind::KeyPair | Kind::LaunchTemplateName | Kind::Zone => "",
+            Kind::Association
+            | Kind::InstanceType
+            | Kind::KeyPair
+            | Kind::LaunchTemplateName
+            | Kind::PublicAddress
+            | Kind::Zone => "",
         }
     }
 
@@ -303,6 +326,8 @@ impl Kind {
             }
         };
         match self {
+            Kind::Allocation => plain("allocation ID"),
+            Kind::Association => plain("association ID"),
             Kind::Attachment => plain("attachment ID"),
             Kind::Instance => plain("instance ID"),
             Kind::Image => format!("The image id '[{list}]' does not exist"),
@@ -318,6 +343,7 @@ impl Kind {
                 format!("The specified launch template, with template name {list}, does not exist.")
             }
             Kind::NetworkInterface => plain("networkInterface ID"),
+            Kind::PublicAddress => format!("Address '{list}' not found."),
             Kind::SecurityGroup => plain("security group"),
             Kind::SecurityGroupRule => plain("security group rule ID"),
             Kind::Subnet => plain("subnet ID"),

@@ -13,6 +13,7 @@ use crate::tag::Tags;
 pub fn operations() -> Vec<Entry> {
     let mut entries = Vec::new();
     entries.extend(super::catalog::handlers::operations());
+    entries.extend(super::elastic_ip::handlers::operations());
     entries.extend(super::image::handlers::operations());
     entries.extend(super::instance::handlers::operations());
     entries.extend(super::key_pair::handlers::operations());

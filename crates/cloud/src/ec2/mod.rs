@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod client_token;
+pub mod elastic_ip;
 pub mod error;
 pub mod handlers;
 pub mod image;

@@ -1,12 +1,13 @@
 //! Which instances and volumes a Describe call is about: ids, filters, pages.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use store::Snapshot;
 
 use super::model::Instance;
 use super::ops;
-use super::spec::private_dns_name;
+use super::spec::{private_dns_name, public_dns_name};
 use super::state::{InstanceState, Status};
 use crate::Context;
 use crate::ec2::image::model::{ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
@@ -247,6 +248,13 @@ fn instance_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -
         "private-ip-address" => i.private_ip.to_string(),
         "subnet-id" => i.subnet_id.clone(),
         "vpc-id" => i.vpc_id.clone(),
+        "dns-name" => {
+            let public = public_ip(snapshot, cx, i);
+            return public.map(|ip| public_dns_name(&i.region, ip)).into_iter().collect();
+        }
+        "ip-address" => {
+            return public_ip(snapshot, cx, i).iter().map(ToString::to_string).collect();
+        }
         "group-id"
         | "group-name"
         | "instance.group-id"
@@ -271,6 +279,11 @@ fn instance_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -
         }
     };
     vec![one]
+}
+
+/// Of its primary interface's primary address.
+pub fn public_ip(snapshot: &Snapshot, cx: &Context, i: &Instance) -> Option<Ipv4Addr> {
+    interfaces(snapshot, cx, i).first()?.public.get(&i.private_ip).copied()
 }
 
 fn interfaces(snapshot: &Snapshot, cx: &Context, i: &Instance) -> Vec<Arc<NetworkInterface>> {

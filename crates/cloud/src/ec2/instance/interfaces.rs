@@ -179,9 +179,6 @@ pub fn check(launch: &Launch) -> Result<()> {
     if indexes.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(Error::value("Each network interface requires a device index of its own."));
     }
-    if specs.iter().any(|spec| spec.associate_public_ip_address == Some(true)) {
-        return Err(Error::unsupported("A public IPv4 address"));
-    }
     let public = specs.iter().any(|spec| spec.associate_public_ip_address.is_some());
     if public && specs.len() > 1 {
         return Err(Error::combination(

@@ -14,7 +14,7 @@ use super::model::{ClientToken, Console, Instance, Reservation};
 use super::resolve::{self, Resolved};
 use super::state::{self, Denied, Event, InstanceState, Request};
 use crate::ec2::network_interface::{self, Attachment};
-use crate::ec2::{Error, Kind, Result, launch_template, tag};
+use crate::ec2::{Error, Kind, Result, elastic_ip, launch_template, tag};
 use crate::{Context, id, zone};
 
 /// RunInstances: "Constraints: Maximum 64 ASCII characters".
@@ -137,6 +137,7 @@ fn create(
         });
     }
     let primary = interfaces.remove(0);
+    elastic_ip::ops::lend(tx, cx, &primary.id)?;
     let (desired, observed, reason) = state::launched();
     Ok(Instance {
         account: cx.account.clone(),
@@ -207,7 +208,11 @@ pub fn start(tx: &mut Tx, cx: &Context, ids: &[String]) -> Result<Vec<StateChang
             });
         }
     }
-    request(tx, cx, &instances, Request::Start, "started")
+    let changes = request(tx, cx, &instances, Request::Start, "started")?;
+    for instance in instances.iter().filter(|i| i.state() == InstanceState::Stopped) {
+        elastic_ip::ops::lend(tx, cx, &instance.interface_id)?;
+    }
+    Ok(changes)
 }
 
 pub fn stop(tx: &mut Tx, cx: &Context, ids: &[String], force: bool) -> Result<Vec<StateChange>> {
@@ -320,6 +325,9 @@ pub fn observe(tx: &mut Tx, cx: &Context, id: &str, event: Event) {
     let mut next = Instance::clone(&instance);
     if !state::observe(&mut next, event, cx.now) {
         return;
+    }
+    if next.state() == InstanceState::Stopped && instance.state() != InstanceState::Stopped {
+        elastic_ip::ops::take_back(tx, cx, &next.interface_id);
     }
     if !next.is_alive() && instance.is_alive() {
         network_interface::ops::instance_gone(tx, cx, &next);

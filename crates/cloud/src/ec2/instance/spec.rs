@@ -67,6 +67,16 @@ pub fn host_name(address: Ipv4Addr) -> String {
     format!("ip-{a}-{b}-{c}-{d}")
 }
 
+/// `ec2-198-18-0-5.compute-1.amazonaws.com`; elsewhere than in us-east-1 under
+/// `REGION.compute.amazonaws.com`.
+pub fn public_dns_name(region: &str, address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    match region {
+        "us-east-1" => format!("ec2-{a}-{b}-{c}-{d}.compute-1.amazonaws.com"),
+        region => format!("ec2-{a}-{b}-{c}-{d}.{region}.compute.amazonaws.com"),
+    }
+}
+
 /// `ip-172-31-0-5.ec2.internal`; elsewhere than in us-east-1 under `REGION.compute.internal`.
 pub fn private_dns_name(region: &str, address: Ipv4Addr) -> String {
     let host = host_name(address);

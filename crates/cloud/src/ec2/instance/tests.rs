@@ -263,16 +263,6 @@ async fn what_is_refused() {
         (
             "UnsupportedOperation",
             Launch {
-                interfaces: vec![Interface {
-                    associate_public_ip_address: Some(true),
-                    ..Interface::default()
-                }],
-                ..launch()
-            },
-        ),
-        (
-            "UnsupportedOperation",
-            Launch {
                 block_devices: vec![BlockDevice {
                     device_name: "/dev/xvda".into(),
                     volume_size_gib: Some(100),

@@ -9,7 +9,7 @@ use super::ops;
 use crate::Context;
 use crate::ec2::instance::model::Instance;
 use crate::ec2::instance::state::InstanceState;
-use crate::ec2::{Error, Kind, Result, security_group, vpc};
+use crate::ec2::{Error, Kind, Result, elastic_ip, security_group, vpc};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -135,11 +135,13 @@ pub fn unassign(tx: &mut Tx, cx: &Context, id: &str, addresses: &[Ipv4Addr]) -> 
 
 fn drop_addresses(tx: &mut Tx, cx: &Context, interface: &NetworkInterface, gone: &[Ipv4Addr]) {
     for address in gone {
+        elastic_ip::ops::unbind(tx, cx, &interface.id, *address);
         vpc::ops::release(tx, cx, &interface.subnet_id, *address);
     }
+    let Some(interface) = tx.get::<NetworkInterface>(&cx.key(&interface.id)) else { return };
     let kept = interface.addresses.iter().filter(|address| !gone.contains(address));
     let kept = kept.copied().collect();
-    put_addresses(tx, cx, interface, kept);
+    put_addresses(tx, cx, &interface, kept);
 }
 
 fn put_addresses(

@@ -9,11 +9,11 @@ use super::model::NetworkInterface;
 use super::ops;
 use crate::Context;
 use crate::ec2::instance::model::Instance;
-use crate::ec2::instance::spec::private_dns_name;
+use crate::ec2::instance::spec::{private_dns_name, public_dns_name};
 use crate::ec2::instance::state::InstanceState;
 use crate::ec2::instance::{describe as instance, resolve};
 use crate::ec2::listing::{self, Listing};
-use crate::ec2::{Error, Kind, Result, tag};
+use crate::ec2::{Error, Kind, Result, elastic_ip, tag};
 
 const FILTERS: &[&str] = &[
     "addresses.association.owner-id",
@@ -81,6 +81,14 @@ pub fn values(snapshot: &Snapshot, cx: &Context, i: &NetworkInterface, name: &st
     if let Some(rest) = name.strip_prefix("attachment.") {
         return attachment_value(snapshot, cx, i, rest).into_iter().collect();
     }
+    if let Some(rest) = name.strip_prefix("addresses.association.") {
+        let all = i.addresses.iter().filter_map(|address| association(snapshot, i, *address));
+        return all.filter_map(|of| association_value(of, rest)).collect();
+    }
+    if let Some(rest) = name.strip_prefix("association.") {
+        let of = association(snapshot, i, i.primary());
+        return of.and_then(|of| association_value(of, rest)).into_iter().collect();
+    }
     let one = match name {
         "addresses.primary" => {
             let is_primary = |address: &Ipv4Addr| (*address == i.primary()).to_string();
@@ -114,6 +122,49 @@ pub fn values(snapshot: &Snapshot, cx: &Context, i: &NetworkInterface, name: &st
         _ => return vec![],
     };
     vec![one]
+}
+
+/// A public address that stands for one of an interface's.
+pub struct Association {
+    /// Unless it is lent.
+    pub allocation_id: Option<String>,
+    pub id: Option<String>,
+    /// The account, or `amazon` for one that is lent.
+    pub owner: String,
+    pub public_ip: Ipv4Addr,
+    pub dns_name: String,
+}
+
+pub fn association(
+    snapshot: &Snapshot,
+    i: &NetworkInterface,
+    private_ip: Ipv4Addr,
+) -> Option<Association> {
+    let public_ip = *i.public.get(&private_ip)?;
+    let record = elastic_ip::ops::by_address(snapshot, public_ip)?;
+    let elastic = record.is_elastic();
+    Some(Association {
+        allocation_id: record.allocation_id.clone(),
+        id: record
+            .association
+            .as_ref()
+            .filter(|_| elastic)
+            .map(|association| association.id.clone()),
+        owner: if elastic { i.account.clone() } else { "amazon".to_owned() },
+        public_ip,
+        dns_name: public_dns_name(&i.region, public_ip),
+    })
+}
+
+fn association_value(of: Association, name: &str) -> Option<String> {
+    match name {
+        "allocation-id" => of.allocation_id,
+        "association-id" => of.id,
+        "ip-owner-id" | "owner-id" => Some(of.owner),
+        "public-dns-name" => Some(of.dns_name),
+        "public-ip" => Some(of.public_ip.to_string()),
+        _ => None,
+    }
 }
 
 fn attachment_value(

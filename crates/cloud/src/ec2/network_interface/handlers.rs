@@ -131,13 +131,25 @@ async fn describe_interfaces(
 }
 
 fn interface_out(snapshot: &Snapshot, cx: &Context, i: &NetworkInterface) -> w::NetworkInterface {
+    let association = |address: &Ipv4Addr| {
+        let association = describe::association(snapshot, i, *address)?;
+        Some(w::NetworkInterfaceAssociation {
+            allocation_id: association.allocation_id,
+            association_id: association.id,
+            ip_owner_id: Some(association.owner),
+            public_dns_name: Some(association.dns_name),
+            public_ip: Some(association.public_ip.to_string()),
+            ..Default::default()
+        })
+    };
     let private = |address: &Ipv4Addr| w::NetworkInterfacePrivateIpAddress {
+        association: association(address),
         primary: Some(*address == i.primary()),
         private_dns_name: Some(private_dns_name(&i.region, *address)),
         private_ip_address: Some(address.to_string()),
-        ..Default::default()
     };
     w::NetworkInterface {
+        association: association(&i.primary()),
         attachment: i.attachment.as_ref().map(|a| attachment_out(snapshot, cx, i, a)),
         availability_zone: Some(i.zone.clone()),
         availability_zone_id: instance::zone_id(snapshot, cx, &i.zone),

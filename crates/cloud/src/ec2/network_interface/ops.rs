@@ -13,7 +13,7 @@ use crate::ec2::instance::model::Instance;
 use crate::ec2::instance::state::InstanceState;
 use crate::ec2::instance::{self, resolve};
 use crate::ec2::vpc::model::Subnet;
-use crate::ec2::{Error, Kind as What, Result, catalog, security_group, tag, vpc};
+use crate::ec2::{Error, Kind as What, Result, catalog, elastic_ip, security_group, tag, vpc};
 use crate::elbv2::{LoadBalancer, Node};
 use crate::{Context, id};
 
@@ -221,6 +221,7 @@ fn claim(
 /// Lets go of all it holds.
 pub fn remove(tx: &mut Tx, cx: &Context, interface: &NetworkInterface) {
     for address in &interface.addresses {
+        elastic_ip::ops::unbind(tx, cx, &interface.id, *address);
         vpc::ops::release(tx, cx, &interface.subnet_id, *address);
     }
     tag::ops::forget(tx, cx, &interface.id);
@@ -399,7 +400,13 @@ pub fn instance_gone(tx: &mut Tx, cx: &Context, instance: &Instance) {
     for interface in of_instance(tx, cx, instance) {
         match &interface.attachment {
             Some(attachment) if attachment.delete_on_termination => remove(tx, cx, &interface),
-            _ => tx.put(NetworkInterface { attachment: None, ..(*interface).clone() }),
+            _ => {
+                elastic_ip::ops::take_back(tx, cx, &interface.id);
+                let Some(interface) = tx.get::<NetworkInterface>(&cx.key(&interface.id)) else {
+                    continue;
+                };
+                tx.put(NetworkInterface { attachment: None, ..(*interface).clone() });
+            }
         }
     }
 }

@@ -148,7 +148,8 @@ async fn an_instance_takes_its_interfaces_along_or_leaves_them() {
 async fn attached_to_what_runs_and_detached() {
     let cx = testing::context();
     let instance = running(&cx).await;
-    let own = made(&cx).await;
+    let beside = || New::in_subnet(&instance.subnet_id, vec![]);
+    let own = create(&cx, beside()).await.unwrap();
     let attach =
         async |id: &str, index| cx.write(|tx| ops::attach(tx, &cx, id, &instance.id, index)).await;
     assert_eq!(attach(&own.id, 0).await.unwrap_err().code(), "InvalidParameterValue");
@@ -156,7 +157,7 @@ async fn attached_to_what_runs_and_detached() {
     assert_eq!(attachment.progress, Progress::Attaching);
     let again = attach(&own.id, 2).await.unwrap_err();
     assert_eq!(again.code(), "InvalidNetworkInterface.InUse");
-    let third = made(&cx).await;
+    let third = create(&cx, beside()).await.unwrap();
     let many = attach(&third.id, 2).await.unwrap_err();
     assert_eq!(many.to_string(), "Interface count 3 exceeds the limit for t3.micro");
 

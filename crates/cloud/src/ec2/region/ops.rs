@@ -4,7 +4,7 @@ use store::Snapshot;
 
 use crate::Context;
 use crate::ec2::listing::Listing;
-use crate::ec2::{Error, Result, security_group, vpc};
+use crate::ec2::{Error, Result, elastic_ip, security_group, vpc};
 use crate::region::{self, Region};
 use crate::zone::{self, Zone};
 
@@ -105,18 +105,19 @@ fn zone_values(zone: &Description, name: &str) -> Vec<String> {
     value.into_iter().collect()
 }
 
-/// Name and value of each attribute of the account. No Elastic IP can be had here yet, so there is
-/// room for none; instances are limited by the addresses of the default subnets.
+/// Name and value of each attribute of the account. Instances are limited by the addresses of the
+/// default subnets.
 pub fn account_attributes(snapshot: &Snapshot, cx: &Context) -> Vec<(&'static str, String)> {
     let subnets = vpc::ops::subnets(snapshot, cx);
     let addresses: usize = subnets.iter().map(|subnet| subnet.usable_count()).sum();
     let groups = security_group::ops::MAX_PER_INTERFACE;
+    let elastic = elastic_ip::ops::MAX_ADDRESSES.to_string();
     vec![
         ("supported-platforms", "VPC".to_owned()),
         ("vpc-max-security-groups-per-interface", groups.to_string()),
-        ("max-elastic-ips", "0".to_owned()),
+        ("max-elastic-ips", elastic.clone()),
         ("max-instances", addresses.to_string()),
-        ("vpc-max-elastic-ips", "0".to_owned()),
+        ("vpc-max-elastic-ips", elastic),
         ("default-vpc", vpc::ops::default_vpc(cx).id),
     ]
 }

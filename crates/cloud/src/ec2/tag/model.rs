@@ -28,6 +28,7 @@ pub fn resource_type(id: &str) -> Option<&'static str> {
 
 const TYPES: &[(&str, &str)] = &[
     ("ami", "image"),
+    ("eipalloc", "elastic-ip"),
     ("eni", "network-interface"),
     ("i", "instance"),
     ("key", "key-pair"),

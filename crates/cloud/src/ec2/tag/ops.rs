@@ -8,7 +8,7 @@ use crate::ec2::instance::model::Instance;
 use crate::ec2::key_pair::KeyPair;
 use crate::ec2::launch_template::LaunchTemplate;
 use crate::ec2::listing::Listing;
-use crate::ec2::{Error, Kind, Result, image, network_interface, security_group, vpc};
+use crate::ec2::{Error, Kind, Result, elastic_ip, image, network_interface, security_group, vpc};
 use crate::tag::{self, Invalid, MAX_PER_RESOURCE, Tags};
 
 pub fn tags_of(snapshot: &Snapshot, cx: &Context, id: &str) -> Tags {
@@ -133,6 +133,7 @@ pub fn delete_tags(
 /// Refuses an id that names nothing that can have tags.
 fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
     match resource_type(id) {
+        Some("elastic-ip") => elastic_ip::ops::by_allocation(snapshot, cx, id).map(drop),
         Some("image") => image::ops::image(snapshot, cx, id).map(drop),
         Some("instance") => stored::<Instance>(snapshot, cx, Kind::Instance, id),
         Some("key-pair") => stored::<KeyPair>(snapshot, cx, Kind::KeyPairId, id),

@@ -6,7 +6,7 @@ use store::Snapshot;
 use wire::ec2 as w;
 
 use super::super::model::{Instance, MetadataOptions, Reservation};
-use super::super::spec::private_dns_name;
+use super::super::spec::{private_dns_name, public_dns_name};
 use super::super::{describe, state};
 use crate::Context;
 use crate::clock::Timestamp;
@@ -72,6 +72,7 @@ fn instance(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::Instance {
     let size = catalog::instance_type(&i.instance_type);
     let interfaces = network_interface::ops::of_instance(snapshot, cx, i);
     let primary = interfaces.first();
+    let public = primary.and_then(|primary| primary.public.get(&i.private_ip).copied());
     w::Instance {
         ami_launch_index: Some(i.launch_index as i32),
         architecture: Some(i.architecture.clone()),
@@ -124,7 +125,8 @@ fn instance(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::Instance {
         }),
         private_ip_address: alive.then(|| i.private_ip.to_string()),
         product_codes: Some(vec![]),
-        public_dns_name: Some(String::new()),
+        public_dns_name: Some(public.map(|ip| public_dns_name(&i.region, ip)).unwrap_or_default()),
+        public_ip_address: public.map(|ip| ip.to_string()),
         root_device_name: Some(ROOT_DEVICE.to_owned()),
         root_device_type: Some("ebs".to_owned()),
         security_groups: Some(primary.map_or(vec![], |primary| groups(snapshot, cx, primary))),
@@ -163,13 +165,23 @@ fn interface(
     cx: &Context,
     i: &NetworkInterface,
 ) -> w::InstanceNetworkInterface {
+    let association = |address: &Ipv4Addr| {
+        let association = network_interface::describe::association(snapshot, i, *address)?;
+        Some(w::InstanceNetworkInterfaceAssociation {
+            ip_owner_id: Some(association.owner),
+            public_dns_name: Some(association.dns_name),
+            public_ip: Some(association.public_ip.to_string()),
+            ..Default::default()
+        })
+    };
     let private = |address: &Ipv4Addr| w::InstancePrivateIpAddress {
+        association: association(address),
         primary: Some(*address == i.primary()),
         private_dns_name: Some(private_dns_name(&i.region, *address)),
         private_ip_address: Some(address.to_string()),
-        ..Default::default()
     };
     w::InstanceNetworkInterface {
+        association: association(&i.primary()),
         attachment: i.attachment.as_ref().map(|attachment| w::InstanceNetworkInterfaceAttachment {
             attach_time: Some(time(attachment.at)),
             attachment_id: Some(attachment.id.clone()),

@@ -6,7 +6,7 @@ use serde_json::json;
 use store::Snapshot;
 
 use super::super::model::Instance;
-use super::super::spec::private_dns_name;
+use super::super::spec::{private_dns_name, public_dns_name};
 use super::super::{describe, resolve};
 use crate::Context;
 use crate::ec2::image::model::ROOT_DEVICE;
@@ -120,6 +120,10 @@ fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec
     ] {
         put(&format!("meta-data/{name}"), value);
     }
+    if let Some(public) = describe::public_ip(snapshot, cx, i) {
+        put("meta-data/public-hostname", &public_dns_name(&i.region, public));
+        put("meta-data/public-ipv4", &public.to_string());
+    }
     if let Some(id) = describe::zone_id(snapshot, cx, &i.zone) {
         put("meta-data/placement/availability-zone-id", &id);
     }
@@ -138,9 +142,12 @@ fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec
     }
 
     for interface in &interfaces {
+        let base = format!("meta-data/network/interfaces/macs/{}", interface.mac_text());
         for (name, value) in of_interface(snapshot, cx, interface) {
-            let mac = interface.mac_text();
-            put(&format!("meta-data/network/interfaces/macs/{mac}/{name}"), &value);
+            put(&format!("{base}/{name}"), &value);
+        }
+        for (private, public) in &interface.public {
+            put(&format!("{base}/ipv4-associations/{public}"), &private.to_string());
         }
     }
 
@@ -180,6 +187,13 @@ fn of_interface(
         ("subnet-id", interface.subnet_id.clone()),
         ("vpc-id", interface.vpc_id.clone()),
     ];
+    if let Some(public) = interface.public.get(&interface.primary()) {
+        values.push(("public-hostname", public_dns_name(&interface.region, *public)));
+    }
+    if !interface.public.is_empty() {
+        let all = interface.public.values().map(ToString::to_string);
+        values.push(("public-ipv4s", all.collect::<Vec<_>>().join("\n")));
+    }
     if let Ok(subnet) = vpc::ops::subnet(snapshot, cx, &interface.subnet_id) {
         values.push(("subnet-ipv4-cidr-block", subnet.cidr.to_string()));
     }
