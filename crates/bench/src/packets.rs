@@ -153,6 +153,7 @@ impl Lab {
             address: address(number),
             prefix: 16,
             gateway: Ipv4Addr::new(10, 0, 255, 254),
+            default_route: true,
         };
         self.fabric.attach(NETWORK, &interface, inner.as_fd())?;
         Ok(Inside { namespace: namespace.to_owned(), address: address(number) })

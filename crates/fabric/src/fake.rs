@@ -19,6 +19,7 @@ pub enum Call {
     SetLink,
     Attach,
     Apply,
+    Detach,
 }
 
 type Faults = Box<dyn Fn(Call, &str) -> bool + Send + Sync>;
@@ -129,6 +130,18 @@ impl Fabric for Fake {
     fn apply(&self, network: &str, wanted: &crate::network::Network) -> Result<()> {
         self.judge(Call::Apply, network)?;
         self.with(network, |n| n.applied = Some(wanted.clone()))
+    }
+
+    fn assign(&self, _: &Interface, _: &[Ipv4Addr], _: BorrowedFd<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn detach(&self, network: &str, interface: &str) -> Result<()> {
+        self.judge(Call::Detach, network)?;
+        if let Some(network) = self.books().get_mut(network) {
+            network.links.remove(interface);
+        }
+        Ok(())
     }
 
     fn namespace_path(&self, network: &str) -> Result<PathBuf> {

@@ -1,5 +1,6 @@
-//! Networks on Linux: a network is a network namespace that acts as the router of its interfaces.
-//! Knows nothing of AWS. Nothing here touches the host's own network namespace.
+//! Networks on Linux: a network is a network namespace that acts as the router of its interfaces, and
+//! one more namespace, the internet, joins those that are open to it. Knows nothing of AWS. The host's own
+//! network gets one link and one route (`LinuxFabric::join_host`), and nothing else.
 //!
 //! ```text
 //!   instance netns            network netns (router, pinned by a bind mount)
@@ -40,6 +41,9 @@ pub struct Interface {
     pub address: Ipv4Addr,
     pub prefix: u8,
     pub gateway: Ipv4Addr,
+    /// Whether it is the instance's way to everywhere, as one interface must be. By another one the
+    /// instance sends what it sends from that one's address.
+    pub default_route: bool,
 }
 
 /// Cumulative since the interface was attached.
@@ -77,6 +81,17 @@ pub trait Fabric: Send + Sync {
     /// live on. Cheap when nothing changed since this process last said so; a network that it was never
     /// said of lets everything through.
     fn apply(&self, network: &str, wanted: &network::Network) -> Result<()>;
+    /// Makes the inner end answer at these addresses besides its own, and at no others that were once
+    /// given to it so. The network leads there by `apply`.
+    fn assign(
+        &self,
+        interface: &Interface,
+        others: &[Ipv4Addr],
+        inner_netns: BorrowedFd<'_>,
+    ) -> Result<()>;
+    /// Takes an interface away from its instance, which goes on without; the link itself goes in the
+    /// background. Unknown: nothing.
+    fn detach(&self, network: &str, interface: &str) -> Result<()>;
     /// A file that opens as the network's namespace (for `setns`), for other processes of this program.
     fn namespace_path(&self, network: &str) -> Result<PathBuf>;
     /// A socket that lives in the network, made by a thread that stays there. TCP, not blocking, not yet

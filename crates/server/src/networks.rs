@@ -107,6 +107,19 @@ impl Fabric for ServedFabric {
         self.inner.apply(network, wanted)
     }
 
+    fn assign(
+        &self,
+        interface: &Interface,
+        others: &[Ipv4Addr],
+        inner: BorrowedFd<'_>,
+    ) -> Result<()> {
+        self.inner.assign(interface, others, inner)
+    }
+
+    fn detach(&self, network: &str, interface: &str) -> Result<()> {
+        self.inner.detach(network, interface)
+    }
+
     fn counters(&self, network: &str, interface: &str) -> Option<Counters> {
         self.inner.counters(network, interface)
     }

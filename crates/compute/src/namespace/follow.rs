@@ -166,6 +166,7 @@ impl Follower {
                 address: nic.address,
                 prefix: nic.prefix,
                 gateway: nic.gateway,
+                default_route: n == 0,
             };
             let attached = self.shared.fabric.attach(&nic.network, &interface, namespace.as_fd());
             attached.map_err(|error| error.to_string())?;

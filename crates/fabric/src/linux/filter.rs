@@ -24,11 +24,6 @@ impl Filter {
         Ok(Filter { socket, applied: None })
     }
 
-    pub fn forwards(&self, port: &str) -> bool {
-        let port = self.applied.as_ref().and_then(|(network, _)| network.ports.get(port));
-        port.is_some_and(|port| !port.check)
-    }
-
     /// All of the difference comes into force at once, or nothing of it. What connections were admitted
     /// the kernel keeps apart from the table, so that they live on when it is made anew.
     pub fn apply(&mut self, wanted: &Network) -> io::Result<()> {

@@ -6,14 +6,28 @@
 //! - a network is a namespace pinned at `RUN_DIR/netns/NETWORK`;
 //! - an interface's addresses and MAC stand in the alias of its outer end, so that its route can be
 //!   restored when its link comes up again (the kernel drops routes of links that are down);
+//! - links between networks have names made of what they join (`join`), routes and rules a mark of ours
+//!   (`way`);
 //! - an instance's gateway is an address of the network's loopback device with link scope, which tells
 //!   it from the addresses that callers ensured.
 
 mod filter;
+mod host;
+mod inner;
+mod internet;
+mod join;
 mod namespace;
 mod netlink;
 mod nft;
 mod route;
+mod routing;
+mod sockets;
+mod topology;
+mod translate;
+mod way;
+
+pub use host::conflict;
+pub use sockets::{Datagrams, Outbound};
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -25,6 +39,7 @@ use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
 use filter::Filter;
 use netlink::{Message, Socket};
+use topology::Topology;
 
 use crate::{Counters, Error, Fabric, Interface, Result};
 
@@ -32,6 +47,7 @@ pub struct LinuxFabric {
     directory: PathBuf,
     lock: PathBuf,
     networks: Mutex<HashMap<String, Arc<Network>>>,
+    topology: Topology,
 }
 
 impl LinuxFabric {
@@ -41,6 +57,7 @@ impl LinuxFabric {
             directory: run_dir.join("netns"),
             lock: run_dir.join("netns.lock"),
             networks: Mutex::default(),
+            topology: Topology::default(),
         };
         std::fs::create_dir_all(run_dir).map_err(os("making the run directory"))?;
         let _lock = fabric.lock()?;
@@ -102,6 +119,7 @@ pub fn tear_down(run_dir: &Path) -> Result<()> {
         return Ok(());
     }
     let held = namespace::lock(&lock).map_err(os("locking the namespace directory"))?;
+    host::leave(&run_dir.join("netns")).map_err(os("leaving the host's network"))?;
     namespace::remove_all(&run_dir.join("netns")).map_err(os("removing networks"))?;
     std::fs::remove_file(&lock).map_err(os("removing the lock"))?;
     drop(held);
@@ -121,6 +139,7 @@ impl Fabric for LinuxFabric {
 
     fn remove_network(&self, network: &str) -> Result<()> {
         let pin = self.pin(network)?;
+        self.disconnect(network)?;
         self.cache().remove(network);
         let _lock = self.lock()?;
         namespace::remove(&pin).map_err(os(&format!("removing network {network}")))
@@ -130,7 +149,7 @@ impl Fabric for LinuxFabric {
         let entries = std::fs::read_dir(&self.directory).map_err(os("listing networks"))?;
         let pinned = |entry: std::fs::DirEntry| {
             let name = entry.file_name().into_string().ok()?;
-            namespace::is_pinned(&entry.path()).then_some(name)
+            (name != internet::NETWORK && namespace::is_pinned(&entry.path())).then_some(name)
         };
         let mut names: Vec<String> = entries.filter_map(|entry| pinned(entry.ok()?)).collect();
         names.sort();
@@ -154,12 +173,13 @@ impl Fabric for LinuxFabric {
     }
 
     fn set_link(&self, network: &str, interface: &str, up: bool) -> Result<()> {
-        let network = match self.network(network) {
+        let open = match self.network(network) {
             Err(Error::NoNetwork(_)) => return Ok(()),
-            network => network?,
+            open => open?,
         };
-        let mut socket = network.socket();
-        set_link(&mut socket, interface, up).map_err(os(&format!("setting link {interface}")))
+        let set = set_link(&mut open.socket(), interface, up);
+        set.map_err(os(&format!("setting link {interface}")))?;
+        if up { self.connected(network, interface) } else { Ok(()) }
     }
 
     fn attach(
@@ -168,24 +188,52 @@ impl Fabric for LinuxFabric {
         interface: &Interface,
         inner_netns: BorrowedFd<'_>,
     ) -> Result<()> {
-        let network = self.network(network)?;
+        let open = self.network(network)?;
         let what = |step| os(&format!("attaching {}: {step}", interface.name));
-        let mut inner = namespace::inside(inner_netns, open_netlink)
+        let mut inner_socket = namespace::inside(inner_netns, open_netlink)
             .map_err(what("entering the inner namespace"))?;
-        let mut outer = network.socket();
+        let mut outer = open.socket();
         let link = create_pair(&mut outer, interface, inner_netns).map_err(what("link"))?;
         connect_outer(&mut outer, interface, link.index).map_err(what("outer end"))?;
-        if network.forwards(&interface.name) {
-            outer.run(vec![route::any_source(link.index)]).map_err(what("outer end"))?;
-        }
         drop(outer);
-        connect_inner(&mut inner, interface, link.peer).map_err(what("inner end"))
+        self.connected(network, &interface.name)?;
+        inner::connect(&mut inner_socket, interface, link.peer).map_err(what("inner end"))
     }
 
     fn apply(&self, network: &str, wanted: &crate::network::Network) -> Result<()> {
         let open = self.network(network)?;
         open.filter(wanted).map_err(os(&format!("filtering the packets of {network}")))?;
-        open.let_forward(wanted).map_err(os(&format!("opening forwarding ports of {network}")))
+        self.connect(network, wanted)
+    }
+
+    fn assign(
+        &self,
+        interface: &Interface,
+        others: &[Ipv4Addr],
+        inner_netns: BorrowedFd<'_>,
+    ) -> Result<()> {
+        namespace::inside(inner_netns, || inner::assign(&mut open_netlink()?, interface, others))
+            .map_err(os(&format!("assigning addresses to {}", interface.name)))
+    }
+
+    fn detach(&self, network: &str, interface: &str) -> Result<()> {
+        let network = match self.network(network) {
+            Err(Error::NoNetwork(_)) => return Ok(()),
+            network => network?,
+        };
+        let mut socket = network.socket();
+        let what = || os(&format!("detaching {interface}"));
+        let Some(link) = route::link(&mut socket, interface).map_err(what())? else {
+            return Ok(());
+        };
+        socket.run(vec![route::set_link(link.index, false)]).map_err(what())?;
+        drop(socket);
+        let delete = move || {
+            if let Err(error) = network.run(vec![route::delete_link_at(link.index)]) {
+                tracing::warn!("deleting link {}: {error}", link.name);
+            }
+        };
+        std::thread::Builder::new().spawn(delete).map(drop).map_err(what())
     }
 
     fn namespace_path(&self, network: &str) -> Result<PathBuf> {
@@ -194,7 +242,9 @@ impl Fabric for LinuxFabric {
     }
 
     fn tcp_socket(&self, network: &str) -> Result<OwnedFd> {
-        self.network(network)?.tcp_socket().map_err(os(&format!("opening a socket in {network}")))
+        self.network(network)?
+            .make(namespace::tcp_socket)
+            .map_err(os(&format!("opening a socket in {network}")))
     }
 
     fn counters(&self, network: &str, interface: &str) -> Option<Counters> {
@@ -227,7 +277,7 @@ fn create_pair(
     inner_netns: BorrowedFd<'_>,
 ) -> io::Result<route::Link> {
     let Interface { name, inner, mac, .. } = interface;
-    let new = || route::new_veth(name, inner, mac, inner_netns);
+    let new = || route::new_veth(name, None, inner, mac, inner_netns);
     match socket.run(vec![new()]) {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
             let delete = route::delete_link(name).accept(&[libc::ENODEV]);
@@ -248,16 +298,6 @@ fn connect_outer(socket: &mut Socket, interface: &Interface, index: u32) -> io::
     ];
     batch.extend(link_up(index, &Inner::of(interface)));
     socket.run(batch)
-}
-
-fn connect_inner(socket: &mut Socket, interface: &Interface, index: u32) -> io::Result<()> {
-    socket.run(vec![
-        route::set_link(route::LOOPBACK, true),
-        route::prompt_arp(index),
-        route::add_address(index, interface.address, interface.prefix, libc::RT_SCOPE_UNIVERSE),
-        route::set_link(index, true),
-        route::default_route(index, interface.gateway),
-    ])
 }
 
 fn link_up(index: u32, inner: &Inner) -> [Message; 3] {
@@ -314,22 +354,31 @@ impl Inner {
     }
 }
 
-/// An open network: a netlink socket that lives in it, and a thread that does once it is needed.
+/// An open network: netlink sockets that live in it, and a thread that does once it is needed.
 struct Network {
     identity: (u64, u64),
     netns: File,
     netlink: Mutex<Socket>,
     filter: Mutex<Option<Filter>>,
-    thread: Mutex<Option<mpsc::Sender<Reply>>>,
+    thread: Mutex<Option<mpsc::Sender<Request>>>,
+    prepared: Mutex<bool>,
 }
 
-type Reply = mpsc::Sender<io::Result<OwnedFd>>;
+/// A way to make a socket, and who waits for it.
+type Request = (fn() -> io::Result<OwnedFd>, mpsc::Sender<io::Result<OwnedFd>>);
 
 impl Network {
     fn open(pin: &Path, identity: (u64, u64)) -> io::Result<Network> {
         let netns = File::open(pin)?;
         let netlink = Mutex::new(namespace::inside(netns.as_fd(), open_netlink)?);
-        Ok(Network { identity, netns, netlink, filter: Mutex::default(), thread: Mutex::default() })
+        Ok(Network {
+            identity,
+            netns,
+            netlink,
+            filter: Mutex::default(),
+            thread: Mutex::default(),
+            prepared: Mutex::default(),
+        })
     }
 
     fn socket(&self) -> MutexGuard<'_, Socket> {
@@ -349,32 +398,31 @@ impl Network {
         filter.apply(wanted)
     }
 
-    /// Whether the port was last wanted to speak for others.
-    fn forwards(&self, port: &str) -> bool {
-        let filter = self.filter.lock().expect("no panics under the lock");
-        filter.as_ref().is_some_and(|filter| filter.forwards(port))
+    /// Sends a batch of nftables' messages.
+    fn transact(&self, batch: Vec<Message>) -> io::Result<()> {
+        let open = || Socket::open(libc::NETLINK_NETFILTER);
+        namespace::inside(self.netns.as_fd(), open)?.transact(batch)
     }
 
-    /// The kernel's own check of sources yields to the filter's, which asks the ports that are checked.
-    fn let_forward(&self, wanted: &crate::network::Network) -> io::Result<()> {
-        let mut socket = self.socket();
-        for (name, _) in wanted.ports.iter().filter(|(_, port)| !port.check) {
-            if let Some(link) = route::link(&mut socket, name)? {
-                socket.run(vec![route::any_source(link.index).accept(&[libc::ENODEV])])?;
-            }
+    /// Unless it was done by this process.
+    fn prepare(&self, act: impl FnOnce(&Network) -> io::Result<()>) -> io::Result<()> {
+        let mut prepared = self.prepared.lock().expect("no panics under the lock");
+        if !*prepared {
+            act(self)?;
+            *prepared = true;
         }
         Ok(())
     }
 
     /// Made by the thread that stays in the namespace; it ends when this network is dropped.
-    fn tcp_socket(&self) -> io::Result<OwnedFd> {
+    fn make(&self, socket: fn() -> io::Result<OwnedFd>) -> io::Result<OwnedFd> {
         let (reply, answer) = mpsc::channel();
         let mut thread = self.thread.lock().expect("no panics under the lock");
         let requests = match &*thread {
             Some(requests) => requests,
             None => thread.insert(stay(self.netns.try_clone()?)?),
         };
-        let sent = requests.send(reply);
+        let sent = requests.send((socket, reply));
         if sent.is_err() {
             *thread = None;
         }
@@ -384,17 +432,17 @@ impl Network {
 }
 
 /// Starts a thread that enters the namespace and makes a socket for each request.
-fn stay(netns: File) -> io::Result<mpsc::Sender<Reply>> {
-    let (requests, inbox) = mpsc::channel::<Reply>();
+fn stay(netns: File) -> io::Result<mpsc::Sender<Request>> {
+    let (requests, inbox) = mpsc::channel::<Request>();
     let serve = move || {
         if let Err(error) = namespace::enter(netns.as_fd()) {
             tracing::warn!("entering a network: {error}");
             return;
         }
         drop(netns);
-        for reply in inbox {
+        for (make, reply) in inbox {
             // Whoever asked may be gone.
-            let _ = reply.send(namespace::tcp_socket());
+            let _ = reply.send(make());
         }
     };
     std::thread::Builder::new().name("network".into()).stack_size(128 * 1024).spawn(serve)?;
@@ -402,32 +450,40 @@ fn stay(netns: File) -> io::Result<mpsc::Sender<Reply>> {
 }
 
 fn listen(socket: &OwnedFd, address: SocketAddrV4) -> io::Result<()> {
+    set_option(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR)?;
+    bind(socket, address)?;
+    // SAFETY: a plain system call on a descriptor that is open.
+    done(unsafe { libc::listen(socket.as_raw_fd(), 4096) })
+}
+
+/// Switches an option on.
+fn set_option(socket: &OwnedFd, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     let one: libc::c_int = 1;
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: `one` is a c_int that outlives the call, and its size is given.
-    let reuse = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_REUSEADDR,
-            (&raw const one).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    let name = libc::sockaddr_in {
+    done(unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const one).cast(), length)
+    })
+}
+
+fn bind(socket: &OwnedFd, address: SocketAddrV4) -> io::Result<()> {
+    let name = socket_name(address);
+    let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+    // SAFETY: `name` is a sockaddr_in of the given length that outlives the call.
+    done(unsafe { libc::bind(socket.as_raw_fd(), (&raw const name).cast(), length) })
+}
+
+fn socket_name(address: SocketAddrV4) -> libc::sockaddr_in {
+    libc::sockaddr_in {
         sin_family: libc::AF_INET as libc::sa_family_t,
         sin_port: address.port().to_be(),
         sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
         sin_zero: [0; 8],
-    };
-    let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
-    // SAFETY: `name` is a sockaddr_in of the given length that outlives the call.
-    let bind = unsafe { libc::bind(socket.as_raw_fd(), (&raw const name).cast(), length) };
-    let bound = reuse == 0 && bind == 0;
-    // SAFETY: a plain system call on a descriptor that is open.
-    if !bound || unsafe { libc::listen(socket.as_raw_fd(), 4096) } != 0 {
-        return Err(io::Error::last_os_error());
     }
-    Ok(())
+}
+
+fn done(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 const HEADER: usize = 16;
 
+/// More answers may not fit in the socket's buffer.
+const AT_ONCE: usize = 64;
+
 /// One request in the making.
 pub struct Message {
     bytes: Vec<u8>,
@@ -121,9 +124,19 @@ impl Socket {
         Ok(Socket { fd, sequence: 0 })
     }
 
-    /// Sends all in one system call; the kernel works them off in order. The first error that its
-    /// message does not accept is returned, after every answer was read.
+    /// The kernel works them off in order. The first error that its message does not accept is
+    /// returned, after every answer was read.
     pub fn run(&mut self, batch: Vec<Message>) -> io::Result<()> {
+        let mut batch = batch.into_iter().peekable();
+        let mut done = Ok(());
+        while batch.peek().is_some() {
+            done = done.and(self.run_at_once(batch.by_ref().take(AT_ONCE)));
+        }
+        done
+    }
+
+    /// Sends all in one system call.
+    fn run_at_once(&mut self, batch: impl Iterator<Item = Message>) -> io::Result<()> {
         let first = self.sequence.wrapping_add(1);
         let mut out = Vec::new();
         let mut accepted = Vec::new();

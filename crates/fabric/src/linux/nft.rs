@@ -111,9 +111,11 @@ pub struct Hook {
 /// As netfilter numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
+    Prerouting = 0,
     Input = 1,
     Forward = 2,
     Output = 3,
+    Postrouting = 4,
 }
 
 /// A row of expressions, encoded: each may end the rule or go on to the next.

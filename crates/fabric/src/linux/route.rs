@@ -1,10 +1,12 @@
-//! The rtnetlink messages that the fabric needs: links, addresses, routes, neighbours.
+//! The rtnetlink messages that the fabric needs for links, addresses and neighbours, and for routes of
+//! single interfaces. Tables of routes and the rules that choose among them are in `way`.
 
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::netlink::{Answer, Message, Socket, u32_at, u64_at};
+use super::way::PROTOCOL;
 
 /// As between instances in EC2: jumbo frames carry bulk data with a sixth of the packets, and every
 /// packet passes the router's forward path. Nothing smaller is on the way inside of a network.
@@ -16,8 +18,12 @@ const IFINFO: usize = 16;
 const IFADDR: usize = 8;
 
 const VETH_INFO_PEER: u16 = 1;
+const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
+const IFLA_INET_CONF: u16 = 1;
+const IPV4_DEVCONF_RP_FILTER: u16 = 8;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
+const IFA_PROTO: u16 = 11;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 const NDTA_NAME: u16 = 1;
@@ -26,9 +32,6 @@ const NDTPA_IFINDEX: u16 = 1;
 const NDTPA_RETRANS_TIME: u16 = 5;
 const NDTPA_PROXY_DELAY: u16 = 13;
 const NUD_PERMANENT: u16 = 0x80;
-const IFLA_INET_CONF: u16 = 1;
-const DEVCONF_RP_FILTER: u16 = 8;
-const RTNH_F_ONLINK: u32 = 4;
 const NLA_F_NESTED: u16 = 1 << 15;
 
 /// `ifinfomsg`.
@@ -40,11 +43,18 @@ fn link_header(index: u32, flags: u32, change: u32) -> [u8; IFINFO] {
     header
 }
 
-const CREATE: i32 = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-const REPLACE: i32 = libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
+pub const CREATE: i32 = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
+pub const REPLACE: i32 = libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
 
-/// A pair of linked interfaces, the peer born in the namespace `peer_netns`.
-pub fn new_veth(name: &str, peer: &str, peer_mac: &[u8; 6], peer_netns: BorrowedFd<'_>) -> Message {
+/// A pair of linked interfaces, the peer born in the namespace `peer_netns`. Without a MAC of its own
+/// the near end gets some.
+pub fn new_veth(
+    name: &str,
+    mac: Option<&[u8; 6]>,
+    peer: &str,
+    peer_mac: &[u8; 6],
+    peer_netns: BorrowedFd<'_>,
+) -> Message {
     // One queue: the kernel's default is one for each possible processor, in memory for each interface.
     let common = |m: Message, name: &str| {
         m.string(libc::IFLA_IFNAME, name)
@@ -52,8 +62,11 @@ pub fn new_veth(name: &str, peer: &str, peer_mac: &[u8; 6], peer_netns: Borrowed
             .u32(libc::IFLA_NUM_TX_QUEUES, 1)
             .u32(libc::IFLA_NUM_RX_QUEUES, 1)
     };
-    let message = Message::new(libc::RTM_NEWLINK, CREATE, &link_header(0, 0, 0));
-    common(message, name).nested(libc::IFLA_LINKINFO | NLA_F_NESTED, &[], |m| {
+    let mut message = common(Message::new(libc::RTM_NEWLINK, CREATE, &link_header(0, 0, 0)), name);
+    if let Some(mac) = mac {
+        message = message.attribute(libc::IFLA_ADDRESS, mac);
+    }
+    message.nested(libc::IFLA_LINKINFO | NLA_F_NESTED, &[], |m| {
         m.string(libc::IFLA_INFO_KIND, "veth").nested(
             libc::IFLA_INFO_DATA | NLA_F_NESTED,
             &[],
@@ -72,6 +85,26 @@ pub fn delete_link(name: &str) -> Message {
     Message::new(libc::RTM_DELLINK, 0, &link_header(0, 0, 0)).string(libc::IFLA_IFNAME, name)
 }
 
+pub fn delete_link_at(index: u32) -> Message {
+    Message::new(libc::RTM_DELLINK, 0, &link_header(index, 0, 0)).accept(&[libc::ENODEV])
+}
+
+/// Whether packets whose source is reached by another device are dropped.
+pub fn check_source(index: u32, check: bool) -> Message {
+    let family = libc::AF_INET as u16;
+    Message::new(libc::RTM_NEWLINK, 0, &link_header(index, 0, 0)).nested(
+        libc::IFLA_AF_SPEC | NLA_F_NESTED,
+        &[],
+        |m| {
+            m.nested(family | NLA_F_NESTED, &[], |m| {
+                m.nested(IFLA_INET_CONF | NLA_F_NESTED, &[], |m| {
+                    m.u32(IPV4_DEVCONF_RP_FILTER, check.into())
+                })
+            })
+        },
+    )
+}
+
 /// Takes a link up or down.
 pub fn set_link(index: u32, up: bool) -> Message {
     let bit = libc::IFF_UP as u32;
@@ -85,22 +118,11 @@ pub fn set_alias(index: u32, alias: &str) -> Message {
         .attribute(libc::IFLA_IFALIAS, alias.as_bytes())
 }
 
-/// Takes packets from a link whatever their source: whoever is behind it forwards.
-pub fn any_source(index: u32) -> Message {
-    Message::new(libc::RTM_NEWLINK, 0, &link_header(index, 0, 0)).nested(
-        libc::IFLA_AF_SPEC | NLA_F_NESTED,
-        &[],
-        |m| {
-            m.nested(libc::AF_INET as u16 | NLA_F_NESTED, &[], |m| {
-                m.nested(IFLA_INET_CONF | NLA_F_NESTED, &[], |m| m.u32(DEVCONF_RP_FILTER, 0))
-            })
-        },
-    )
-}
-
 /// What the kernel knows of a link.
 pub struct Link {
+    pub name: String,
     pub index: u32,
+    pub up: bool,
     /// The index of the other end, in the other end's namespace.
     pub peer: u32,
     pub alias: String,
@@ -126,9 +148,18 @@ pub fn link(socket: &mut Socket, name: &str) -> io::Result<Option<Link>> {
     }
 }
 
+/// Every link, without what it carried.
+pub fn links(socket: &mut Socket) -> io::Result<Vec<Link>> {
+    let request = Message::new(libc::RTM_GETLINK, 0, &link_header(0, 0, 0))
+        .u32(libc::IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+    Ok(socket.dump(request)?.iter().filter_map(read_link).collect())
+}
+
 fn read_link(answer: &Answer) -> Option<Link> {
-    let alias = answer.attribute(IFINFO, libc::IFLA_IFALIAS).unwrap_or_default();
-    let alias = String::from_utf8_lossy(alias).trim_end_matches('\0').to_owned();
+    let text = |kind| {
+        let bytes = answer.attribute(IFINFO, kind).unwrap_or_default();
+        String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
+    };
     let peer = answer.attribute(IFINFO, libc::IFLA_LINK).and_then(|v| u32_at(v, 0));
     let stats = answer.attribute(IFINFO, libc::IFLA_STATS64).and_then(|v| {
         Some(Stats {
@@ -139,9 +170,11 @@ fn read_link(answer: &Answer) -> Option<Link> {
         })
     });
     Some(Link {
+        name: text(libc::IFLA_IFNAME),
         index: u32_at(&answer.body, 4)?,
+        up: u32_at(&answer.body, 8)? & libc::IFF_UP as u32 != 0,
         peer: peer.unwrap_or_default(),
-        alias,
+        alias: text(libc::IFLA_IFALIAS),
         stats: stats.unwrap_or_default(),
     })
 }
@@ -171,40 +204,48 @@ fn address_message(
         .attribute(IFA_ADDRESS, &address.octets())
 }
 
+/// A further address of a device, with a mark of ours.
+pub fn assign(index: u32, address: Ipv4Addr) -> Message {
+    add_address(index, address, 32, libc::RT_SCOPE_UNIVERSE).attribute(IFA_PROTO, &[PROTOCOL])
+}
+
+/// The addresses of a device that bear the mark.
+pub fn assigned(socket: &mut Socket, index: u32) -> io::Result<Vec<Ipv4Addr>> {
+    let marked = |answer: &Answer| answer.attribute(IFADDR, IFA_PROTO) == Some(&[PROTOCOL][..]);
+    select_addresses(socket, index, marked)
+}
+
 /// The addresses of a device that have the widest scope.
 pub fn addresses(socket: &mut Socket, index: u32) -> io::Result<Vec<Ipv4Addr>> {
+    select_addresses(socket, index, |answer| answer.body.get(3) == Some(&libc::RT_SCOPE_UNIVERSE))
+}
+
+fn select_addresses(
+    socket: &mut Socket,
+    index: u32,
+    select: impl Fn(&Answer) -> bool,
+) -> io::Result<Vec<Ipv4Addr>> {
     let mut header = [libc::AF_INET as u8, 0, 0, 0, 0, 0, 0, 0];
     header[4..].copy_from_slice(&index.to_ne_bytes());
     let answers = socket.dump(Message::new(libc::RTM_GETADDR, 0, &header))?;
     let address = |answer: &Answer| {
-        let universe = answer.body.get(3) == Some(&libc::RT_SCOPE_UNIVERSE);
         let octets: [u8; 4] = answer.attribute(IFADDR, IFA_LOCAL)?.try_into().ok()?;
-        (universe && u32_at(&answer.body, 4) == Some(index)).then(|| Ipv4Addr::from(octets))
+        let selected = u32_at(&answer.body, 4) == Some(index) && select(answer);
+        selected.then(|| Ipv4Addr::from(octets))
     };
     Ok(answers.iter().filter_map(address).collect())
 }
 
 /// `address/32` is behind this device; who dials it without a source of its own does so from `source`.
 pub fn host_route(index: u32, address: Ipv4Addr, source: Ipv4Addr) -> Message {
-    Message::new(libc::RTM_NEWROUTE, REPLACE, &route_header(32, libc::RT_SCOPE_LINK, 0))
+    Message::new(libc::RTM_NEWROUTE, REPLACE, &route_header(32, libc::RT_SCOPE_LINK))
         .attribute(libc::RTA_DST, &address.octets())
         .attribute(libc::RTA_PREFSRC, &source.octets())
         .u32(libc::RTA_OIF, index)
 }
 
-/// Everything else goes to `gateway`, which is taken to be on the link.
-pub fn default_route(index: u32, gateway: Ipv4Addr) -> Message {
-    Message::new(
-        libc::RTM_NEWROUTE,
-        REPLACE,
-        &route_header(0, libc::RT_SCOPE_UNIVERSE, RTNH_F_ONLINK),
-    )
-    .attribute(libc::RTA_GATEWAY, &gateway.octets())
-    .u32(libc::RTA_OIF, index)
-}
-
 /// `rtmsg`.
-fn route_header(prefix: u8, scope: u8, flags: u32) -> [u8; 12] {
+fn route_header(prefix: u8, scope: u8) -> [u8; 12] {
     let mut header = [0; 12];
     header[0] = libc::AF_INET as u8;
     header[1] = prefix;
@@ -212,7 +253,6 @@ fn route_header(prefix: u8, scope: u8, flags: u32) -> [u8; 12] {
     header[5] = libc::RTPROT_STATIC;
     header[6] = scope;
     header[7] = libc::RTN_UNICAST;
-    header[8..12].copy_from_slice(&flags.to_ne_bytes());
     header
 }
 

@@ -68,6 +68,7 @@ impl World {
             address: ip(host),
             prefix: 20,
             gateway: ip(1),
+            default_route: true,
         };
         self.fabric.attach(network, &interface, instance.netns.as_fd()).unwrap();
     }

@@ -1,0 +1,680 @@
+//! What joins networks, against the kernel: routes, peerings, public addresses, NATs and the way out,
+//! each with what it lets through and what not. Needs the right to make namespaces; without it every
+//! test is reported as ignored.
+
+#[allow(unused, reason = "each test uses some of it")]
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+use fabric::linux::{LinuxFabric, tear_down};
+use fabric::network::{
+    Block, Group, Nat, Network, Peer, Port, Rule, Subnet, Table, Target, Traffic,
+};
+use fabric::{Fabric, Interface};
+use socket2::{Domain, Protocol, Socket, Type};
+use world::{Instance, World, add_loopback_address, enter};
+
+/// How long nothing must come until it counts as dropped; what is refused is so sooner.
+const SILENCE: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn main() {
+    world::run([
+        ("routes_lead_by_the_longest_prefix", routes_lead_by_the_longest_prefix),
+        ("a_port_that_forwards_uses_its_own_table", a_port_that_forwards_uses_its_own_table),
+        ("every_address_of_an_instance_is_reached", every_address_of_an_instance_is_reached),
+        ("peerings_need_both_and_lead_no_further", peerings_need_both_and_lead_no_further),
+        ("public_addresses_are_reached_and_seen", public_addresses_are_reached_and_seen),
+        ("public_addresses_move", public_addresses_move),
+        ("nats_lead_outwards_only", nats_lead_outwards_only),
+        ("groups_see_public_addresses_of_others", groups_see_public_addresses_of_others),
+        ("the_way_out_is_relayed", the_way_out_is_relayed),
+        ("datagrams_out_are_relayed", datagrams_out_are_relayed),
+        ("the_host_reaches_its_pool", the_host_reaches_its_pool),
+        ("a_restart_finds_what_is_there", a_restart_finds_what_is_there),
+    ])
+}
+
+fn routes_lead_by_the_longest_prefix() {
+    let world = World::new("routes");
+    let (a, c) = (join(&world, "n", [10, 0, 1, 5]), join(&world, "n", [10, 0, 3, 5]));
+    let gateway = join(&world, "n", [10, 0, 2, 9]);
+    for host in [5, 129] {
+        gateway.run(move || add_loopback_address([203, 0, 113, host].into()));
+    }
+    greet(&gateway);
+    let mut n = network("10.0.0.0/16");
+    port(&mut n, [10, 0, 1, 5]);
+    port(&mut n, [10, 0, 3, 5]);
+    port(&mut n, [10, 0, 2, 9]).check = false;
+    let to = Target::Port(name([10, 0, 2, 9]));
+    route(&mut n, 1, "203.0.113.0/24", to.clone());
+    route(&mut n, 1, "203.0.113.128/25", Target::Blackhole);
+    apply(&world, "n", &n);
+    let forwarded = || assert_eq!(ask(&a, [203, 0, 113, 5]).unwrap(), "10.0.1.5");
+    forwarded();
+    dropped(&a, [203, 0, 113, 129]);
+    refused(&a, [203, 0, 114, 5]);
+    refused(&a, [10, 0, 200, 1]);
+    refused(&c, [203, 0, 113, 5]);
+
+    // Its route comes and goes with its link.
+    world.fabric.set_link("n", &name([10, 0, 2, 9]), false).unwrap();
+    unreached(&a, [203, 0, 113, 5]);
+    world.fabric.set_link("n", &name([10, 0, 2, 9]), true).unwrap();
+    forwarded();
+    attach(&world, "n", [10, 0, 2, 9], &gateway, "eth0");
+    forwarded();
+
+    // A change is in force at once, either way.
+    route(&mut n, 1, "203.0.113.128/25", to);
+    route(&mut n, 1, "203.0.113.0/24", Target::Blackhole);
+    apply(&world, "n", &n);
+    assert_eq!(ask(&a, [203, 0, 113, 129]).unwrap(), "10.0.1.5");
+    dropped(&a, [203, 0, 113, 5]);
+    n.tables.get_mut("t1").unwrap().routes.clear();
+    apply(&world, "n", &n);
+    refused(&a, [203, 0, 113, 129]);
+    assert_eq!(ask(&a, [10, 0, 2, 9]).unwrap(), "10.0.1.5");
+}
+
+/// Not that of its sender's subnet, which would send the packet back to it.
+fn a_port_that_forwards_uses_its_own_table() {
+    let world = World::new("forward");
+    let a = join(&world, "n", [10, 0, 1, 5]);
+    let (first, second) = (join(&world, "n", [10, 0, 2, 9]), join(&world, "n", [10, 0, 3, 9]));
+    first.run(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
+    second.run(|| add_loopback_address([203, 0, 113, 5].into()));
+    greet(&second);
+    let mut n = network("10.0.0.0/16");
+    port(&mut n, [10, 0, 1, 5]);
+    port(&mut n, [10, 0, 2, 9]).check = false;
+    port(&mut n, [10, 0, 3, 9]).check = false;
+    route(&mut n, 1, "0.0.0.0/0", Target::Port(name([10, 0, 2, 9])));
+    route(&mut n, 2, "203.0.113.0/24", Target::Port(name([10, 0, 3, 9])));
+    apply(&world, "n", &n);
+    assert_eq!(ask(&a, [203, 0, 113, 5]).unwrap(), "10.0.1.5");
+    n.tables.get_mut("t2").unwrap().routes.clear();
+    apply(&world, "n", &n);
+    unreached(&a, [203, 0, 113, 5]);
+    // Checked again, it speaks for itself only.
+    route(&mut n, 2, "203.0.113.0/24", Target::Port(name([10, 0, 3, 9])));
+    n.ports.get_mut(&name([10, 0, 2, 9])).unwrap().check = true;
+    apply(&world, "n", &n);
+    dropped(&a, [203, 0, 113, 5]);
+    assert_eq!(ask(&first, [203, 0, 113, 5]).unwrap(), "10.0.2.9");
+}
+
+fn every_address_of_an_instance_is_reached() {
+    let world = World::new("addresses");
+    let (a, b) = (join(&world, "n", [10, 0, 1, 5]), join(&world, "n", [10, 0, 1, 6]));
+    greet(&b);
+    let assign = |others: &[[u8; 4]]| {
+        let others: Vec<Ipv4Addr> = others.iter().copied().map(Ipv4Addr::from).collect();
+        let interface = interface([10, 0, 1, 6], "eth0");
+        world.fabric.assign(&interface, &others, b.netns.as_fd()).unwrap();
+    };
+    for _ in 0..2 {
+        assign(&[[10, 0, 1, 60], [10, 0, 1, 61]]);
+    }
+    assign(&[[10, 0, 1, 60]]);
+    attach(&world, "n", [10, 0, 2, 6], &b, "eth1");
+    let mut n = network("10.0.0.0/16");
+    port(&mut n, [10, 0, 1, 5]);
+    port(&mut n, [10, 0, 1, 6]);
+    port(&mut n, [10, 0, 2, 6]);
+    apply(&world, "n", &n);
+    refused(&a, [10, 0, 1, 60]);
+    let more = [[10, 0, 1, 60], [10, 0, 1, 61]].map(Ipv4Addr::from);
+    n.ports.get_mut(&name([10, 0, 1, 6])).unwrap().addresses.extend(more);
+    apply(&world, "n", &n);
+    unreached(&a, [10, 0, 1, 61]);
+    for address in [[10, 0, 1, 6], [10, 0, 1, 60], [10, 0, 2, 6]] {
+        assert_eq!(ask(&a, address).unwrap(), "10.0.1.5", "{address:?}");
+    }
+    // All come back with the link.
+    world.fabric.set_link("n", &name([10, 0, 1, 6]), false).unwrap();
+    refused(&a, [10, 0, 1, 60]);
+    world.fabric.set_link("n", &name([10, 0, 1, 6]), true).unwrap();
+    assert_eq!(ask(&a, [10, 0, 1, 60]).unwrap(), "10.0.1.5");
+
+    for _ in 0..2 {
+        world.fabric.detach("n", &name([10, 0, 2, 6])).unwrap();
+    }
+    refused(&a, [10, 0, 2, 6]);
+    assert_eq!(ask(&a, [10, 0, 1, 6]).unwrap(), "10.0.1.5");
+    until("the link is gone", || !links(&world, "n").contains(&name([10, 0, 2, 6])));
+    until("its other end is gone", || !b.run(devices).contains("eth1"));
+    attach(&world, "n", [10, 0, 2, 6], &b, "eth1");
+    assert_eq!(ask(&a, [10, 0, 2, 6]).unwrap(), "10.0.1.5");
+    world.fabric.detach("n", "unknown").unwrap();
+    world.fabric.detach("unknown", "e").unwrap();
+}
+
+fn peerings_need_both_and_lead_no_further() {
+    let world = World::new("peering");
+    let (a, b) = (join(&world, "n", [10, 0, 1, 5]), join(&world, "m", [10, 1, 1, 5]));
+    let c = join(&world, "o", [10, 2, 1, 5]);
+    [&a, &b, &c].into_iter().for_each(greet);
+    let mut networks = ["n", "m", "o"].map(|name| (name, Network::default()));
+    for (i, (_, network)) in networks.iter_mut().enumerate() {
+        *network = self::network(&format!("10.{i}.0.0/16"));
+        port(network, [10, i as u8, 1, 5]);
+    }
+    let [(_, n), (_, m), (_, o)] = &mut networks;
+    route(n, 1, "10.1.0.0/16", Target::Peering("pcx-1".into()));
+    route(n, 1, "10.2.0.0/16", Target::Peering("pcx-1".into()));
+    route(m, 1, "10.0.0.0/16", Target::Peering("pcx-1".into()));
+    route(m, 1, "10.2.0.0/16", Target::Peering("pcx-2".into()));
+    route(o, 1, "10.1.0.0/16", Target::Peering("pcx-2".into()));
+    route(o, 1, "10.0.0.0/16", Target::Peering("pcx-2".into()));
+    n.peerings.insert("pcx-1".into(), "m".into());
+    apply(&world, "n", n);
+    apply(&world, "m", m);
+    dropped(&a, [10, 1, 1, 5]);
+    assert!(!links(&world, "n").iter().any(|link| link.starts_with('x')));
+
+    m.peerings.insert("pcx-1".into(), "n".into());
+    m.peerings.insert("pcx-2".into(), "o".into());
+    o.peerings.insert("pcx-2".into(), "m".into());
+    apply(&world, "m", m);
+    apply(&world, "o", o);
+    assert_eq!(ask(&a, [10, 1, 1, 5]).unwrap(), "10.0.1.5");
+    assert_eq!(ask(&b, [10, 0, 1, 5]).unwrap(), "10.1.1.5");
+    assert_eq!(ask(&b, [10, 2, 1, 5]).unwrap(), "10.1.1.5");
+    unreached(&a, [10, 2, 1, 5]);
+    unreached(&c, [10, 0, 1, 5]);
+
+    // Gone when one side says so, for both.
+    n.peerings.clear();
+    apply(&world, "n", n);
+    for (from, to) in [(&a, [10, 1, 1, 5]), (&b, [10, 0, 1, 5])] {
+        dropped(from, to);
+    }
+    assert_eq!(ask(&b, [10, 2, 1, 5]).unwrap(), "10.1.1.5");
+    n.peerings.insert("pcx-1".into(), "m".into());
+    apply(&world, "n", n);
+    assert_eq!(ask(&b, [10, 0, 1, 5]).unwrap(), "10.1.1.5");
+    // And with a network.
+    world.fabric.remove_network("n").unwrap();
+    dropped(&b, [10, 0, 1, 5]);
+    assert_eq!(links(&world, "m").iter().filter(|link| link.starts_with('x')).count(), 1);
+}
+
+/// Two networks of equal addresses, and two instances of one of them.
+struct Public {
+    world: World,
+    networks: [Network; 2],
+    a: Instance,
+    b: Instance,
+    other: Instance,
+    private: Instance,
+}
+
+const A: [u8; 4] = [198, 18, 0, 1];
+const B: [u8; 4] = [198, 18, 0, 2];
+const OTHER: [u8; 4] = [198, 18, 0, 3];
+
+impl Public {
+    fn new(name: &str) -> Public {
+        let world = World::new(name);
+        let a = join(&world, "n", [10, 0, 1, 5]);
+        let b = join(&world, "n", [10, 0, 1, 6]);
+        let private = join(&world, "n", [10, 0, 2, 7]);
+        let other = join(&world, "m", [10, 0, 1, 5]);
+        [&a, &b, &private, &other].into_iter().for_each(greet);
+        let mut networks = ["10.0.0.0/16"; 2].map(network);
+        for network in &mut networks {
+            network.internet = true;
+            route(network, 1, "0.0.0.0/0", Target::Internet);
+        }
+        let [n, m] = &mut networks;
+        publish(port(n, [10, 0, 1, 5]), A);
+        publish(port(n, [10, 0, 1, 6]), B);
+        port(n, [10, 0, 2, 7]);
+        publish(port(m, [10, 0, 1, 5]), OTHER);
+        let public = Public { world, networks, a, b, other, private };
+        public.apply();
+        public
+    }
+
+    fn apply(&self) {
+        for (name, network) in ["n", "m"].iter().zip(&self.networks) {
+            apply(&self.world, name, network);
+        }
+    }
+}
+
+fn public_addresses_are_reached_and_seen() {
+    let mut public = Public::new("public");
+    let Public { a, b, other, private, .. } = &public;
+    assert_eq!(ask(a, OTHER).unwrap(), "198.18.0.1");
+    assert_eq!(ask(other, A).unwrap(), "198.18.0.3");
+    assert_eq!(ask(a, B).unwrap(), "198.18.0.1", "in the same network");
+    assert_eq!(ask(a, A).unwrap(), "198.18.0.1", "its own");
+    assert_eq!(ask(b, [10, 0, 1, 5]).unwrap(), "10.0.1.6", "inside nothing is translated");
+    // Nobody's, and not the world's either.
+    refused(a, [198, 18, 0, 9]);
+    refused(a, [198, 19, 255, 9]);
+    refused(private, OTHER);
+    route(&mut public.networks[0], 2, "0.0.0.0/0", Target::Internet);
+    public.apply();
+    dropped(&public.private, OTHER);
+    // Not joined any more.
+    public.networks[0].internet = false;
+    public.apply();
+    dropped(&public.a, OTHER);
+    refused(&public.other, A);
+    assert!(!links(&public.world, "n").contains("xinternet"));
+    public.networks[0].internet = true;
+    public.networks[0].ports.get_mut(&name([10, 0, 1, 5])).unwrap().public =
+        [([10, 0, 1, 5].into(), [8, 8, 8, 8].into())].into();
+    let world = &public.world;
+    assert!(world.fabric.apply("n", &public.networks[0]).is_err(), "no address of the pools");
+}
+
+fn public_addresses_move() {
+    let Public { world, mut networks, a, b, other, .. } = Public::new("move");
+    networks[0].ports.get_mut(&name([10, 0, 1, 5])).unwrap().public.clear();
+    apply(&world, "n", &networks[0]);
+    refused(&other, A);
+    dropped(&a, OTHER);
+    // To another instance, and to another network.
+    let to = networks[0].ports.get_mut(&name([10, 0, 1, 6])).unwrap();
+    to.public = [([10, 0, 1, 6].into(), A.into())].into();
+    apply(&world, "n", &networks[0]);
+    assert_eq!(ask(&b, OTHER).unwrap(), "198.18.0.1");
+    assert_eq!(ask(&other, A).unwrap(), "198.18.0.3");
+    networks[0].ports.get_mut(&name([10, 0, 1, 6])).unwrap().public.clear();
+    let theirs = networks[1].ports.get_mut(&name([10, 0, 1, 5])).unwrap();
+    theirs.public = [([10, 0, 1, 5].into(), A.into())].into();
+    let from = networks[0].ports.get_mut(&name([10, 0, 1, 5])).unwrap();
+    from.public = [([10, 0, 1, 5].into(), B.into())].into();
+    // The new owner may come before the old one lets go.
+    apply(&world, "m", &networks[1]);
+    apply(&world, "n", &networks[0]);
+    assert_eq!(ask(&a, A).unwrap(), "198.18.0.2");
+    assert_eq!(ask(&other, B).unwrap(), "198.18.0.1");
+}
+
+fn nats_lead_outwards_only() {
+    let mut public = Public::new("nat");
+    let nat = [198, 18, 0, 7];
+    let n = &mut public.networks[0];
+    n.nats.insert("nat-1".into(), Nat { public: nat.into() });
+    n.nats.insert("nat-2".into(), Nat { public: [198, 18, 0, 8].into() });
+    route(n, 2, "0.0.0.0/0", Target::Nat("nat-1".into()));
+    public.apply();
+    assert_eq!(ask(&public.private, OTHER).unwrap(), "198.18.0.7");
+    assert_eq!(ask(&public.private, A).unwrap(), "198.18.0.7", "in the same network");
+    assert_eq!(ask(&public.a, OTHER).unwrap(), "198.18.0.1", "others are not translated");
+    dropped(&public.other, nat);
+    dropped(&public.a, nat);
+    // The more specific route is by the other one; a public address of one's own does not matter.
+    let n = &mut public.networks[0];
+    route(n, 2, "198.18.0.3/32", Target::Nat("nat-2".into()));
+    publish(n.ports.get_mut(&name([10, 0, 2, 7])).unwrap(), [198, 18, 0, 9]);
+    public.apply();
+    assert_eq!(ask(&public.private, OTHER).unwrap(), "198.18.0.8");
+    assert_eq!(ask(&public.private, B).unwrap(), "198.18.0.7");
+    public.networks[0].nats.remove("nat-1");
+    public.apply();
+    dropped(&public.private, B);
+    assert_eq!(ask(&public.private, OTHER).unwrap(), "198.18.0.8");
+}
+
+fn groups_see_public_addresses_of_others() {
+    let mut public = Public::new("groups");
+    for (peer, a_reaches, b_reaches) in [
+        (Block::from(Ipv4Addr::from(A)), true, false),
+        (Block::from(Ipv4Addr::from(B)), false, true),
+        (block("10.0.1.0/24"), false, false),
+    ] {
+        let peer = Peer::Blocks([peer].into());
+        let ingress = vec![Rule { traffic: Traffic::All, peer }];
+        let group = Group { ingress, ..Group::default() };
+        let m = &mut public.networks[1];
+        m.groups.insert("some".into(), group);
+        m.ports.get_mut(&name([10, 0, 1, 5])).unwrap().groups = ["some".to_owned()].into();
+        public.apply();
+        for (from, reaches) in [(&public.a, a_reaches), (&public.b, b_reaches)] {
+            if reaches {
+                ask(from, OTHER).unwrap();
+            } else {
+                dropped(from, OTHER);
+            }
+        }
+    }
+}
+
+const WORLD: [u8; 4] = [192, 0, 2, 80];
+
+fn the_way_out_is_relayed() {
+    let public = Public::new("out");
+    let Public { a, private, world, .. } = &public;
+    // Nobody relays.
+    refused(a, WORLD);
+    let outbound = world.fabric.outbound().unwrap();
+    outbound.tcp.set_nonblocking(false).unwrap();
+    let listener = outbound.tcp.try_clone().unwrap();
+    let relay = std::thread::spawn(move || {
+        let (mut stream, from) = listener.accept().unwrap();
+        let seen = format!("{} to {}", from.ip(), stream.local_addr().unwrap());
+        stream.write_all(seen.as_bytes()).unwrap();
+    });
+    assert_eq!(ask(a, WORLD).unwrap(), "198.18.0.1 to 192.0.2.80:80");
+    relay.join().unwrap();
+    unreached(private, WORLD);
+    for address in [
+        [10, 9, 9, 9],
+        [172, 16, 0, 1],
+        [172, 31, 255, 1],
+        [192, 168, 1, 1],
+        [100, 64, 0, 1],
+        [169, 254, 1, 1],
+        [198, 18, 0, 9],
+        [192, 0, 0, 8],
+    ] {
+        refused(a, address);
+    }
+    unreached(a, [224, 0, 0, 5]);
+    assert!(ping_is_refused(a, WORLD));
+    assert_eq!(ask(a, OTHER).unwrap(), "198.18.0.1", "public addresses are not relayed");
+    drop(outbound);
+    refused(a, WORLD);
+}
+
+fn datagrams_out_are_relayed() {
+    let public = Public::new("datagrams");
+    let socket = public.a.run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let outbound = public.world.fabric.outbound().unwrap();
+    let world = SocketAddrV4::new(WORLD.into(), 53);
+    socket.connect(world).unwrap();
+    socket.send(b"question").unwrap();
+    let mut buffer = [0; 64];
+    let receive = |buffer: &mut [u8]| {
+        let mut received = outbound.udp.receive(buffer);
+        until("it arrives", || {
+            if received.is_err() {
+                received = outbound.udp.receive(buffer);
+            }
+            received.is_ok()
+        });
+        received.unwrap()
+    };
+    let (length, from, to) = receive(&mut buffer);
+    assert_eq!((&buffer[..length], to), (&b"question"[..], world));
+    assert_eq!(*from.ip(), Ipv4Addr::from(A));
+    let inside = outbound.udp.stand_in(to, from).unwrap();
+    inside.set_nonblocking(false).unwrap();
+    inside.set_read_timeout(Some(PATIENCE)).unwrap();
+    inside.send(b"answer").unwrap();
+    let length = socket.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"answer");
+    // Later ones go to the session's own socket.
+    socket.send(b"again").unwrap();
+    let length = inside.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"again");
+    let error = outbound.udp.receive(&mut buffer).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    // Of another destination it is another session.
+    socket.connect(SocketAddrV4::new(WORLD.into(), 54)).unwrap();
+    socket.send(b"other").unwrap();
+    let (length, _, to) = receive(&mut buffer);
+    assert_eq!((&buffer[..length], to.port()), (&b"other"[..], 54));
+}
+
+fn the_host_reaches_its_pool() {
+    let mut public = Public::new("host");
+    let pool = block("198.18.0.0/19");
+    // A namespace of its own stands for the host's.
+    let host = Instance::new();
+    greet(&host);
+    {
+        let fabric = &public.world.fabric;
+        let on_host = |name: &'static str| inside(&host, || fabric.join_host(pool, name));
+        for _ in 0..2 {
+            on_host("drover0").unwrap();
+        }
+        let taken = on_host("drover1").unwrap_err().to_string();
+        assert!(taken.contains("198.18.0.0/19"), "{taken}");
+    }
+    assert_eq!(inside(&host, || read(A, PATIENCE)).unwrap(), "198.18.31.254");
+    let devices_of_host = host.run(devices);
+    assert_eq!(devices_of_host, ["drover0", "lo"].map(str::to_owned).into());
+    // Nobody reaches the host.
+    for host_end in [253, 254] {
+        dropped(&public.a, [198, 18, 31, host_end]);
+    }
+    // Nor another installation's, by any way.
+    dropped(&public.a, [198, 18, 63, 254]);
+    public.networks[0].internet = false;
+    public.apply();
+    assert!(inside(&host, || read(A, SILENCE)).is_err());
+    tear_down(&public.world.run_dir).unwrap();
+    assert_eq!(host.run(devices), ["lo".to_owned()].into());
+}
+
+fn a_restart_finds_what_is_there() {
+    let mut public = Public::new("restart");
+    let n = &mut public.networks[0];
+    n.peerings.insert("pcx-1".into(), "m".into());
+    public.networks[1].peerings.insert("pcx-1".into(), "n".into());
+    public.apply();
+    let all = |world: &World| ["n", "m", "internet"].map(|name| links(world, name));
+    let before = all(&public.world);
+    assert_eq!(before[2].len(), 3, "loopback and a link for each: {before:?}");
+    assert_eq!(public.world.fabric.networks().unwrap(), ["m", "n"]);
+
+    let again = LinuxFabric::open(&public.world.run_dir).unwrap();
+    public.world.fabric = again;
+    apply(&public.world, "n", &public.networks[0]);
+    assert_eq!(all(&public.world), before, "the other was not heard of yet, and keeps its links");
+    assert_eq!(ask(&public.a, OTHER).unwrap(), "198.18.0.1");
+    assert_eq!(ask(&public.other, A).unwrap(), "198.18.0.3");
+    apply(&public.world, "m", &public.networks[1]);
+    assert_eq!(all(&public.world), before);
+
+    // What is no longer wanted goes, though another process made it.
+    public.world.fabric = LinuxFabric::open(&public.world.run_dir).unwrap();
+    let n = &mut public.networks[0];
+    n.peerings.clear();
+    n.internet = false;
+    n.tables.get_mut("t1").unwrap().routes.clear();
+    apply(&public.world, "n", &public.networks[0]);
+    let [n, m, internet] = all(&public.world);
+    assert!(!n.iter().chain(&m).any(|link| link.starts_with("xp")), "{n:?} {m:?}");
+    assert_eq!(internet.len(), 2, "{internet:?}");
+    refused(&public.a, OTHER);
+    world_is_empty_after_removal(&public.world);
+}
+
+fn world_is_empty_after_removal(world: &World) {
+    for name in ["n", "m"] {
+        world.fabric.remove_network(name).unwrap();
+    }
+    assert_eq!(links(world, "internet"), ["lo".to_owned()].into());
+}
+
+/// A network of that space with a group that lets everything through, and subnets /24 from the second
+/// one on, `sN` with its table `tN`.
+fn network(space: &str) -> Network {
+    let space = block(space);
+    let [a, b, _, _] = space.base.octets();
+    let all = || vec![Rule { traffic: Traffic::All, peer: Peer::Blocks([Block::ANY].into()) }];
+    let free = Group { ingress: all(), egress: all(), ..Group::default() };
+    let subnet = |n: u8| {
+        let block = Block { base: [a, b, n, 0].into(), prefix: 24 };
+        (format!("s{n}"), Subnet { block, acl: None, table: format!("t{n}") })
+    };
+    Network {
+        blocks: vec![space],
+        groups: [("free".to_owned(), free)].into(),
+        subnets: (1..=3).map(subnet).collect(),
+        tables: (1..=3).map(|n| (format!("t{n}"), Table::default())).collect(),
+        ..Network::default()
+    }
+}
+
+fn port(network: &mut Network, address: [u8; 4]) -> &mut Port {
+    let port = Port {
+        addresses: vec![address.into()],
+        groups: ["free".to_owned()].into(),
+        check: true,
+        public: BTreeMap::new(),
+    };
+    network.ports.insert(name(address), port);
+    network.ports.get_mut(&name(address)).expect("just put")
+}
+
+fn publish(port: &mut Port, public: [u8; 4]) {
+    port.public.insert(port.addresses[0], public.into());
+}
+
+fn route(network: &mut Network, subnet: u8, to: &str, target: Target) {
+    let table = network.tables.get_mut(&format!("t{subnet}")).unwrap();
+    table.routes.insert(block(to), target);
+}
+
+fn block(text: &str) -> Block {
+    let (base, prefix) = text.split_once('/').unwrap();
+    Block { base: base.parse().unwrap(), prefix: prefix.parse().unwrap() }
+}
+
+fn name([_, _, subnet, host]: [u8; 4]) -> String {
+    format!("e-{subnet}-{host}")
+}
+
+fn apply(world: &World, name: &str, network: &Network) {
+    for _ in 0..2 {
+        world.fabric.apply(name, network).unwrap();
+    }
+}
+
+fn join(world: &World, network: &str, address: [u8; 4]) -> Instance {
+    let instance = Instance::new();
+    world.fabric.ensure_network(network).unwrap();
+    attach(world, network, address, &instance, "eth0");
+    instance
+}
+
+fn attach(world: &World, network: &str, address: [u8; 4], instance: &Instance, inner: &str) {
+    let interface = interface(address, inner);
+    world.fabric.attach(network, &interface, instance.netns.as_fd()).unwrap();
+}
+
+fn interface(address: [u8; 4], inner: &str) -> Interface {
+    let [a, b, subnet, host] = address;
+    Interface {
+        name: name(address),
+        inner: inner.to_owned(),
+        mac: [2, a, b, subnet, 0, host],
+        address: address.into(),
+        prefix: 24,
+        gateway: [a, b, subnet, 1].into(),
+        default_route: inner == "eth0",
+    }
+}
+
+/// Tells everyone who asks at port 80 where they come from.
+fn greet(instance: &Instance) {
+    let listener = instance.listen(80);
+    std::thread::spawn(move || {
+        while let Ok((mut stream, from)) = listener.accept() {
+            let _ = stream.write_all(from.ip().to_string().as_bytes());
+        }
+    });
+}
+
+/// As whom the one who answers there sees the instance.
+fn ask(instance: &Instance, to: [u8; 4]) -> io::Result<String> {
+    instance.run(move || read(to, PATIENCE))
+}
+
+fn read(to: [u8; 4], patience: Duration) -> io::Result<String> {
+    let to = SocketAddr::V4(SocketAddrV4::new(to.into(), 80));
+    let mut stream = TcpStream::connect_timeout(&to, patience)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Nothing comes for a while.
+fn dropped(from: &Instance, to: [u8; 4]) {
+    let error = from.run(move || read(to, SILENCE)).expect_err("it is dropped");
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{to:?}: {error}");
+}
+
+/// An answer comes at once, and it is no.
+fn refused(from: &Instance, to: [u8; 4]) {
+    let error = from.run(move || read(to, SILENCE)).expect_err("it is refused");
+    assert_ne!(error.kind(), ErrorKind::TimedOut, "{to:?}: dropped");
+}
+
+/// Either way.
+fn unreached(from: &Instance, to: [u8; 4]) {
+    from.run(move || read(to, SILENCE)).expect_err("it is not reached");
+}
+
+fn ping_is_refused(from: &Instance, to: [u8; 4]) -> bool {
+    from.run(move || {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap();
+        let one: libc::c_int = 1;
+        // SAFETY: `one` is a c_int that outlives the call, and its size is given.
+        let set = unsafe {
+            let length = size_of::<libc::c_int>() as libc::socklen_t;
+            let value = (&raw const one).cast();
+            libc::setsockopt(socket.as_raw_fd(), libc::SOL_IP, libc::IP_RECVERR, value, length)
+        };
+        assert_eq!(set, 0);
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.connect(&SocketAddr::V4(SocketAddrV4::new(to.into(), 0)).into()).unwrap();
+        // An echo request with its checksum.
+        socket.send(&[8, 0, 0xf7, 0xfe, 0, 1, 0, 0]).unwrap();
+        let error = (&socket).read(&mut [0; 64]).expect_err("nobody answers");
+        matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable)
+    })
+}
+
+/// Runs on a thread in the instance's namespace.
+fn inside<T: Send>(instance: &Instance, act: impl FnOnce() -> T + Send) -> T {
+    in_namespace(&instance.netns, act)
+}
+
+fn in_namespace<T: Send>(netns: &File, act: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let run = || {
+            enter(netns).unwrap();
+            act()
+        };
+        scope.spawn(run).join().unwrap()
+    })
+}
+
+fn links(world: &World, network: &str) -> BTreeSet<String> {
+    let pin = File::open(world.fabric.namespace_path(network).unwrap()).unwrap();
+    in_namespace(&pin, devices)
+}
+
+/// The links of the calling thread's namespace.
+fn devices() -> BTreeSet<String> {
+    let text = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+    let name = |line: &str| line.split_once(':').map(|(name, _)| name.trim().to_owned());
+    text.lines().filter_map(name).collect()
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "in time: {what}");
+        std::thread::yield_now();
+    }
+}
