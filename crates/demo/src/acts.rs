@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -63,7 +64,8 @@ async fn play(
 ) -> Result<Report> {
     let began = Instant::now();
     screen.heading("A private cloud");
-    let mut cloud = Cloud::start()?;
+    let log = options.keep.then(|| directory.with_extension("log"));
+    let mut cloud = Cloud::start(log.as_deref())?;
     screen.fact(&format!("up at http://{}", cloud.authority));
     let aws = Client::new(Target {
         authority: cloud.authority.clone(),
@@ -79,7 +81,9 @@ async fn play(
             "export AWS_ENDPOINT_URL=http://{} DROVER_ENDPOINT=http://{}",
             cloud.authority, cloud.authority
         ));
-        screen.fact("`drover down` ends it");
+        if let Some(log) = &log {
+            screen.fact(&format!("`drover down` ends it; what it logs is in {}", log.display()));
+        }
         cloud.keep();
     } else {
         cloud.stop();
@@ -341,8 +345,15 @@ struct Cloud {
 }
 
 impl Cloud {
-    fn start() -> Result<Cloud> {
-        let mut child = Command::new(std::env::current_exe()?)
+    /// With a `log` it may outlive this process: it holds on to nothing of the terminal's.
+    fn start(log: Option<&std::path::Path>) -> Result<Cloud> {
+        let mut command = Command::new(std::env::current_exe()?);
+        if let Some(log) = log {
+            let file = std::fs::File::create(log)
+                .with_context(|| format!("cannot make {}", log.display()))?;
+            command.stderr(file).process_group(0);
+        }
+        let mut child = command
             .args(["up", "--ephemeral", "--listen", "127.0.0.1:0"])
             .arg("--time-scale")
             .arg(TIME_SCALE.to_string())

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::Cloud;
+use serde_json::{Value, json};
+
+use super::{Cloud, Output};
 use crate::{paths::Paths, slot, teardown};
 
 #[derive(Args)]
@@ -22,6 +24,8 @@ pub struct Options {
     purge: bool,
     #[command(flatten)]
     cloud: Cloud,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub fn run(options: Options) -> Result<()> {
@@ -33,6 +37,7 @@ pub fn run(options: Options) -> Result<()> {
             None => bail!("no such cloud on this host; `drover up` starts one"),
         }
     };
+    let mut ended = Vec::new();
     for (slot, record) in clouds {
         stop_daemon(&record)?;
         let paths = Paths::new(&record.data_dir);
@@ -42,8 +47,11 @@ pub fn run(options: Options) -> Result<()> {
             teardown::purge(&paths)?;
         }
         slot.release()?;
-        println!("{} is down", record.data_dir.display());
+        ended.push(record.data_dir.display().to_string());
     }
+    let lines: Vec<String> = ended.iter().map(|dir| format!("{dir} is down")).collect();
+    let state = |dir: &String| json!({"data_dir": dir, "state": "down"});
+    options.output.print(lines.join("\n"), ended.iter().map(state).collect::<Value>());
     Ok(())
 }
 

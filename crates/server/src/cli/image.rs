@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::Cloud;
+use super::{Cloud, Output};
 
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
@@ -38,6 +38,8 @@ pub struct Import {
     region: String,
     #[command(flatten)]
     cloud: Cloud,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Subcommand)]
@@ -58,19 +60,22 @@ pub enum Build {
         region: String,
         #[command(flatten)]
         cloud: Cloud,
+        #[command(flatten)]
+        output: Output,
     },
 }
 
 pub fn run(command: Command) -> Result<()> {
     match command {
         Command::Import(import) => register(import),
-        Command::Build(Build::Debian { name, suite, packages, region, cloud }) => {
+        Command::Build(Build::Debian { name, suite, packages, region, cloud, output }) => {
             let directory = tempdir()?;
             let archive = directory.join("root.tar");
             let built = debian(&suite, &packages, &archive);
             let registered = built.and_then(|()| {
                 let description = Some(format!("Debian {suite}"));
-                register(Import { name, archive, base: None, description, region, cloud })
+                let base = None;
+                register(Import { name, archive, base, description, region, cloud, output })
             });
             std::fs::remove_dir_all(&directory)?;
             registered
@@ -92,7 +97,7 @@ fn register(import: Import) -> Result<()> {
             "region": import.region,
         })),
     )?;
-    println!("{}", answer["image_id"].as_str().unwrap_or_default());
+    import.output.print(answer["image_id"].as_str().unwrap_or_default(), answer.clone());
     Ok(())
 }
 

@@ -68,6 +68,24 @@ pub struct Cloud {
     data_dir: Option<PathBuf>,
 }
 
+/// How commands answer.
+#[derive(Args, Clone)]
+pub struct Output {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Output {
+    pub fn print(&self, text: impl std::fmt::Display, json: serde_json::Value) {
+        if self.json {
+            println!("{json:#}");
+        } else {
+            println!("{text}");
+        }
+    }
+}
+
 pub fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Up(options) => up::run(options),

@@ -4,22 +4,21 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
 
-use super::Cloud;
 use super::table::Table;
+use super::{Cloud, Output};
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  drover status --json")]
 pub struct Options {
     #[command(flatten)]
     cloud: Cloud,
-    /// As JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub fn run(options: Options) -> Result<()> {
     let status = options.cloud.call("GET", "/_drover/status", None)?;
-    if options.json {
+    if options.output.json {
         println!("{}", serde_json::to_string_pretty(&status)?);
         return Ok(());
     }

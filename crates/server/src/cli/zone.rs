@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use serde_json::json;
 
-use super::Cloud;
+use super::{Cloud, Output};
 
 #[derive(Subcommand)]
 #[command(after_help = "Example:\n  drover zone fail us-east-1b && drover status")]
@@ -20,6 +21,8 @@ pub struct Zone {
     zone: String,
     #[command(flatten)]
     cloud: Cloud,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Args)]
@@ -29,20 +32,23 @@ pub struct Kill {
     instance: String,
     #[command(flatten)]
     cloud: Cloud,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub fn run(command: Command) -> Result<()> {
-    let (Zone { zone, cloud }, verb, done) = match command {
+    let (Zone { zone, cloud, output }, verb, done) = match command {
         Command::Fail(zone) => (zone, "fail", "failed"),
         Command::Heal(zone) => (zone, "heal", "healed"),
     };
     cloud.call("POST", &format!("/_drover/zones/{zone}/{verb}"), None)?;
-    println!("{zone} {done}");
+    output.print(format!("{zone} {done}"), json!({"zone": zone, "state": done}));
     Ok(())
 }
 
-pub fn kill(Kill { instance, cloud }: Kill) -> Result<()> {
+pub fn kill(Kill { instance, cloud, output }: Kill) -> Result<()> {
     cloud.call("POST", &format!("/_drover/instances/{instance}/kill"), None)?;
-    println!("{instance} killed");
+    let state = "killed";
+    output.print(format!("{instance} {state}"), json!({"instance": instance, "state": state}));
     Ok(())
 }
