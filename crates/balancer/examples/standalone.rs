@@ -66,6 +66,7 @@ async fn relay(
         drop_invalid_header_fields: false,
         desync_mode: DesyncMode::Defensive,
         server_header: true,
+        admits: vec![(std::net::Ipv4Addr::UNSPECIFIED, 0)],
     };
     let mut plane = Plane::start(workers, Arc::new(HostNetwork))?;
     let snapshot = Snapshot {

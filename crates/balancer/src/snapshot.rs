@@ -20,6 +20,9 @@ pub struct Listener {
     pub id: String,
     /// Where it listens: one per address of this zone's node (private in the network, public on the host).
     pub binds: Vec<Bind>,
+    /// Blocks of clients that may connect on the host's side; within a network that is the network's to
+    /// decide. Others are reset.
+    pub admits: Vec<(Ipv4Addr, u8)>,
     /// First match wins: already sorted by priority, the default rule last, with no conditions.
     pub rules: Vec<Rule>,
     pub idle_timeout_ms: u64,

@@ -5,14 +5,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
@@ -57,6 +57,15 @@ pub struct Slot {
 impl Slot {
     pub fn listener(&self) -> Option<Arc<Listener>> {
         self.listener.borrow().clone()
+    }
+
+    fn admits(&self, client: Ipv4Addr) -> bool {
+        let listener = self.listener.borrow();
+        let blocks = listener.iter().flat_map(|listener| &listener.options.admits);
+        let mut masks = blocks.map(|(base, prefix)| {
+            (u32::from(*base), u32::MAX.checked_shl(32 - u32::from(*prefix)).unwrap_or(0))
+        });
+        masks.any(|(base, mask)| u32::from(client) & mask == base)
     }
 }
 
@@ -181,13 +190,8 @@ impl Served {
                     Ok(socket) => {
                         let (open, closed) = oneshot::channel();
                         let slot = Rc::new(RefCell::new(slot));
-                        let accepting = accept(
-                            worker.clone(),
-                            socket,
-                            bind.address.into(),
-                            slot.clone(),
-                            closed,
-                        );
+                        let accepting =
+                            accept(worker.clone(), socket, bind.clone(), slot.clone(), closed);
                         tokio::task::spawn_local(accepting);
                         doors.insert(bind, Door { slot, _open: open });
                     }
@@ -202,11 +206,17 @@ impl Served {
     }
 }
 
+/// Ends a connection as a closed port would.
+fn reset(stream: TcpStream) {
+    // Fails only on a connection that has ended.
+    let _ = stream.set_zero_linger();
+}
+
 /// Accepts until `closed`, and then what is still in the queue.
 async fn accept(
     worker: Rc<Worker>,
     socket: TcpListener,
-    bound: SocketAddr,
+    bound: Bind,
     slot: Rc<RefCell<Rc<Slot>>>,
     mut closed: oneshot::Receiver<()>,
 ) {
@@ -219,14 +229,18 @@ async fn accept(
         match accepted {
             None => return,
             Some(Ok((stream, SocketAddr::V4(peer)))) => {
-                let local = match bound {
-                    SocketAddr::V4(at) if !at.ip().is_unspecified() && at.port() != 0 => at,
+                let local = match bound.address {
+                    at if !at.ip().is_unspecified() && at.port() != 0 => at,
                     _ => match stream.local_addr() {
                         Ok(SocketAddr::V4(at)) => at,
                         _ => continue,
                     },
                 };
                 let slot = slot.borrow().clone();
+                if bound.network.is_none() && !slot.admits(*peer.ip()) {
+                    reset(stream);
+                    continue;
+                }
                 let serving = connection::serve(worker.clone(), slot, stream, peer, local);
                 tokio::task::spawn_local(serving);
             }

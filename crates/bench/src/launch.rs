@@ -111,6 +111,7 @@ struct Launcher {
 impl Launcher {
     async fn start(options: &Options, records: Records) -> Result<Launcher> {
         let cloud = Cloud::start(options, records).await?;
+        cloud.ec2.open().await?;
         Ok(Launcher {
             image: cloud.ec2.image().await?,
             vpc: cloud.ec2.vpc().await?,

@@ -29,6 +29,7 @@ pub trait Controller: Send + Sync {
 pub fn all() -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(crate::ec2::instance::controller::Instances::default()),
+        Box::new(crate::ec2::network::controller::Networks),
         Box::new(crate::elbv2::controller::LoadBalancers::default()),
         Box::new(crate::dynamodb::Sweeper),
         Box::new(crate::autoscaling::controller::AutoScaling),

@@ -21,6 +21,8 @@ pub struct Parts {
     pub balancers: Arc<dyn Balancers>,
     pub metrics: crate::cloudwatch::Metrics,
     pub seal: crate::seal::Seal,
+    /// Held while networks are made as the records say.
+    pub network_gate: Arc<Mutex<()>>,
 }
 
 impl Env {

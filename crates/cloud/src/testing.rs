@@ -47,6 +47,7 @@ pub fn world(
         balancers: Arc::new(FakeBalancers::new(|_| true)),
         metrics: crate::cloudwatch::Metrics::default(),
         seal: crate::seal::Seal::new([7; 32]),
+        network_gate: Arc::default(),
     });
     let context = Context {
         env,

@@ -74,6 +74,7 @@ impl Tier {
              setsid /opt/tier/{} </dev/null >>/var/log/tier-web.log 2>&1 &\n",
             web::PROGRAM
         );
+        let groups = Groups::create(&aws).await?;
         let user_data = base64::engine::general_purpose::STANDARD.encode(user_data);
         let template = Tier::ec2(
             &aws,
@@ -83,6 +84,7 @@ impl Tier {
                 ("LaunchTemplateData.ImageId", image),
                 ("LaunchTemplateData.InstanceType", "t3.small"),
                 ("LaunchTemplateData.UserData", &user_data),
+                ("LaunchTemplateData.SecurityGroupId.1", &groups.web),
             ],
         )
         .await?;
@@ -98,6 +100,7 @@ impl Tier {
                 ("Subnets.member.1", &subnets[0]),
                 ("Subnets.member.2", &subnets[1]),
                 ("Subnets.member.3", &subnets[2]),
+                ("SecurityGroups.member.1", &groups.balancer),
             ],
         )
         .await?;
@@ -217,6 +220,38 @@ impl Tier {
         )
         .await?;
         Ok(())
+    }
+}
+
+/// Who may talk to whom: everybody to the balancer, only the balancer to the instances.
+struct Groups {
+    balancer: String,
+    web: String,
+}
+
+impl Groups {
+    async fn create(aws: &Client) -> Result<Groups> {
+        let mut ids = Vec::new();
+        for (name, description) in [("balancer", "the load balancer"), ("web", "the instances")] {
+            let parameters = [("GroupName", name), ("GroupDescription", description)];
+            let answer = Tier::ec2(aws, "CreateSecurityGroup", &parameters).await?;
+            ids.push(first(&answer, "groupId"));
+        }
+        let [balancer, web] = <[String; 2]>::try_from(ids).expect("two were made");
+        for (group, peer, value) in [
+            (&balancer, "IpPermissions.1.IpRanges.1.CidrIp", "0.0.0.0/0"),
+            (&web, "IpPermissions.1.Groups.1.GroupId", &balancer),
+        ] {
+            let parameters = [
+                ("GroupId", group.as_str()),
+                ("IpPermissions.1.IpProtocol", "tcp"),
+                ("IpPermissions.1.FromPort", "80"),
+                ("IpPermissions.1.ToPort", "80"),
+                (peer, value),
+            ];
+            Tier::ec2(aws, "AuthorizeSecurityGroupIngress", &parameters).await?;
+        }
+        Ok(Groups { balancer, web })
     }
 }
 

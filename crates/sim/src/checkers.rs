@@ -8,7 +8,6 @@ use std::sync::Arc;
 use cloud::autoscaling::model::{Activity, Group, Lifecycle, Member, Policy};
 use cloud::autoscaling::policies;
 use cloud::cloudwatch::alarm::Alarm;
-use cloud::ec2::instance::controller::METADATA;
 use cloud::ec2::instance::{Instance, InstanceState, Status};
 use cloud::ec2::network_interface::NetworkInterface;
 use cloud::ec2::vpc::model::Address;
@@ -184,6 +183,9 @@ impl Checker for Machines {
 /// No address is held twice, none is lost, and the networks have those of the balancers' nodes.
 pub struct Addresses;
 
+/// Of the default VPC, the only one here.
+const RESOLVER: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 2);
+
 impl Checker for Addresses {
     fn name(&self) -> &'static str {
         "addresses"
@@ -235,8 +237,9 @@ impl Checker for Addresses {
         }
         for network in sight.network.networks().map_err(|error| error.to_string())? {
             let present = sight.network.addresses(&network).map_err(|error| error.to_string())?;
+            let served = |address: &Ipv4Addr| address.is_link_local() || *address == RESOLVER;
             let present: BTreeSet<Ipv4Addr> =
-                present.into_iter().filter(|a| *a != METADATA).collect();
+                present.into_iter().filter(|address| !served(address)).collect();
             let wanted = nodes.iter().filter(|node| node.vpc_id == network);
             let wanted: BTreeSet<Ipv4Addr> = wanted.map(|node| node.private_ip).collect();
             if present != wanted {

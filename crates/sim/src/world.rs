@@ -155,6 +155,7 @@ impl World {
             balancers: balancers.clone(),
             metrics: Metrics::default(),
             seal: Seal::new([7; 32]),
+            network_gate: Arc::default(),
         });
         let mut world = World {
             dice: stream(3),

@@ -24,6 +24,7 @@ fn listener() -> snapshot::Listener {
         drop_invalid_header_fields: false,
         desync_mode: DesyncMode::Defensive,
         server_header: true,
+        admits: vec![(std::net::Ipv4Addr::UNSPECIFIED, 0)],
     }
 }
 

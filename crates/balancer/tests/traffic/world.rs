@@ -88,6 +88,7 @@ pub fn listener(address: SocketAddrV4) -> Listener {
         drop_invalid_header_fields: false,
         desync_mode: DesyncMode::Defensive,
         server_header: true,
+        admits: vec![(std::net::Ipv4Addr::UNSPECIFIED, 0)],
     }
 }
 

@@ -10,6 +10,7 @@ pub mod instance;
 pub mod key_pair;
 pub mod launch_template;
 pub mod listing;
+pub mod network;
 pub mod network_interface;
 pub mod region;
 pub mod security_group;

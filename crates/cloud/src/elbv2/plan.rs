@@ -18,6 +18,7 @@ use super::ops::target_group::parse_matcher;
 use super::state::{self, Backing, NodeView};
 use crate::ec2::instance::model::Instance;
 use crate::ec2::instance::state::InstanceState;
+use crate::ec2::security_group::model::{Direction, SecurityGroup};
 use crate::zone;
 
 /// All that matters here, of all accounts and regions.
@@ -38,6 +39,8 @@ pub struct View {
     failed: BTreeSet<String>,
     /// Load balancer of each target group that is forwarded to.
     owners: BTreeMap<String, String>,
+    /// By key.
+    security_groups: BTreeMap<String, Arc<SecurityGroup>>,
 }
 
 impl View {
@@ -53,6 +56,7 @@ impl View {
             instances: BTreeMap::new(),
             failed: zone::failures(snapshot).iter().map(|f| f.zone.clone()).collect(),
             owners: BTreeMap::new(),
+            security_groups: snapshot.scan("").map(|g: Arc<SecurityGroup>| (g.key(), g)).collect(),
         };
         for node in snapshot.scan::<Node>("") {
             if node.leaving {
@@ -83,6 +87,17 @@ impl View {
             view.targets.entry(target.target_group_arn.clone()).or_default().push(target);
         }
         view
+    }
+
+    /// Blocks from which the load balancer's groups admit clients to a port. A default group that nobody
+    /// changed has no record, and admits no blocks.
+    fn admits(&self, owner: &LoadBalancer, port: u16) -> Vec<(Ipv4Addr, u8)> {
+        let key = |id: &String| format!("{}/{}/{id}", owner.account, owner.region);
+        let groups =
+            owner.security_groups.iter().filter_map(|id| self.security_groups.get(&key(id)));
+        let rules = groups.flat_map(|group| group.rules_of(Direction::Ingress));
+        let admitting = rules.filter(|rule| rule.traffic.admits_tcp(port));
+        admitting.filter_map(|rule| rule.peer.block()).map(|b| (b.base, b.prefix)).collect()
     }
 
     pub fn load_balancers(&self) -> &[Arc<LoadBalancer>] {
@@ -190,6 +205,7 @@ fn plan_listener(
     wanted::Listener {
         id: listener.arn.clone(),
         binds: std::iter::once(inside).chain(outside).collect(),
+        admits: view.admits(owner, listener.port),
         rules: view.rules.get(&listener.arn).into_iter().flatten().map(|r| plan_rule(r)).collect(),
         idle_timeout_ms: number(attribute::IDLE_TIMEOUT) * 1000,
         client_keep_alive_ms: number(attribute::CLIENT_KEEP_ALIVE) * 1000,

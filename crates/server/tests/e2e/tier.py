@@ -13,6 +13,9 @@ def deploy(cloud, size=3, grace=120):
     """Group, balancer, target group; returns their names."""
     ec2, elb, scaling = (cloud.client(name) for name in ("ec2", "elbv2", "autoscaling"))
     subnets = [s["SubnetId"] for s in ec2.describe_subnets()["Subnets"]]
+    # The default group admits its own members, and so the balancer to the instances; users come from outside.
+    ec2.authorize_security_group_ingress(GroupName="default", IpProtocol="tcp", FromPort=80, ToPort=80,
+                                         CidrIp="0.0.0.0/0")
     vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
     template = ec2.create_launch_template(
         LaunchTemplateName="web",

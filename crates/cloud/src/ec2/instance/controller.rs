@@ -2,7 +2,6 @@
 //! writes what it saw. The only one that writes `observed`, and the only caller of the driver.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use super::plan::{self, Action, View};
 use super::spec;
 use super::state::{Event, Failure};
 use crate::controller::{Controller, Error};
+use crate::ec2::network;
 use crate::env::Env;
 use crate::{Context, zone};
 
@@ -30,9 +30,6 @@ const CONCURRENCY: usize = 16;
 /// A host error may pass; after this many for one boot the launch has failed.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// Where metadata and the API are served in every network.
-pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
-
 /// What it remembers only saves work or repeats: lost in a crash, it is learnt again.
 #[derive(Default)]
 pub struct Instances {
@@ -46,8 +43,6 @@ struct Memory {
     asked: BTreeMap<String, u64>,
     /// Boots that the host failed to begin, and how often.
     attempts: BTreeMap<(String, u64), u32>,
-    /// Networks that have all they need.
-    ready: BTreeSet<String>,
 }
 
 /// What one action came to.
@@ -83,7 +78,10 @@ impl Instances {
         let view = View { records: snapshot.scan("").collect(), seen, failed_zones };
         let plan = plan::plan(&view, now);
         self.forget_old(&view);
-        self.ready_networks(env, &plan.actions)?;
+        // An interface's rules are there before its link is.
+        if plan.actions.iter().any(|action| matches!(action, Action::Launch(_))) {
+            network::sync(env)?;
+        }
 
         let snapshot = &snapshot;
         let outcomes: Vec<Outcome> = futures_util::stream::iter(plan.actions)
@@ -109,30 +107,6 @@ impl Instances {
         memory.asked.retain(|id, boot| view.seen.get(id).is_some_and(|seen| seen.boot == *boot));
         let ids: BTreeSet<&str> = view.records.iter().map(|r| r.id.as_str()).collect();
         memory.attempts.retain(|(id, _), _| ids.contains(id.as_str()));
-    }
-
-    fn ready_networks(&self, env: &Env, actions: &[Action]) -> Result<(), Error> {
-        let wanted: BTreeSet<&str> = actions
-            .iter()
-            .filter_map(|action| match action {
-                Action::Launch(instance) => Some(instance.vpc_id.as_str()),
-                _ => None,
-            })
-            .collect();
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let present = env.fabric.networks()?;
-        let mut memory = self.memory();
-        memory.ready.retain(|network| present.contains(network));
-        for network in wanted {
-            if !memory.ready.contains(network) {
-                env.fabric.ensure_network(network)?;
-                env.fabric.ensure_address(network, METADATA)?;
-                memory.ready.insert(network.to_owned());
-            }
-        }
-        Ok(())
     }
 
     async fn act(&self, env: &Env, snapshot: &store::Snapshot, action: Action) -> Outcome {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ec2::vpc::model::Cidr;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityGroup {
     pub account: String,
@@ -64,6 +66,16 @@ impl Traffic {
     pub fn all() -> Traffic {
         Traffic { protocol: "-1".to_owned(), ports: None }
     }
+
+    pub fn admits_tcp(&self, port: u16) -> bool {
+        match self.protocol.as_str() {
+            "-1" => true,
+            "tcp" => self
+                .ports
+                .is_none_or(|(first, last)| first == -1 || (first..=last).contains(&port.into())),
+            _ => false,
+        }
+    }
 }
 
 /// Whom the traffic comes from, or goes to.
@@ -74,4 +86,14 @@ pub enum Peer {
     Ipv6(String),
     /// Members of a group, by its id.
     Group(String),
+}
+
+impl Peer {
+    /// `None` for what is no block of IPv4 addresses.
+    pub fn block(&self) -> Option<Cidr> {
+        match self {
+            Peer::Ipv4(cidr) => cidr.parse().ok(),
+            _ => None,
+        }
+    }
 }

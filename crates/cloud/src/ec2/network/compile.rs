@@ -1,0 +1,144 @@
+//! Records in, networks out. Pure.
+//!
+//! A VPC is compiled when something in it has an address: before, there is nothing to filter or route.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use fabric::network::{Block, Group, Network, Node, Peer, Port, Rule, Subnet, Table, Traffic};
+use store::Snapshot;
+
+use crate::Context;
+use crate::ec2::instance::model::Instance;
+use crate::ec2::instance::spec::interface_name;
+use crate::ec2::instance::state::InstanceState;
+use crate::ec2::security_group::model::{self as group, Direction, SecurityGroup};
+use crate::ec2::vpc::model::Cidr;
+use crate::ec2::{security_group, vpc};
+use crate::elbv2;
+use crate::env::Env;
+
+/// Where metadata and the API are served in every network.
+pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+
+/// The resolver, beside the VPC's own address for it.
+const RESOLVER: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
+
+/// Every network that has somebody in it, by name.
+pub fn compile(snapshot: &Snapshot, env: &Env) -> BTreeMap<String, Network> {
+    let mut networks = BTreeMap::new();
+    for (account, region) in inhabited(snapshot) {
+        let cx = Context::service(env, &account, &region, "ec2.amazonaws.com");
+        networks.extend(of_region(snapshot, &cx));
+    }
+    networks
+}
+
+/// What the fabric calls a VPC's network.
+pub fn name(vpc_id: &str) -> &str {
+    vpc_id
+}
+
+/// Accounts and regions in which somebody holds an address.
+fn inhabited(snapshot: &Snapshot) -> BTreeSet<(String, String)> {
+    let instances = snapshot.scan::<Instance>("").map(|i| (i.account.clone(), i.region.clone()));
+    let nodes = snapshot.scan::<elbv2::Node>("").map(|n| (n.account.clone(), n.region.clone()));
+    instances.chain(nodes).collect()
+}
+
+fn of_region(snapshot: &Snapshot, cx: &Context) -> BTreeMap<String, Network> {
+    let mut networks: BTreeMap<String, Network> = BTreeMap::new();
+    for instance in snapshot.scan::<Instance>(&cx.prefix()) {
+        if instance.state() == InstanceState::Terminated {
+            continue;
+        }
+        let network = networks.entry(name(&instance.vpc_id).to_owned()).or_default();
+        network.ports.insert(interface_name(&instance.interface_id), port(&instance));
+    }
+    let balancers: BTreeMap<String, Arc<elbv2::LoadBalancer>> = snapshot
+        .scan::<elbv2::LoadBalancer>(&cx.prefix())
+        .map(|balancer| (balancer.arn.clone(), balancer))
+        .collect();
+    for node in snapshot.scan::<elbv2::Node>(&cx.prefix()) {
+        let groups = balancers.get(&node.load_balancer).map(|b| b.security_groups.as_slice());
+        let groups = groups.unwrap_or_default().iter().cloned().collect();
+        let network = networks.entry(name(&node.vpc_id).to_owned()).or_default();
+        network.nodes.insert(node.private_ip, Node { groups });
+    }
+    if networks.is_empty() {
+        return networks;
+    }
+    for group in security_group::ops::groups(snapshot, cx) {
+        if let Some(network) = networks.get_mut(name(&group.vpc_id)) {
+            network.groups.insert(group.id.clone(), rules(&group));
+        }
+    }
+    for subnet in vpc::ops::subnets(snapshot, cx) {
+        if let Some(network) = networks.get_mut(name(&subnet.vpc_id)) {
+            let block = block(subnet.cidr);
+            let table = "main".to_owned();
+            network.subnets.insert(subnet.id, Subnet { block, acl: None, table });
+        }
+    }
+    for vpc in vpc::ops::vpcs(snapshot, cx) {
+        if let Some(network) = networks.get_mut(name(&vpc.id)) {
+            network.blocks = vec![block(vpc.cidr)];
+            network.open = [METADATA, RESOLVER, vpc.cidr.nth(2)].into();
+            network.tables.insert("main".to_owned(), Table::default());
+        }
+    }
+    networks
+}
+
+fn port(instance: &Instance) -> Port {
+    Port {
+        addresses: vec![instance.private_ip],
+        groups: instance.security_groups.iter().cloned().collect(),
+        check: true,
+        public: BTreeMap::new(),
+    }
+}
+
+fn rules(group: &SecurityGroup) -> Group {
+    let side = |direction| group.rules_of(direction).filter_map(rule).collect();
+    Group {
+        ingress: side(Direction::Ingress),
+        egress: side(Direction::Egress),
+        members_elsewhere: BTreeSet::new(),
+    }
+}
+
+/// `None` for IPv6, of which there is none here.
+fn rule(rule: &group::Rule) -> Option<Rule> {
+    let peer = match &rule.peer {
+        group::Peer::Ipv4(cidr) => Peer::Blocks([block(cidr.parse().ok()?)].into()),
+        group::Peer::Ipv6(_) => return None,
+        group::Peer::Group(id) => Peer::Group(id.clone()),
+    };
+    Some(Rule { traffic: traffic(&rule.traffic)?, peer })
+}
+
+/// As EC2 writes it; the numbers are IANA's.
+fn traffic(of: &group::Traffic) -> Option<Traffic> {
+    let ports = || match of.ports {
+        None | Some((-1, _)) => (0, u16::MAX),
+        Some((first, last)) => (first as u16, last as u16),
+    };
+    let part = |n: i32| u8::try_from(n).ok();
+    Some(match of.protocol.as_str() {
+        "-1" => Traffic::All,
+        "tcp" | "6" => Traffic::Tcp(ports().0, ports().1),
+        "udp" | "17" => Traffic::Udp(ports().0, ports().1),
+        "icmp" | "1" => {
+            let (kind, code) = of.ports.unwrap_or((-1, -1));
+            Traffic::Icmp(part(kind), part(code))
+        }
+        "icmpv6" | "58" => return None,
+        other => Traffic::Protocol(other.parse().ok()?),
+    })
+}
+
+fn block(cidr: Cidr) -> Block {
+    Block { base: cidr.base, prefix: cidr.prefix }
+}

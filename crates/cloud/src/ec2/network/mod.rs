@@ -1,0 +1,53 @@
+//! What the records say about networks, as the fabric takes it. The only place that knows both: the
+//! services write records, `compile` makes `fabric::network::Network`s of them, `sync` has them applied.
+
+mod compile;
+pub mod controller;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use fabric::network::Network;
+
+pub use compile::{METADATA, compile, name};
+
+use crate::controller::Error;
+use crate::env::Env;
+
+/// Makes every network be what the records say now, and have the addresses that it answers at itself.
+/// Cheap when nothing changed: the fabric knows what it applied last.
+///
+/// The gate keeps an older state from being applied after a newer one. For the same reason what is
+/// there is looked at before the records are.
+pub fn sync(env: &Env) -> Result<(), Error> {
+    let _gate = env.network_gate.lock().expect("no panics under the lock");
+    let mut present: BTreeMap<String, BTreeSet<Ipv4Addr>> = BTreeMap::new();
+    for name in env.fabric.networks()? {
+        let addresses = env.fabric.addresses(&name)?.into_iter().collect();
+        present.insert(name, addresses);
+    }
+    let networks = compile(&env.store.read(), env);
+    for (name, network) in &networks {
+        if !present.contains_key(name) {
+            env.fabric.ensure_network(name)?;
+        }
+        let here = present.get(name).cloned().unwrap_or_default();
+        let wanted = own_addresses(network);
+        for address in wanted.difference(&here) {
+            env.fabric.ensure_address(name, *address)?;
+        }
+        env.fabric.apply(name, network)?;
+        for address in here.difference(&wanted) {
+            env.fabric.remove_address(name, *address)?;
+        }
+    }
+    for name in present.keys().filter(|name| !networks.contains_key(*name)) {
+        env.fabric.remove_network(name)?;
+    }
+    Ok(())
+}
+
+fn own_addresses(network: &Network) -> BTreeSet<Ipv4Addr> {
+    let open = network.open.iter();
+    open.chain(network.services.keys()).chain(network.nodes.keys()).copied().collect()
+}
