@@ -144,6 +144,10 @@ impl Fabric for Fake {
         Ok(())
     }
 
+    fn flows(&self, network: &str) -> Result<Vec<crate::network::Flow>> {
+        self.with(network, |_| Vec::new())
+    }
+
     fn namespace_path(&self, network: &str) -> Result<PathBuf> {
         Err(simulated(network))
     }

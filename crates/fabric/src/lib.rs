@@ -92,6 +92,9 @@ pub trait Fabric: Send + Sync {
     /// Takes an interface away from its instance, which goes on without; the link itself goes in the
     /// background. Unknown: nothing.
     fn detach(&self, network: &str, interface: &str) -> Result<()>;
+    /// What went through the network, and with `Network::log` what was dropped, since the last call; the
+    /// first one begins to count.
+    fn flows(&self, network: &str) -> Result<Vec<network::Flow>>;
     /// A file that opens as the network's namespace (for `setns`), for other processes of this program.
     fn namespace_path(&self, network: &str) -> Result<PathBuf>;
     /// A socket that lives in the network, made by a thread that stays there. TCP, not blocking, not yet

@@ -58,6 +58,8 @@ pub struct Network {
     /// Addresses of services outside that the network answers for, reached by those whose routes lead
     /// there.
     pub services: BTreeMap<Ipv4Addr, Service>,
+    /// What is dropped shows in `Fabric::flows`.
+    pub log: bool,
     pub groups: BTreeMap<String, Group>,
     pub subnets: BTreeMap<String, Subnet>,
     pub acls: BTreeMap<String, Acl>,
@@ -209,4 +211,16 @@ pub enum Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nat {
     pub public: Ipv4Addr,
+}
+
+/// Packets of one kind that went one way, or were dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flow {
+    pub protocol: u8,
+    /// Address and port, 0 where the protocol has none, as the ends have them.
+    pub source: (Ipv4Addr, u16),
+    pub destination: (Ipv4Addr, u16),
+    pub packets: u64,
+    pub bytes: u64,
+    pub accepted: bool,
 }

@@ -33,6 +33,7 @@ fn main() {
         ("a_forged_source_is_dropped_first", a_forged_source_is_dropped_first),
         ("an_unchecked_port_may_speak_for_others", an_unchecked_port_may_speak_for_others),
         ("changes_are_for_new_connections", changes_are_for_new_connections),
+        ("what_passes_and_what_is_dropped_is_counted", flows_are_counted),
         ("links_elsewhere_pass_the_ports_side_only", links_elsewhere),
         ("random_networks_do_what_is_predicted", prediction::random_networks),
     ])
@@ -355,6 +356,35 @@ fn changes_are_for_new_connections() {
     assert!(tcp(&a, ip(6), 80, true));
     again.apply("n", &without).unwrap();
     assert!(!tcp(&a, ip(6), 80, false));
+}
+
+fn flows_are_counted() {
+    let world = World::new("flows");
+    let (a, b) = (world.instance("n", "e-5", 5), world.instance("n", "e-6", 6));
+    let _listener = b.listen(80);
+    let rules = [rule(Traffic::Tcp(80, 80), [Block::ANY])];
+    let everything = [rule(Traffic::All, [Block::ANY])];
+    let mut network = network([(5, port(5, &["free"])), (6, port(6, &["web"]))]);
+    network = network.with("web", rules, everything);
+    network.log = true;
+    world.fabric.apply("n", &network).unwrap();
+    world.fabric.flows("n").unwrap();
+    assert!(tcp(&a, ip(6), 80, true));
+    assert!(!tcp(&a, ip(6), 81, false));
+    let flows = world.fabric.flows("n").unwrap();
+    let find = |source, destination, accepted| {
+        let found = flows.iter().find(|flow| {
+            (flow.source.0, flow.destination, flow.accepted) == (source, destination, accepted)
+        });
+        found.unwrap_or_else(|| panic!("{source} to {destination:?}: {flows:?}"))
+    };
+    let there = find(ip(5), (ip(6), 80), true);
+    assert!(there.packets >= 2 && there.bytes >= 80, "{there:?}");
+    let back = find(ip(6), there.source, true);
+    assert_eq!((back.source, back.protocol), ((ip(6), 80), 6));
+    let dropped = find(ip(5), (ip(6), 81), false);
+    assert_eq!((dropped.packets, dropped.protocol), (1, 6));
+    assert!(world.fabric.flows("n").unwrap().iter().all(|flow| !flow.accepted || flow.packets < 5));
 }
 
 fn links_elsewhere() {

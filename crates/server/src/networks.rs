@@ -124,6 +124,10 @@ impl Fabric for ServedFabric {
         self.inner.counters(network, interface)
     }
 
+    fn flows(&self, network: &str) -> Result<Vec<fabric::network::Flow>> {
+        self.inner.flows(network)
+    }
+
     fn namespace_path(&self, network: &str) -> Result<PathBuf> {
         self.inner.namespace_path(network)
     }

@@ -12,6 +12,7 @@
 //!   it from the addresses that callers ensured.
 
 mod filter;
+mod flows;
 mod host;
 mod inner;
 mod internet;
@@ -38,9 +39,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
 use filter::Filter;
+use flows::Flows;
 use netlink::{Message, Socket};
 use topology::Topology;
 
+use crate::network::Flow;
 use crate::{Counters, Error, Fabric, Interface, Result};
 
 pub struct LinuxFabric {
@@ -236,6 +239,10 @@ impl Fabric for LinuxFabric {
         std::thread::Builder::new().spawn(delete).map(drop).map_err(what())
     }
 
+    fn flows(&self, network: &str) -> Result<Vec<Flow>> {
+        self.network(network)?.flows().map_err(os(&format!("counting what goes through {network}")))
+    }
+
     fn namespace_path(&self, network: &str) -> Result<PathBuf> {
         let pin = self.pin(network)?;
         if namespace::is_pinned(&pin) { Ok(pin) } else { Err(Error::NoNetwork(network.to_owned())) }
@@ -360,6 +367,7 @@ struct Network {
     netns: File,
     netlink: Mutex<Socket>,
     filter: Mutex<Option<Filter>>,
+    flows: Mutex<Option<Flows>>,
     thread: Mutex<Option<mpsc::Sender<Request>>>,
     prepared: Mutex<bool>,
 }
@@ -378,6 +386,7 @@ impl Network {
             filter: Mutex::default(),
             thread: Mutex::default(),
             prepared: Mutex::default(),
+            flows: Mutex::default(),
         })
     }
 
@@ -402,6 +411,15 @@ impl Network {
     fn transact(&self, batch: Vec<Message>) -> io::Result<()> {
         let open = || Socket::open(libc::NETLINK_NETFILTER);
         namespace::inside(self.netns.as_fd(), open)?.transact(batch)
+    }
+
+    fn flows(&self) -> io::Result<Vec<Flow>> {
+        let mut flows = self.flows.lock().expect("no panics under the lock");
+        let flows = match &mut *flows {
+            Some(flows) => flows,
+            None => flows.insert(namespace::inside(self.netns.as_fd(), Flows::open)?),
+        };
+        flows.take()
     }
 
     /// Unless it was done by this process.

@@ -264,6 +264,32 @@ impl Socket {
         self.receive(0)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 
+    /// Hears what the kernel tells a multicast group.
+    pub fn join(&self, group: u32) -> io::Result<()> {
+        set_option(&self.fd, libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, group as i32)
+    }
+
+    /// Room for so many bytes that nobody has read yet.
+    pub fn buffer(&self, bytes: i32) -> io::Result<()> {
+        set_option(&self.fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
+    }
+
+    /// What was told so far, of one kind. What found no room is lost.
+    pub fn pending(&self, kind: u16) -> io::Result<Vec<Answer>> {
+        let mut answers = Vec::new();
+        loop {
+            match self.receive(libc::MSG_DONTWAIT) {
+                Ok(Some(datagram)) => {
+                    let of_kind = datagram.iter().filter(|message| message.kind == kind);
+                    answers.extend(of_kind.map(|message| Answer { body: message.body.to_vec() }));
+                }
+                Ok(None) => return Ok(answers),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// `None`: nothing is there, and `flags` forbid to wait.
     fn receive(&self, flags: libc::c_int) -> io::Result<Option<Datagram>> {
         let mut bytes = vec![0u8; 32 * 1024];

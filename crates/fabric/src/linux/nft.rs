@@ -242,6 +242,11 @@ impl Rule {
         masked.compare(FIRST, Compare::Unequal, &[0; 4])
     }
 
+    /// Tells a group of listeners, each packet at once.
+    pub fn log(self, group: u16) -> Rule {
+        self.expression("log", |e| e.put(1, &group.to_be_bytes()).put(4, &1u16.to_be_bytes()))
+    }
+
     pub fn verdict(self, verdict: &Verdict) -> Rule {
         self.expression("immediate", |e| e.u32(1, 0).nest(2 | NESTED, |data| data.verdict(verdict)))
     }

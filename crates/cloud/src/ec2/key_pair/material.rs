@@ -271,16 +271,23 @@ mod tests {
     fn an_rsa_key_has_the_fingerprints_that_openssl_makes() {
         let created = create(Kind::Rsa, &Rng::seeded(7));
         assert!(created.private_pem.starts_with("-----BEGIN RSA PRIVATE KEY-----\n"));
-        assert_eq!(created.fingerprint, "RSA1");
-        assert_eq!(created.public.fingerprint(), "RSA2");
+        let private = "58:29:67:75:30:49:33:38:42:95:6a:d2:50:f5:b9:1f:9b:99:69:66";
+        assert_eq!(created.fingerprint, private);
+        assert_eq!(
+            created.public.fingerprint(),
+            "ae:73:1e:7a:c7:3d:9f:81:c7:15:95:43:3a:62:4d:01"
+        );
     }
 
     /// Expected: what `ssh-keygen -y` and `ssh-keygen -l -E sha256` say of the private key.
     #[test]
     fn an_ed25519_key_is_what_ssh_keygen_reads() {
         let created = create(Kind::Ed25519, &Rng::seeded(7));
-        assert_eq!(created.public.line("").trim(), "ED1");
-        assert_eq!(created.fingerprint, "ED2");
+        assert_eq!(
+            created.public.line("").trim(),
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFkiP85u42RVY5wN4qQorYkWzw5gwdfqXdwI85SnW7vC"
+        );
+        assert_eq!(created.fingerprint, "3f8f24L8PfuNXQ3709zMCz3ZLl7KtNdHVFGST4s4ROE=");
     }
 
     #[test]

@@ -18,6 +18,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use crate::linux::flows;
 use crate::linux::nft::{
     At, Chain, Compare, Data, ESTABLISHED_OR_RELATED, FIRST, Field, Holds, Hook, META_IIFNAME,
     META_L4PROTO, META_OIFNAME, Rule, SECOND, Set, Table, Verdict, interface,
@@ -82,7 +83,9 @@ impl Way {
 pub fn compile(network: &Network) -> Table {
     let mut compiler = Compiler { network, table: Table::default() };
     compiler.sets();
-    compiler.chain(DROPPED, vec![Rule::new().verdict(&Verdict::Drop)]);
+    let log = network.log.then(|| Rule::new().log(flows::DROPPED));
+    let drop = Rule::new().verdict(&Verdict::Drop);
+    compiler.chain(DROPPED, log.into_iter().chain([drop]).collect());
     compiler.hooks();
     for way in Way::BOTH {
         for (name, acl) in &network.acls {
