@@ -273,10 +273,7 @@ mod tests {
         assert!(created.private_pem.starts_with("-----BEGIN RSA PRIVATE KEY-----\n"));
         let private = "58:29:67:75:30:49:33:38:42:95:6a:d2:50:f5:b9:1f:9b:99:69:66";
         assert_eq!(created.fingerprint, private);
-        assert_eq!(
-            created.public.fingerprint(),
-            "ae:73:1e:7a:c7:3d:9f:81:c7:15:95:43:3a:62:4d:01"
-        );
+        assert_eq!(created.public.fingerprint(), "ae:73:1e:7a:c7:3d:9f:81:c7:15:95:43:3a:62:4d:01");
     }
 
     /// Expected: what `ssh-keygen -y` and `ssh-keygen -l -E sha256` say of the private key.

@@ -10,9 +10,8 @@ use fabric::network::{Block, Group, Network, Node, Peer, Port, Rule, Subnet, Tab
 use store::Snapshot;
 
 use crate::Context;
-use crate::ec2::instance::model::Instance;
 use crate::ec2::instance::spec::interface_name;
-use crate::ec2::instance::state::InstanceState;
+use crate::ec2::network_interface::model::{Kind, NetworkInterface};
 use crate::ec2::security_group::model::{self as group, Direction, SecurityGroup};
 use crate::ec2::vpc::model::Cidr;
 use crate::ec2::{security_group, vpc};
@@ -42,19 +41,22 @@ pub fn name(vpc_id: &str) -> &str {
 
 /// Accounts and regions in which somebody holds an address.
 fn inhabited(snapshot: &Snapshot) -> BTreeSet<(String, String)> {
-    let instances = snapshot.scan::<Instance>("").map(|i| (i.account.clone(), i.region.clone()));
+    let interfaces = snapshot.scan::<NetworkInterface>("");
+    let interfaces = interfaces.map(|i| (i.account.clone(), i.region.clone()));
     let nodes = snapshot.scan::<elbv2::Node>("").map(|n| (n.account.clone(), n.region.clone()));
-    instances.chain(nodes).collect()
+    interfaces.chain(nodes).collect()
 }
 
 fn of_region(snapshot: &Snapshot, cx: &Context) -> BTreeMap<String, Network> {
     let mut networks: BTreeMap<String, Network> = BTreeMap::new();
-    for instance in snapshot.scan::<Instance>(&cx.prefix()) {
-        if instance.state() == InstanceState::Terminated {
-            continue;
+    for interface in snapshot.scan::<NetworkInterface>(&cx.prefix()) {
+        let network = networks.entry(name(&interface.vpc_id).to_owned()).or_default();
+        let groups: BTreeSet<String> = interface.groups.iter().cloned().collect();
+        if interface.attachment.is_some() {
+            network.ports.insert(interface_name(&interface.id), port(&interface, groups));
+        } else if interface.kind == Kind::VpcEndpoint {
+            network.nodes.insert(interface.primary(), Node { groups });
         }
-        let network = networks.entry(name(&instance.vpc_id).to_owned()).or_default();
-        network.ports.insert(interface_name(&instance.interface_id), port(&instance));
     }
     let balancers: BTreeMap<String, Arc<elbv2::LoadBalancer>> = snapshot
         .scan::<elbv2::LoadBalancer>(&cx.prefix())
@@ -91,12 +93,12 @@ fn of_region(snapshot: &Snapshot, cx: &Context) -> BTreeMap<String, Network> {
     networks
 }
 
-fn port(instance: &Instance) -> Port {
+fn port(interface: &NetworkInterface, groups: BTreeSet<String>) -> Port {
     Port {
-        addresses: vec![instance.private_ip],
-        groups: instance.security_groups.iter().cloned().collect(),
-        check: true,
-        public: BTreeMap::new(),
+        addresses: interface.addresses.clone(),
+        groups,
+        check: interface.source_dest_check,
+        public: interface.public.clone(),
     }
 }
 
