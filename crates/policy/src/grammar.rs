@@ -56,6 +56,7 @@ pub(crate) fn parse(text: &str, kind: Kind) -> Result<Document, Error> {
         list.iter().map(|json| grammar.raw(json, variables)).collect::<Result<_, _>>()?;
     grammar.check(&raw, variables)?;
     let places = json::statements(text);
+    assert_eq!(raw.len(), places.len(), "each statement stands somewhere");
     let statements = raw.into_iter().zip(places).map(|(raw, place)| {
         let start = position(text, place.start + 1);
         grammar.compile(raw, variables, start, position(text, place.end))

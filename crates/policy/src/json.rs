@@ -81,7 +81,7 @@ pub(crate) fn statements(text: &str) -> Vec<Range<usize>> {
                 at = end;
                 continue;
             }
-            b':' if depth == 1 && name == "\"Statement\"" => level = Some(2),
+            b':' if depth == 1 && is_statement(name) => level = Some(2),
             b',' if depth == 1 => level = None,
             b'[' if depth == 1 => level = level.map(|_| 3),
             _ => {}
@@ -100,6 +100,11 @@ pub(crate) fn statements(text: &str) -> Vec<Range<usize>> {
         at += 1;
     }
     found
+}
+
+/// Also in escapes.
+fn is_statement(quoted: &str) -> bool {
+    serde_json::from_str::<String>(quoted).is_ok_and(|name| name == "Statement")
 }
 
 fn end_of_string(text: &str, start: usize) -> usize {
@@ -126,6 +131,7 @@ mod tests {
             (r#"{"Statement":[{"a":[{}]},{}],"Id":{}}"#, vec![r#"{"a":[{}]}"#, "{}"]),
             (r#"{"Id":"Statement","x":{},"Statement" : [ {"}\"":1} ]}"#, vec![r#"{"}\"":1}"#]),
             (r#"{"x":{"Statement":{}},"Statement":[]}"#, vec![]),
+            (r#"{"\u0053tatement":{"a":1}}"#, vec![r#"{"a":1}"#]),
         ] {
             let got: Vec<&str> = statements(text).into_iter().map(|range| &text[range]).collect();
             assert_eq!(got, found, "{text}");
