@@ -9,7 +9,7 @@ pub fn run(arguments: &[&str]) -> Result<()> {
     let root = crate::root();
     let mut build = Command::new("cargo");
     build.args(["build", "--release", "--package", "server", "--package", "bench"]);
-    build.args(["--package", "balancer", "--bins", "--examples"]);
+    build.args(["--package", "balancer", "--package", "policy", "--bins", "--examples"]);
     let built = build.current_dir(&root).status().context("cargo does not run")?;
     ensure!(built.success(), "the build failed");
     let mut bench = Command::new(root.join("target/release/bench"));

@@ -5,6 +5,7 @@ mod balancing;
 mod cloud;
 mod density;
 mod host;
+mod iam;
 mod launch;
 mod packets;
 mod process;
@@ -49,6 +50,8 @@ enum Part {
     Balancing,
     /// The packet filter: changes of its rules, and what passes it
     Packets,
+    /// Decisions on what callers may do
+    Iam,
 }
 
 fn main() -> Result<()> {
@@ -90,6 +93,9 @@ async fn measure(options: &Options) -> Result<Report> {
     }
     if wanted(Part::Packets) {
         packets::measure(options, &mut report).await?;
+    }
+    if wanted(Part::Iam) {
+        iam::measure(options, &mut report)?;
     }
     Ok(report)
 }
