@@ -12,6 +12,7 @@ use crate::document::{Document, Error, Kind, Patterns, Position, Statement};
 use crate::json::{self, Json};
 use crate::pattern::{Pattern, Wildcards};
 use crate::principal::Principals;
+use crate::value::components;
 
 const IAM_PATHS: [&str; 13] = [
     "user/",
@@ -267,7 +268,7 @@ impl Grammar {
     fn check_action(&self, action: &str) -> Result<(), Error> {
         let parts: Vec<&str> = action.split(':').collect();
         match (self.kind, parts.as_slice()) {
-            (Kind::Trust, ["sts", _]) => Ok(()),
+            (Kind::Trust, [vendor, _]) if vendor.eq_ignore_ascii_case("sts") => Ok(()),
             (Kind::Trust, _) => {
                 refuse("AssumeRole policy may only specify STS AssumeRole actions.")
             }
@@ -296,8 +297,8 @@ impl Grammar {
                 false => refuse("Policy has invalid resource"),
             };
         }
-        let mut parts: Vec<&str> = resource.splitn(6, ':').collect();
-        if parts.len() < 2 {
+        let mut parts = components(resource, true);
+        if parts.len() < 2 || parts[0] != "arn" {
             refuse(&format!("Resource {resource} must be in ARN format or \"*\"."))?;
         }
         let partition = parts[1];

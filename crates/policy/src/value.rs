@@ -141,7 +141,7 @@ impl Arn {
 }
 
 /// Cut at the first five colons that are in no variable.
-fn components(text: &str, variables: bool) -> Vec<&str> {
+pub(crate) fn components(text: &str, variables: bool) -> Vec<&str> {
     let mut found = Vec::with_capacity(6);
     let (mut start, mut inside) = (0, false);
     for (at, byte) in text.bytes().enumerate() {

@@ -228,6 +228,8 @@ fn resources() {
             "Resource arn:aws:s3:eu-west-1::b can not contain region information.",
         ),
         ("variable", "arn:aws:s3:::b/${aws:username}", "fine"),
+        ("variable-as-account", "arn:aws:iam::${aws:PrincipalAccount}:user/x", "fine"),
+        ("not-arn", "x:aws:s3:::b", "Resource x:aws:s3:::b must be in ARN format or \"*\"."),
     ] {
         let text = format!(
             r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"s3:*","Resource":"{resource}"}}}}"#
