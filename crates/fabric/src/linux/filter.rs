@@ -31,7 +31,8 @@ impl Filter {
             return Ok(());
         }
         names_fit(wanted)?;
-        let table = rules::compile(wanted);
+        let table =
+            rules::compile(wanted, self.applied.as_ref().map(|(network, table)| (network, table)));
         let batch = match &self.applied {
             Some((_, old)) => nft::change(TABLE, old, &table),
             None => Some(nft::rebuild(TABLE, &table)),

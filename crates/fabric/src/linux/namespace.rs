@@ -30,6 +30,8 @@ const SWITCHES: &[(&str, &str)] = &[
     ("ipv4/conf/all/route_localnet", "0"),
     // A burst of refused connections must each learn at once that there is no route.
     ("ipv4/icmp_ratelimit", "0"),
+    // The kernel tracks a limited number of connections, and keeps those that ended for two minutes.
+    ("netfilter/nf_conntrack_tcp_timeout_time_wait", "10"),
     ("ipv6/conf/all/disable_ipv6", "1"),
     ("ipv6/conf/default/disable_ipv6", "1"),
 ];

@@ -8,6 +8,7 @@
 //! An expression works on registers of 4 bytes. Numbers are big-endian, as everything is in nftables.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::netlink::Message;
 
@@ -93,7 +94,8 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chain {
     pub hook: Option<Hook>,
-    pub rules: Vec<Rule>,
+    /// Shared with the table before, when nothing changed.
+    pub rules: Arc<[Rule]>,
 }
 
 /// Where packets enter a chain. Chains of one hook are passed in the order of their priorities; each must
@@ -357,10 +359,11 @@ impl<'a> Batch<'a> {
             }
         }
         for (name, chain) in &new.chains {
-            let before = old.chains.get(name).map_or(&[][..], |chain| &chain.rules);
-            if before != chain.rules {
-                self.replace_rules(name, before, &chain.rules);
+            let before = old.chains.get(name).map(|chain| &chain.rules);
+            if before.is_some_and(|before| Arc::ptr_eq(before, &chain.rules)) {
+                continue;
             }
+            self.replace_rules(name, before.map_or(&[], |rules| &rules[..]), &chain.rules);
         }
         for (name, set) in &new.sets {
             let none = BTreeMap::new();

@@ -74,7 +74,7 @@ pub fn relay(internet: &Network) -> io::Result<()> {
     rules.extend([libc::IPPROTO_TCP, libc::IPPROTO_UDP].map(relayed));
     rules.push(refuse(Rule::new()));
     let hook = Hook { kind: "filter", at: At::Prerouting, priority: -150, accepts: true };
-    let chain = Chain { hook: Some(hook), rules };
+    let chain = Chain { hook: Some(hook), rules: rules.into() };
     let table = Table { chains: [("prerouting".to_owned(), chain)].into(), ..Table::default() };
     internet.transact(nft::rebuild("relay", &table))
 }
@@ -120,7 +120,7 @@ fn nat(wanted: &network::Network) -> Table {
         become_value(came().load_destination(FIRST), PRIVATE, DESTINATION),
         came().verdict(&Verdict::Drop),
     ];
-    let chain = |hook, rules| Chain { hook, rules };
+    let chain = |hook, rules: Vec<Rule>| Chain { hook, rules: rules.into() };
     Table {
         sets: sets(wanted),
         chains: [

@@ -49,10 +49,21 @@ fn probe_world(seed: u64) {
     let mut dice = Dice(seed);
     let mut lab = Lab::new(&format!("prediction-{seed}"));
     let (mut reached, mut denied) = (0, 0);
+    let mut network = random_network(&mut dice);
     for case in 0..CASES {
-        let network = random_network(&mut dice);
+        let other = random_network(&mut dice);
+        // A small change is compiled otherwise than a large one.
+        match dice.below(8) {
+            0 => network.ports = other.ports,
+            1 => network.ports.extend(other.ports.into_iter().take(2)),
+            2 => network.groups.extend(other.groups.into_iter().take(1)),
+            3 => network.acls.extend(other.acls.into_iter().take(1)),
+            4 => network.subnets = other.subnets,
+            5 => network.nodes = other.nodes,
+            _ => network = other,
+        }
         lab.world.fabric.apply("n", &network).unwrap();
-        let networks = BTreeMap::from([("n".to_owned(), network)]);
+        let networks = BTreeMap::from([("n".to_owned(), network.clone())]);
         let probes: Vec<Probe> = (0..PROBES).map(|_| lab.random_probe(&mut dice)).collect();
         let predicted = |probe: &Probe| {
             let source = Source::Inside { network: "n".into(), address: probe.from };

@@ -80,12 +80,19 @@ impl Way {
     }
 }
 
-pub fn compile(network: &Network) -> Table {
-    let mut compiler = Compiler { network, table: Table::default() };
+/// What was compiled before is taken over where nothing changed, for networks are large and changes
+/// small.
+pub fn compile(network: &Network, before: Option<(&Network, &Table)>) -> Table {
+    let as_before = before.is_some_and(|(before, _)| {
+        before.subnets == network.subnets
+            && before.acls == network.acls
+            && before.groups.keys().eq(network.groups.keys())
+    });
+    let mut compiler = Compiler { network, before, as_before, table: Table::default() };
     compiler.sets();
     let log = network.log.then(|| Rule::new().log(flows::DROPPED));
     let drop = Rule::new().verdict(&Verdict::Drop);
-    compiler.chain(DROPPED, log.into_iter().chain([drop]).collect());
+    compiler.chain(DROPPED.to_owned(), log.into_iter().chain([drop]).collect());
     compiler.hooks();
     for way in Way::BOTH {
         for (name, acl) in &network.acls {
@@ -108,12 +115,24 @@ pub fn compile(network: &Network) -> Table {
 
 struct Compiler<'a> {
     network: &'a Network,
+    before: Option<(&'a Network, &'a Table)>,
+    /// Subnets, ACLs, and which groups there are.
+    as_before: bool,
     table: Table,
 }
 
 impl Compiler<'_> {
-    fn chain(&mut self, name: &str, rules: Vec<Rule>) {
-        self.table.chains.insert(name.to_owned(), Chain { hook: None, rules });
+    fn chain(&mut self, name: String, rules: Vec<Rule>) {
+        self.table.chains.insert(name, Chain { hook: None, rules: rules.into() });
+    }
+
+    /// Takes over a chain; false when it has to be compiled.
+    fn keep(&mut self, name: &str, unchanged: impl FnOnce(&Network) -> bool) -> bool {
+        let Some((network, table)) = self.before else { return false };
+        let chain = table.chains.get(name).filter(|_| unchanged(network));
+        let Some(chain) = chain.cloned() else { return false };
+        self.table.chains.insert(name.to_owned(), chain);
+        true
     }
 
     fn put(&mut self, set: &str, key: Vec<u8>, data: Data) {
@@ -168,7 +187,9 @@ impl Compiler<'_> {
         let [by_both, by_device] = known(Way::From);
         // What came by a link goes to a port or a node of this network, never on.
         let transit = drop(device_begins(from_link(), Way::To, LINK));
-        let rules = vec![transit, accept(from_link()), by_both.clone(), by_device.clone()];
+        let links = [transit, accept(from_link())];
+        // First what most packets are.
+        let rules = [by_both.clone()].into_iter().chain(links).chain([by_device.clone()]).collect();
         self.hook(At::Forward, Way::From, rules, false);
         let rules = vec![
             accept(device(Way::From, LOOPBACK)),
@@ -183,7 +204,7 @@ impl Compiler<'_> {
         self.hook(At::Output, Way::From, vec![node(Way::From)], true);
 
         let [by_both, by_device] = known(Way::To);
-        let rules = vec![accept(device(Way::To, LINK)), by_both.clone(), by_device.clone()];
+        let rules = vec![by_both.clone(), accept(device(Way::To, LINK)), by_device.clone()];
         self.hook(At::Forward, Way::To, rules, false);
         let rules = vec![
             accept(open(Rule::new(), Way::To)),
@@ -209,11 +230,15 @@ impl Compiler<'_> {
         }
         let hook = Hook { kind: "filter", at, priority: way.priority(), accepts };
         let name = format!("{at:?}-{}", way.name()).to_lowercase();
-        self.table.chains.insert(name, Chain { hook: Some(hook), rules });
+        self.table.chains.insert(name, Chain { hook: Some(hook), rules: rules.into() });
     }
 
     /// Returns when the ACL allows.
     fn acl(&mut self, name: &str, acl: &Acl, way: Way) {
+        let chain = acl_chain(name, way);
+        if self.keep(&chain, |before| before.acls.get(name) == Some(acl)) {
+            return;
+        }
         let entries = match way {
             Way::From => &acl.egress,
             Way::To => &acl.ingress,
@@ -224,7 +249,7 @@ impl Compiler<'_> {
             rules.push(if entry.allow { rule.verdict(&Verdict::Return) } else { drop(rule) });
         }
         rules.push(drop(Rule::new()));
-        self.chain(&acl_chain(name, way), rules);
+        self.chain(chain, rules);
     }
 
     /// Asks the subnet's ACL of packets that cross its border.
@@ -244,7 +269,7 @@ impl Compiler<'_> {
             within(by_address(), "subnet-of-node"),
             Rule::new().verdict(&Verdict::Goto(acl)),
         ];
-        self.chain(&subnet_chain(name, way), rules);
+        self.chain(subnet_chain(name, way), rules);
     }
 
     /// The chain of the ACL that a subnet's packets must pass; none when it would let all of them.
@@ -264,6 +289,10 @@ impl Compiler<'_> {
 
     /// Accepts what its rules admit; else returns.
     fn group(&mut self, name: &str, group: &Group, way: Way) {
+        let chain = group_chain(name, way);
+        if self.keep(&chain, |before| before.groups.get(name) == Some(group)) {
+            return;
+        }
         let rules = match way {
             Way::From => &group.egress,
             Way::To => &group.ingress,
@@ -282,7 +311,7 @@ impl Compiler<'_> {
             }
         }
         let accept = |rule: Rule| rule.verdict(&Verdict::Accept);
-        self.chain(&group_chain(name, way), compiled.into_iter().map(accept).collect());
+        self.chain(chain, compiled.into_iter().map(accept).collect());
     }
 
     fn port(&mut self, name: &str, port: &Port) {
@@ -293,9 +322,12 @@ impl Compiler<'_> {
         }
         for way in Way::BOTH {
             let chain = format!("port-{name}-{}", way.name());
-            let mut rules = self.border(subnet.map(|(name, _)| name), way);
-            rules.extend(self.admit(&port.groups, way));
-            self.chain(&chain, rules);
+            let as_before = self.as_before;
+            if !self.keep(&chain, |before| as_before && before.ports.get(name) == Some(port)) {
+                let mut rules = self.border(subnet.map(|(name, _)| name), way);
+                rules.extend(self.admit(&port.groups, way));
+                self.chain(chain.clone(), rules);
+            }
             let known = Data::Verdict(Verdict::Goto(chain));
             let unknown = if port.check {
                 for address in &port.addresses {
@@ -324,7 +356,7 @@ impl Compiler<'_> {
                 let mut rules = vec![itself.verdict(&Verdict::Accept)];
                 rules.extend(self.border(subnet.map(|(name, _)| name), way));
                 rules.extend(self.admit(&node.groups, way));
-                self.chain(&chain, rules);
+                self.chain(chain.clone(), rules);
                 let data = Data::Verdict(Verdict::Goto(chain));
                 self.put(&format!("node-{}", way.name()), address.octets().into(), data);
             }
@@ -339,7 +371,7 @@ impl Compiler<'_> {
                 rules.push(peer_in(Rule::new(), Way::To, *block).verdict(&Verdict::Accept));
             }
             rules.push(drop(Rule::new()));
-            self.chain(&chain, rules);
+            self.chain(chain.clone(), rules);
             let data = Data::Verdict(Verdict::Goto(chain));
             self.put("node-to", address.octets().into(), data);
         }
