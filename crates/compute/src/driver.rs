@@ -76,8 +76,14 @@ pub struct Nic {
     pub network: String,
     /// Unique in the network and at most 15 bytes: the outer end's name.
     pub interface: String,
+    /// Its number in the instance: `eth0` for 0, which is the way to everywhere.
+    #[serde(default)]
+    pub device: u32,
     pub mac: [u8; 6],
     pub address: Ipv4Addr,
+    /// Where it answers besides.
+    #[serde(default)]
+    pub secondary: Vec<Ipv4Addr>,
     /// Prefix length of the subnet, and its router's address.
     pub prefix: u8,
     pub gateway: Ipv4Addr,
@@ -142,6 +148,13 @@ pub trait Driver: Send + Sync {
     /// What holds the instance fails, as a host does: all of it dies now, and since nobody asked it shows
     /// as `Exited(Lost)`. Returns at once. Unknown or exited: nothing.
     fn crash(&self, id: &str) -> Result<()>;
+
+    /// Gives what runs this interface, or makes the one of that name what `nic` says. Not running:
+    /// nothing; its next boot has what its spec says.
+    fn attach<'a>(&'a self, id: &'a str, nic: &'a Nic) -> BoxFuture<'a, Result<()>>;
+
+    /// Takes the interface from what runs. Unknown or not running: nothing.
+    fn detach<'a>(&'a self, id: &'a str, nic: &'a Nic) -> BoxFuture<'a, Result<()>>;
 
     /// Kills what runs and removes every trace, writable layer included. Returns when the id is gone
     /// from `list`; files may be deleted in the background, also after a crash.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::driver::{BoxFuture, Driver, Error, Exit, Observed, Phase, Result, Spec, Usage};
+use crate::driver::{BoxFuture, Driver, Error, Exit, Nic, Observed, Phase, Result, Spec, Usage};
 
 /// How long things take.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,8 @@ pub struct Timing {
 pub enum Point<'a> {
     Ensure(&'a Spec),
     Stop(&'a str),
+    Attach(&'a str),
+    Detach(&'a str),
     Destroy(&'a str),
 }
 
@@ -31,9 +33,9 @@ pub enum Point<'a> {
 pub enum Fault {
     /// `ensure` is refused for lack of room; nothing begins.
     NoCapacity,
-    /// `ensure` or `destroy` fails; nothing is done.
+    /// `ensure`, `attach`, `detach` or `destroy` fails; nothing is done.
     Fails,
-    /// `ensure` or `destroy` fails, but was done all the same: the answer is lost.
+    /// One of them fails, but was done all the same: the answer is lost.
     AnswerLost,
     /// The boot begins and ends as `Exited(Failed)`.
     BootFails,
@@ -195,6 +197,28 @@ impl Fake {
         answer
     }
 
+    fn change_nics(
+        &self,
+        point: Point<'_>,
+        id: &str,
+        change: impl FnOnce(&mut Vec<Nic>),
+    ) -> Result<()> {
+        let mut book = self.book();
+        let Some(machine) = book.get_mut(id) else { return Ok(()) };
+        if matches!(machine.phase, Phase::Exited(_)) {
+            return Ok(());
+        }
+        let fault = (self.faults)(point);
+        if fault == Some(Fault::Fails) {
+            return Err(Error::Host("injected fault".into()));
+        }
+        change(&mut machine.spec.nics);
+        match fault {
+            Some(Fault::AnswerLost) => Err(Error::Host("injected lost answer".into())),
+            _ => Ok(()),
+        }
+    }
+
     fn remove(&self, id: &str) -> Result<()> {
         let mut book = self.book();
         if !book.contains_key(id) {
@@ -276,6 +300,23 @@ impl Driver for Fake {
     fn crash(&self, id: &str) -> Result<()> {
         self.end(id, Exit::Lost);
         Ok(())
+    }
+
+    fn attach<'a>(&'a self, id: &'a str, nic: &'a Nic) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.change_nics(Point::Attach(id), id, |nics| {
+                nics.retain(|known| known.interface != nic.interface);
+                nics.push(nic.clone());
+            })
+        })
+    }
+
+    fn detach<'a>(&'a self, id: &'a str, nic: &'a Nic) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.change_nics(Point::Detach(id), id, |nics| {
+                nics.retain(|known| known.interface != nic.interface);
+            })
+        })
     }
 
     fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
@@ -395,7 +436,7 @@ mod tests {
                 _ => Some(Fault::Slow(Duration::from_millis(100))),
             },
             Point::Stop(_) => Some(Fault::Slow(Duration::from_secs(60))),
-            Point::Destroy(_) => Some(Fault::Fails),
+            Point::Attach(_) | Point::Detach(_) | Point::Destroy(_) => Some(Fault::Fails),
         });
         let fake = &world.fake;
         assert!(matches!(fake.ensure(&spec(1)).await, Err(Error::Capacity(_))));

@@ -12,7 +12,7 @@ use cloud::fake_balancers::FakeBalancers;
 use cloud::{Clock, Timestamp, env};
 use compute::driver::BoxFuture;
 use compute::fake::{Fake, Timing};
-use compute::{Driver, Observed, Phase, Spec, Usage};
+use compute::{Driver, Nic, Observed, Phase, Spec, Usage};
 use store::Store;
 use tokio::sync::watch;
 
@@ -106,6 +106,28 @@ impl Driver for Host {
 
     fn crash(&self, id: &str) -> compute::driver::Result<()> {
         self.book.crash(id)
+    }
+
+    fn attach<'a>(
+        &'a self,
+        id: &'a str,
+        nic: &'a Nic,
+    ) -> BoxFuture<'a, compute::driver::Result<()>> {
+        Box::pin(async move {
+            self.faults.interruption().await;
+            self.book.attach(id, nic).await
+        })
+    }
+
+    fn detach<'a>(
+        &'a self,
+        id: &'a str,
+        nic: &'a Nic,
+    ) -> BoxFuture<'a, compute::driver::Result<()>> {
+        Box::pin(async move {
+            self.faults.interruption().await;
+            self.book.detach(id, nic).await
+        })
     }
 
     fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, compute::driver::Result<()>> {

@@ -17,9 +17,9 @@ use super::launcher::Launcher;
 use super::record::{self, Home, Record, RootLayers, ShimRecord};
 use super::shim::ToShim;
 use super::trash::Trash;
-use super::{Config, IDS_PER_INSTANCE, console, sys};
+use super::{Config, IDS_PER_INSTANCE, console, plug, sys};
 use crate::driver::BoxFuture;
-use crate::{Driver, Error, Exit, Layer, Observed, Phase, Result, Spec, Usage};
+use crate::{Driver, Error, Exit, Layer, Nic, Observed, Phase, Result, Spec, Usage};
 
 /// How long a killed instance may take to be gone. Killing is the kernel's work; this is for a host
 /// that is very busy.
@@ -81,6 +81,19 @@ impl Driver for NamespaceDriver {
             Some(_) => kill_shim(&self.inner.home(id)).map_err(host_error),
             None => Ok(()),
         }
+    }
+
+    fn attach<'a>(&'a self, id: &'a str, nic: &'a Nic) -> BoxFuture<'a, Result<()>> {
+        let (fabric, nic) = (self.inner.shared.fabric.clone(), nic.clone());
+        Box::pin(self.inner.in_network_of(id, move |namespace| {
+            let present = fabric.counters(&nic.network, &nic.interface).is_some();
+            plug::plug(&*fabric, &nic, namespace, present)
+        }))
+    }
+
+    fn detach<'a>(&'a self, id: &'a str, nic: &'a Nic) -> BoxFuture<'a, Result<()>> {
+        let (fabric, nic) = (self.inner.shared.fabric.clone(), nic.clone());
+        Box::pin(self.inner.in_network_of(id, move |_| fabric.detach(&nic.network, &nic.interface)))
     }
 
     fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
@@ -345,6 +358,25 @@ impl Inner {
         tokio::task::spawn_blocking(move || inner.forget(&its, &id))
             .await
             .map_err(|error| Error::Host(error.to_string()))?
+    }
+
+    /// With the network namespace of what runs; nothing when nothing does.
+    async fn in_network_of(
+        &self,
+        id: &str,
+        act: impl FnOnce(&fs::File) -> fabric::Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let Some(slot) = self.slot(id) else { return Ok(()) };
+        let _op = slot.op.lock().await;
+        let Some(pid) = slot.state().pid else { return Ok(()) };
+        let namespace = plug::namespace(pid).map_err(host_error)?;
+        // Its own still, and not another's that got the number of one that is gone.
+        if slot.state().pid != Some(pid) {
+            return Ok(());
+        }
+        let done = tokio::task::spawn_blocking(move || act(&namespace)).await;
+        done.map_err(|error| Error::Host(error.to_string()))?
+            .map_err(|error| Error::Host(error.to_string()))
     }
 
     /// Removes what is left of an instance that does not run.

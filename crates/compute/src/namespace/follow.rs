@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use super::cgroup::Group;
 use super::record::{self, ExitRecord, Home};
 use super::shim::{ToDaemon, ToShim};
-use super::{launcher, sys};
+use super::{launcher, plug, sys};
 use crate::{Exit, Nic, Phase};
 
 /// What every follower needs of the world.
@@ -156,22 +156,9 @@ impl Follower {
             return Ok(());
         }
         // The shim has not reaped its child, so the pid is still that child's.
-        let namespace =
-            std::fs::File::open(format!("/proc/{pid}/ns/net")).map_err(|e| e.to_string())?;
-        for (n, nic) in self.nics.iter().enumerate() {
-            let interface = fabric::Interface {
-                name: nic.interface.clone(),
-                inner: format!("eth{n}"),
-                mac: nic.mac,
-                address: nic.address,
-                prefix: nic.prefix,
-                gateway: nic.gateway,
-                default_route: n == 0,
-            };
-            let attached = self.shared.fabric.attach(&nic.network, &interface, namespace.as_fd());
-            attached.map_err(|error| error.to_string())?;
-        }
-        Ok(())
+        let namespace = plug::namespace(pid).map_err(|error| error.to_string())?;
+        let plug = |nic: &Nic| plug::plug(&*self.shared.fabric, nic, &namespace, false);
+        self.nics.iter().try_for_each(plug).map_err(|error| error.to_string())
     }
 
     /// Until the connection ends; whether the boot has, too.

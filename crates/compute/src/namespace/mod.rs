@@ -23,6 +23,7 @@ mod host;
 mod init;
 mod launcher;
 mod mount;
+mod plug;
 mod probe;
 mod record;
 mod shim;

@@ -19,6 +19,8 @@ fn nic(n: u8) -> Nic {
     Nic {
         network: "vpc-1".into(),
         interface: format!("e0000000{n}"),
+        device: 0,
+        secondary: vec![],
         mac: [2, 0, 0, 0, 0, n],
         address: Ipv4Addr::new(172, 31, 0, n),
         prefix: 20,
@@ -41,6 +43,32 @@ fn ask(mut stream: TcpStream) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
+}
+
+/// A second interface and a second address come to a running instance, and go.
+fn changes_while_it_runs(world: &World, fabric: &LinuxFabric) {
+    let attach = |nic: &Nic| world.runtime.block_on(world.driver().attach("i-a", nic)).unwrap();
+    let answers = |address| dial(fabric, address, 80).is_some();
+    let second = Nic { device: 1, ..nic(8) };
+    for _ in 0..2 {
+        attach(&second);
+    }
+    until("an answer of the second interface", || answers(nic(8).address).then_some(()));
+    let more = Nic { secondary: vec![Ipv4Addr::new(172, 31, 0, 9)], ..nic(5) };
+    attach(&more);
+    let has_second_address = || {
+        let table = format!("/proc/{}/net/fib_trie", world.processes("i-a")[0]);
+        std::fs::read_to_string(table).unwrap().contains("172.31.0.9")
+    };
+    assert!(has_second_address());
+    attach(&nic(5));
+    assert!(!has_second_address());
+    for _ in 0..2 {
+        world.runtime.block_on(world.driver().detach("i-a", &second)).unwrap();
+    }
+    assert!(!answers(nic(8).address));
+    assert!(answers(nic(5).address));
+    world.runtime.block_on(world.driver().attach("i-none", &second)).unwrap();
 }
 
 fn serve() {
@@ -70,6 +98,8 @@ fn serve() {
     assert!(console.contains("quick failure"), "{console}");
     let usage = world.driver().usage("i-b").unwrap();
     assert!(usage.network_in_bytes > 100 && usage.network_out_packets > 3, "{usage:?}");
+
+    changes_while_it_runs(&world, &fabric);
 
     // The next boot has its interface again.
     world.boot(&Spec { boot: 2, nics: vec![nic(6)], ..spec("i-b") });

@@ -15,6 +15,7 @@ use super::spec;
 use super::state::{Event, Failure};
 use crate::controller::{Controller, Error};
 use crate::ec2::network;
+use crate::ec2::network_interface::{self, NetworkInterface};
 use crate::env::Env;
 use crate::{Context, zone};
 
@@ -53,6 +54,8 @@ enum Outcome {
         console: Vec<u8>,
     },
     Forget(Arc<Instance>),
+    /// What runs has the interface as the record says, or has it no more.
+    Settled(Arc<NetworkInterface>),
     /// Nothing to write; `Some` says what failed and shall be tried again.
     Done(Option<String>),
 }
@@ -75,11 +78,15 @@ impl Instances {
             env.driver.list().into_iter().map(|seen| (seen.id.clone(), seen)).collect();
         let snapshot = env.store.read();
         let failed_zones = zone::failures(&snapshot).iter().map(|f| f.zone.clone()).collect();
-        let view = View { records: snapshot.scan("").collect(), seen, failed_zones };
+        let unsettled =
+            snapshot.scan("").filter(|i: &Arc<NetworkInterface>| i.is_unsettled()).collect();
+        let records = snapshot.scan("").collect();
+        let view = View { records, seen, failed_zones, unsettled };
         let plan = plan::plan(&view, now);
         self.forget_old(&view);
         // An interface's rules are there before its link is.
-        if plan.actions.iter().any(|action| matches!(action, Action::Launch(_))) {
+        let links = |action: &Action| matches!(action, Action::Launch(_) | Action::Plug(_));
+        if plan.actions.iter().any(links) {
             network::sync(env)?;
         }
 
@@ -142,8 +149,34 @@ impl Instances {
                     (answer, _) => Outcome::done("destroy", &id, answer),
                 }
             }
+            Action::Plug(interface) => self.tell(env, snapshot, interface, true).await,
+            Action::Unplug(interface) => self.tell(env, snapshot, interface, false).await,
+            Action::Settle(interface) => Outcome::Settled(interface),
             Action::Record(instance, event) => Outcome::Event(instance, event),
             Action::Forget(instance) => Outcome::Forget(instance),
+        }
+    }
+
+    /// Gives an interface to what runs, or takes it away.
+    async fn tell(
+        &self,
+        env: &Env,
+        snapshot: &store::Snapshot,
+        interface: Arc<NetworkInterface>,
+        present: bool,
+    ) -> Outcome {
+        let Some(attachment) = &interface.attachment else { return Outcome::Done(None) };
+        let id = &attachment.instance_id;
+        let answer = match spec::nic(snapshot, &of_interface(env, &interface), &interface) {
+            Err(error) => Err(error.to_string()),
+            Ok(nic) if present => {
+                env.driver.attach(id, &nic).await.map_err(|error| error.to_string())
+            }
+            Ok(nic) => env.driver.detach(id, &nic).await.map_err(|error| error.to_string()),
+        };
+        match answer {
+            Ok(()) => Outcome::Settled(interface),
+            Err(error) => Outcome::Done(Some(format!("{} of {id}: {error}", interface.id))),
         }
     }
 
@@ -198,6 +231,10 @@ impl Outcome {
     }
 }
 
+fn of_interface(env: &Env, interface: &NetworkInterface) -> Context {
+    Context::service(env, &interface.account, &interface.region, "ec2.amazonaws.com")
+}
+
 fn context(env: &Env, instance: &Instance) -> Context {
     Context::service(env, &instance.account, &instance.region, "ec2.amazonaws.com")
 }
@@ -206,13 +243,14 @@ fn context(env: &Env, instance: &Instance) -> Context {
 async fn write(env: &Env, outcomes: Vec<Outcome>) -> Result<(), Error> {
     let mut news: Vec<(Context, Outcome)> = Vec::new();
     for outcome in outcomes {
-        let instance = match &outcome {
+        let cx = match &outcome {
             Outcome::Event(instance, _)
             | Outcome::Destroyed { instance, .. }
-            | Outcome::Forget(instance) => instance,
+            | Outcome::Forget(instance) => context(env, instance),
+            Outcome::Settled(interface) => of_interface(env, interface),
             Outcome::Done(_) => continue,
         };
-        news.push((context(env, instance), outcome));
+        news.push((cx, outcome));
     }
     if news.is_empty() {
         return Ok(());
@@ -231,6 +269,9 @@ async fn write(env: &Env, outcomes: Vec<Outcome>) -> Result<(), Error> {
                         ops::observe(tx, cx, &instance.id, Event::Gone);
                     }
                     Outcome::Forget(instance) => ops::forget(tx, cx, &instance.id),
+                    Outcome::Settled(interface) => {
+                        network_interface::ops::settle(tx, cx, interface);
+                    }
                     Outcome::Done(_) => {}
                 }
             }

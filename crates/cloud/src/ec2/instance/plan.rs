@@ -9,6 +9,7 @@ use compute::{Observed, Phase};
 use super::model::{self, Cause, Goal, Instance};
 use super::state::{Event, RECOVERY, REMEMBERED};
 use crate::clock::Timestamp;
+use crate::ec2::network_interface::NetworkInterface;
 
 /// All there is to know in one round.
 pub struct View {
@@ -16,6 +17,8 @@ pub struct View {
     /// By instance id.
     pub seen: BTreeMap<String, Observed>,
     pub failed_zones: BTreeSet<String>,
+    /// Interfaces that were changed since their instance was told of them.
+    pub unsettled: Vec<Arc<NetworkInterface>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +40,11 @@ pub enum Action {
         id: String,
         record: Option<Arc<Instance>>,
     },
+    /// Tell what runs of an interface.
+    Plug(Arc<NetworkInterface>),
+    Unplug(Arc<NetworkInterface>),
+    /// Nothing runs: the next boot has its interfaces right.
+    Settle(Arc<NetworkInterface>),
     /// Write what was seen.
     Record(Arc<Instance>, Event),
     /// Its time in the books is over.
@@ -68,11 +76,23 @@ pub fn plan(view: &View, now: Timestamp) -> Plan {
             Goal::Terminate => terminate(record, seen, failed, now, &mut plan),
         }
     }
+    plan.actions.extend(view.unsettled.iter().filter_map(|interface| tell(view, interface)));
     let known: BTreeSet<&str> = view.records.iter().map(|r| r.id.as_str()).collect();
     for id in view.seen.keys().filter(|id| !known.contains(id.as_str())) {
         plan.actions.push(Action::Destroy { id: id.clone(), record: None });
     }
     plan
+}
+
+fn tell(view: &View, interface: &Arc<NetworkInterface>) -> Option<Action> {
+    let attachment = interface.attachment.as_ref()?;
+    let interface = Arc::clone(interface);
+    match view.seen.get(&attachment.instance_id).map(|seen| seen.phase) {
+        Some(Phase::Booting) => None,
+        Some(Phase::Up) if interface.is_leaving() => Some(Action::Unplug(interface)),
+        Some(Phase::Up) => Some(Action::Plug(interface)),
+        Some(Phase::Exited(_)) | None => Some(Action::Settle(interface)),
+    }
 }
 
 fn runs(seen: Option<&Observed>) -> bool {
@@ -202,6 +222,9 @@ mod tests {
             Action::Cut(_) => "cut".into(),
             Action::Kill { .. } => "kill".into(),
             Action::Destroy { .. } => "destroy".into(),
+            Action::Plug(_) => "plug".into(),
+            Action::Unplug(_) => "unplug".into(),
+            Action::Settle(_) => "settle".into(),
             Action::Record(_, event) => format!("{event:?}"),
             Action::Forget(_) => "forget".into(),
         }
@@ -275,6 +298,7 @@ mod tests {
                     .into_iter()
                     .collect(),
                 failed_zones: failed.then(|| record.zone.clone()).into_iter().collect(),
+                unsettled: vec![],
                 records: vec![Arc::new(record)],
             };
             let plan = plan(&view, Timestamp(NOW.0 + seconds as i64 * 1000));
@@ -293,6 +317,7 @@ mod tests {
             records: vec![],
             seen: [("i-x".to_owned(), seen)].into(),
             failed_zones: BTreeSet::new(),
+            unsettled: vec![],
         };
         let actions = plan(&view, NOW).actions;
         assert_eq!(actions, [Action::Destroy { id: "i-x".into(), record: None }]);

@@ -23,6 +23,7 @@ pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec
         memory_mib: size.memory_mib,
         nics: network_interface::ops::of_instance(snapshot, cx, instance)
             .iter()
+            .filter(|interface| !interface.is_leaving())
             .map(|interface| nic(snapshot, cx, interface))
             .collect::<Result<_>>()?,
         hostname: host_name(instance.private_ip),
@@ -38,8 +39,10 @@ pub fn nic(snapshot: &Snapshot, cx: &Context, interface: &NetworkInterface) -> R
     Ok(Nic {
         network: interface.vpc_id.clone(),
         interface: interface_name(&interface.id),
+        device: interface.attachment.as_ref().map_or(0, |attachment| attachment.device_index),
         mac: interface.mac,
         address: interface.primary(),
+        secondary: interface.addresses[1..].to_vec(),
         prefix: subnet.cidr.prefix,
         gateway: subnet.gateway(),
     })

@@ -144,6 +144,50 @@ async fn launch_stop_start_terminate() {
 }
 
 #[tokio::test]
+async fn interfaces_come_and_go_while_it_runs() {
+    use crate::ec2::network_interface::attribute::{self, Asked};
+    use crate::ec2::network_interface::ops::{self as interfaces, New};
+    let fails = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let once = Arc::clone(&fails);
+    let mut world = World::with_faults(move |point| match point {
+        Point::Attach(_) if once.swap(false, std::sync::atomic::Ordering::Relaxed) => {
+            Some(Fault::AnswerLost)
+        }
+        _ => None,
+    });
+    let cx = world.cx.clone();
+    let id = world.one().await;
+    world.boot().await;
+    let instance = ops::instance(&cx.read(), &cx, &id).unwrap();
+    let new = New::in_subnet(&instance.subnet_id, vec![]);
+    let attachment = cx
+        .write(|tx| {
+            let made = interfaces::create(tx, &cx, &new, None, None)?;
+            interfaces::attach(tx, &cx, &made.id, &id, 1)
+        })
+        .await
+        .unwrap();
+    world.settle().await;
+    world.boot().await;
+    let nics = |world: &World| world.driver.spec(&id).unwrap().nics;
+    assert_eq!(nics(&world).iter().map(|nic| nic.device).collect::<Vec<_>>(), [0, 1]);
+    let status = |id: &str| {
+        let snapshot = cx.read();
+        let interface = interfaces::by_id(&snapshot, &cx, id).unwrap();
+        interface.attachment.as_ref().map(|attachment| attachment.progress.name())
+    };
+    let own = &ops::instance(&cx.read(), &cx, &id).unwrap().secondary_interfaces[0];
+    assert_eq!(status(own), Some("attached"));
+    cx.write(|tx| attribute::assign(tx, &cx, own, &Asked::Count(1), false)).await.unwrap();
+    world.settle().await;
+    assert_eq!(nics(&world)[1].secondary.len(), 1);
+    cx.write(|tx| interfaces::detach(tx, &cx, &attachment.id)).await.unwrap();
+    assert_eq!(status(own), Some("detaching"));
+    world.settle().await;
+    assert_eq!((nics(&world).len(), status(own)), (1, None));
+}
+
+#[tokio::test]
 async fn guests_end_themselves() {
     let mut world = World::new();
     let stops = world.one().await;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use store::Snapshot;
 use wire::ec2 as w;
 
-use super::attribute::{self, Change};
+use super::attribute::{self, Asked, Change};
 use super::model::{Attachment, NetworkInterface};
 use super::ops::{self, New};
 use super::{describe, model};
@@ -13,7 +13,7 @@ use crate::Context;
 use crate::ec2::handlers::{listing, tags_of_type, tags_out};
 use crate::ec2::instance::handlers::describe::time;
 use crate::ec2::instance::handlers::launch::{
-    PrivateAddresses, only, private_addresses, refuse_list, refuse_some, refuse_true,
+    PrivateAddresses, address, only, private_addresses, refuse_list, refuse_some, refuse_true,
 };
 use crate::ec2::instance::spec::private_dns_name;
 use crate::ec2::instance::{describe as instance, resolve};
@@ -26,9 +26,13 @@ pub fn operations() -> Vec<Entry> {
         serve::<w::CreateNetworkInterface, _, _, _>(create),
         serve::<w::DeleteNetworkInterface, _, _, _>(delete),
         serve::<w::DescribeNetworkInterfaces, _, _, _>(describe_interfaces),
+        serve::<w::AttachNetworkInterface, _, _, _>(attach),
+        serve::<w::DetachNetworkInterface, _, _, _>(detach),
         serve::<w::DescribeNetworkInterfaceAttribute, _, _, _>(describe_attribute),
         serve::<w::ModifyNetworkInterfaceAttribute, _, _, _>(modify_attribute),
         serve::<w::ResetNetworkInterfaceAttribute, _, _, _>(reset_attribute),
+        serve::<w::AssignPrivateIpAddresses, _, _, _>(assign),
+        serve::<w::UnassignPrivateIpAddresses, _, _, _>(unassign),
     ]
 }
 
@@ -206,6 +210,40 @@ pub fn groups(
     i.groups.iter().map(group).collect()
 }
 
+async fn attach(
+    cx: Context,
+    input: w::AttachNetworkInterfaceRequest,
+) -> Result<w::AttachNetworkInterfaceResult> {
+    refuse_some(&input.ena_queue_count, "EnaQueueCount")?;
+    refuse_some(&input.ena_srd_specification, "EnaSrdSpecification")?;
+    refuse_some(&input.network_card_index.filter(|n| *n != 0), "NetworkCardIndex")?;
+    let (interface, instance) = (&input.network_interface_id, &input.instance_id);
+    let attachment = cx
+        .write(|tx| {
+            let attachment = ops::attach(tx, &cx, interface, instance, input.device_index)?;
+            dry_run(input.dry_run)?;
+            Ok::<_, Error>(attachment)
+        })
+        .await?;
+    Ok(w::AttachNetworkInterfaceResult {
+        attachment_id: Some(attachment.id),
+        network_card_index: Some(0),
+    })
+}
+
+async fn detach(
+    cx: Context,
+    input: w::DetachNetworkInterfaceRequest,
+) -> Result<w::DetachNetworkInterfaceOutput> {
+    // Forced or not: nothing in the instance can hold an interface back.
+    cx.write(|tx| {
+        ops::detach(tx, &cx, &input.attachment_id)?;
+        dry_run(input.dry_run)
+    })
+    .await?;
+    Ok(Default::default())
+}
+
 async fn describe_attribute(
     cx: Context,
     input: w::DescribeNetworkInterfaceAttributeRequest,
@@ -307,5 +345,58 @@ async fn reset_attribute(
         dry_run(input.dry_run)
     })
     .await?;
+    Ok(Default::default())
+}
+
+async fn assign(
+    cx: Context,
+    input: w::AssignPrivateIpAddressesRequest,
+) -> Result<w::AssignPrivateIpAddressesResult> {
+    refuse_some(&input.ipv4_prefix_count.filter(|n| *n != 0), "Ipv4PrefixCount")?;
+    refuse_list(&input.ipv4_prefixes, "Ipv4Prefixes")?;
+    let asked = match (input.private_ip_addresses, input.secondary_private_ip_address_count) {
+        (Some(_), Some(_)) => {
+            return Err(Error::combination(
+                "PrivateIpAddresses and SecondaryPrivateIpAddressCount may not be specified on the \
+                 same request.",
+            ));
+        }
+        (Some(all), None) => Asked::Addresses(all.into_iter().map(address).collect::<Result<_>>()?),
+        (None, Some(count)) => Asked::Count(
+            usize::try_from(count).ok().filter(|count| *count > 0).ok_or_else(|| {
+                Error::value(format!(
+                    "Value ({count}) for parameter secondaryPrivateIpAddressCount is invalid."
+                ))
+            })?,
+        ),
+        (None, None) => {
+            return Err(Error::MissingParameter(
+                "privateIpAddress or secondaryPrivateIpAddressCount",
+            ));
+        }
+    };
+    let (id, reassign) = (&input.network_interface_id, input.allow_reassignment == Some(true));
+    let assigned = cx.write(|tx| attribute::assign(tx, &cx, id, &asked, reassign)).await?;
+    let out = |address: Ipv4Addr| w::AssignedPrivateIpAddress {
+        private_ip_address: Some(address.to_string()),
+    };
+    Ok(w::AssignPrivateIpAddressesResult {
+        assigned_private_ip_addresses: Some(assigned.into_iter().map(out).collect()),
+        network_interface_id: Some(input.network_interface_id),
+        ..Default::default()
+    })
+}
+
+async fn unassign(
+    cx: Context,
+    input: w::UnassignPrivateIpAddressesRequest,
+) -> Result<w::UnassignPrivateIpAddressesOutput> {
+    refuse_list(&input.ipv4_prefixes, "Ipv4Prefixes")?;
+    let all = input.private_ip_addresses.unwrap_or_default();
+    if all.is_empty() {
+        return Err(Error::MissingParameter("privateIpAddress"));
+    }
+    let all = all.into_iter().map(address).collect::<Result<Vec<_>>>()?;
+    cx.write(|tx| attribute::unassign(tx, &cx, &input.network_interface_id, &all)).await?;
     Ok(Default::default())
 }

@@ -102,6 +102,11 @@ impl NetworkInterface {
         self.mac.map(|byte| format!("{byte:02x}")).join(":")
     }
 
+    /// It is to be taken from its instance.
+    pub fn is_leaving(&self) -> bool {
+        self.attachment.as_ref().is_some_and(|a| a.progress == Progress::Detaching)
+    }
+
     /// Something that runs is to be told of it.
     pub fn is_unsettled(&self) -> bool {
         self.attachment.as_ref().is_some_and(|a| a.progress != Progress::Attached)
