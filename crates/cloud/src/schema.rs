@@ -26,6 +26,7 @@ pub fn schema() -> store::Schema {
         .record::<crate::ec2::launch_template::LaunchTemplate>()
         .record::<crate::ec2::launch_template::Version>()
         .record::<crate::ec2::network_interface::NetworkInterface>()
+        .record::<crate::ec2::prefix_list::PrefixList>()
         .record::<crate::ec2::security_group::SecurityGroup>()
         .record::<crate::ec2::tag::model::Tagged>()
         .record::<crate::ec2::vpc::model::Address>()

@@ -102,6 +102,10 @@ pub enum Error {
     AttachmentLimitExceeded(String),
     #[error("Number of private addresses will exceed limit.")]
     PrivateIpAddressLimitExceeded,
+    #[error("The prefix list has room for {max_entries} entries, but would have {entries}.")]
+    PrefixListMaxEntriesExceeded { entries: usize, max_entries: usize },
+    #[error("The prefix list '{id}' is at version {version} by now.")]
+    PrefixListVersionMismatch { id: String, version: i64 },
     #[error("The maximum number of addresses has been reached.")]
     AddressLimitExceeded,
     #[error("There are not enough free public addresses to satisfy the request.")]
@@ -179,6 +183,8 @@ impl Error {
             InterfaceInUse(_) => "InvalidNetworkInterface.InUse",
             AttachmentLimitExceeded(_) => "AttachmentLimitExceeded",
             PrivateIpAddressLimitExceeded => "PrivateIpAddressLimitExceeded",
+            PrefixListMaxEntriesExceeded { .. } => "PrefixListMaxEntriesExceeded",
+            PrefixListVersionMismatch { .. } => "PrefixListVersionMismatch",
             AddressLimitExceeded => "AddressLimitExceeded",
             InsufficientAddressCapacity => "InsufficientAddressCapacity",
             AlreadyAssociated(_) => "Resource.AlreadyAssociated",
@@ -234,6 +240,7 @@ pub enum Kind {
     LaunchTemplate,
     LaunchTemplateName,
     NetworkInterface,
+    PrefixList,
     PublicAddress,
     SecurityGroup,
     SecurityGroupRule,
@@ -257,6 +264,7 @@ impl Kind {
             Kind::LaunchTemplate => "InvalidLaunchTemplateId",
             Kind::LaunchTemplateName => "InvalidLaunchTemplateName",
             Kind::NetworkInterface => "InvalidNetworkInterfaceID",
+            Kind::PrefixList => "InvalidPrefixListID",
             Kind::PublicAddress => "InvalidAddress",
             Kind::SecurityGroup => "InvalidGroup",
             Kind::SecurityGroupRule => "InvalidSecurityGroupRuleId",
@@ -294,6 +302,7 @@ impl Kind {
             Kind::KeyPairId => "key-",
             Kind::LaunchTemplate => "lt-",
             Kind::NetworkInterface => "eni-",
+            Kind::PrefixList => "pl-",
             Kind::SecurityGroup => "sg-",
             Kind::SecurityGroupRule => "sgr-",
             Kind::Subnet => "subnet-",
@@ -343,6 +352,7 @@ impl Kind {
                 format!("The specified launch template, with template name {list}, does not exist.")
             }
             Kind::NetworkInterface => plain("networkInterface ID"),
+            Kind::PrefixList => plain("prefix list ID"),
             Kind::PublicAddress => format!("Address '{list}' not found."),
             Kind::SecurityGroup => plain("security group"),
             Kind::SecurityGroupRule => plain("security group rule ID"),

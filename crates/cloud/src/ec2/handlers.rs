@@ -19,6 +19,7 @@ pub fn operations() -> Vec<Entry> {
     entries.extend(super::key_pair::handlers::operations());
     entries.extend(super::launch_template::handlers::operations());
     entries.extend(super::network_interface::handlers::operations());
+    entries.extend(super::prefix_list::handlers::operations());
     entries.extend(super::region::handlers::operations());
     entries.extend(super::security_group::handlers::operations());
     entries.extend(super::tag::handlers::operations());

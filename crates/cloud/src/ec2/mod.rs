@@ -12,6 +12,7 @@ pub mod launch_template;
 pub mod listing;
 pub mod network;
 pub mod network_interface;
+pub mod prefix_list;
 pub mod region;
 pub mod security_group;
 pub mod tag;

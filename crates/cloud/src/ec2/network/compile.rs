@@ -14,7 +14,7 @@ use crate::ec2::instance::spec::interface_name;
 use crate::ec2::network_interface::model::{Kind, NetworkInterface};
 use crate::ec2::security_group::model::{self as group, Direction, SecurityGroup};
 use crate::ec2::vpc::model::Cidr;
-use crate::ec2::{security_group, vpc};
+use crate::ec2::{prefix_list, security_group, vpc};
 use crate::elbv2;
 use crate::env::Env;
 
@@ -73,7 +73,7 @@ fn of_region(snapshot: &Snapshot, cx: &Context) -> BTreeMap<String, Network> {
     }
     for group in security_group::ops::groups(snapshot, cx) {
         if let Some(network) = networks.get_mut(name(&group.vpc_id)) {
-            network.groups.insert(group.id.clone(), rules(&group));
+            network.groups.insert(group.id.clone(), rules(snapshot, cx, &group));
         }
     }
     for subnet in vpc::ops::subnets(snapshot, cx) {
@@ -102,7 +102,8 @@ fn port(interface: &NetworkInterface, groups: BTreeSet<String>) -> Port {
     }
 }
 
-fn rules(group: &SecurityGroup) -> Group {
+fn rules(snapshot: &Snapshot, cx: &Context, group: &SecurityGroup) -> Group {
+    let rule = |of: &group::Rule| rule(snapshot, cx, of);
     let side = |direction| group.rules_of(direction).filter_map(rule).collect();
     Group {
         ingress: side(Direction::Ingress),
@@ -112,11 +113,15 @@ fn rules(group: &SecurityGroup) -> Group {
 }
 
 /// `None` for IPv6, of which there is none here.
-fn rule(rule: &group::Rule) -> Option<Rule> {
+fn rule(snapshot: &Snapshot, cx: &Context, rule: &group::Rule) -> Option<Rule> {
     let peer = match &rule.peer {
         group::Peer::Ipv4(cidr) => Peer::Blocks([block(cidr.parse().ok()?)].into()),
         group::Peer::Ipv6(_) => return None,
         group::Peer::Group(id) => Peer::Group(id.clone()),
+        group::Peer::PrefixList(id) => {
+            let blocks = prefix_list::ops::blocks(snapshot, cx, id);
+            Peer::Blocks(blocks.into_iter().map(block).collect())
+        }
     };
     Some(Rule { traffic: traffic(&rule.traffic)?, peer })
 }

@@ -84,6 +84,7 @@ fn rule_values(
         ("group-name", Peer::Group(id)) => {
             every.iter().find(|other| other.id == *id).map(|other| other.name.clone())
         }
+        ("prefix-list-id", Peer::PrefixList(id)) => Some(id.clone()),
         ("user-id", Peer::Group(_)) => Some(group.account.clone()),
         ("protocol", _) => Some(rule.traffic.protocol.clone()),
         ("from-port", _) => rule.traffic.ports.map(|(from, _)| from.to_string()),

@@ -1,12 +1,14 @@
 //! Security groups on the wire.
 
+mod relations;
+
 use store::Snapshot;
 use wire::ec2 as w;
 
 use super::describe;
 use super::model::{Direction, Peer, Rule, SecurityGroup};
 use super::ops::{self, Revoked};
-use super::permission::{Described, GroupPair, Permission, Single};
+use super::permission::{Described, GroupPair, Permission, PrefixListRef, Single};
 use crate::Context;
 use crate::ec2::handlers::{listing, tags_of_type, tags_out};
 use crate::ec2::listing::dry_run;
@@ -24,6 +26,9 @@ pub fn operations() -> Vec<Entry> {
         serve::<w::RevokeSecurityGroupIngress, _, _, _>(revoke_ingress),
         serve::<w::RevokeSecurityGroupEgress, _, _, _>(revoke_egress),
         serve::<w::ModifySecurityGroupRules, _, _, _>(modify_rules),
+        serve::<w::DescribeSecurityGroupReferences, _, _, _>(relations::references),
+        serve::<w::DescribeStaleSecurityGroups, _, _, _>(relations::stale),
+        serve::<w::GetSecurityGroupsForVpc, _, _, _>(relations::for_vpc),
         serve::<w::UpdateSecurityGroupRuleDescriptionsIngress, _, _, _>(update_ingress),
         serve::<w::UpdateSecurityGroupRuleDescriptionsEgress, _, _, _>(update_egress),
     ]
@@ -137,6 +142,10 @@ fn add_peer(
             let range = w::Ipv6Range { cidr_ipv6: Some(cidr.clone()), description };
             permission.ipv6_ranges.get_or_insert_default().push(range);
         }
+        Peer::PrefixList(id) => {
+            let list = w::PrefixListId { prefix_list_id: Some(id.clone()), description };
+            permission.prefix_list_ids.get_or_insert_default().push(list);
+        }
         Peer::Group(id) => {
             let pair = w::UserIdGroupPair {
                 description,
@@ -178,6 +187,7 @@ fn rule_out(
         group_owner_id: Some(group.account.clone()),
         ip_protocol: Some(rule.traffic.protocol.clone()),
         is_egress: Some(rule.direction == Direction::Egress),
+        prefix_list_id: prefix_list(&rule.peer),
         referenced_group_info: referenced(&rule.peer).map(|id| w::ReferencedSecurityGroup {
             group_id: Some(id),
             user_id: Some(group.account.clone()),
@@ -203,6 +213,10 @@ fn ipv4(peer: &Peer) -> Option<String> {
 
 fn ipv6(peer: &Peer) -> Option<String> {
     if let Peer::Ipv6(cidr) = peer { Some(cidr.clone()) } else { None }
+}
+
+fn prefix_list(peer: &Peer) -> Option<String> {
+    if let Peer::PrefixList(id) = peer { Some(id.clone()) } else { None }
 }
 
 fn referenced(peer: &Peer) -> Option<String> {
@@ -232,6 +246,10 @@ fn permission_in(permission: w::IpPermission) -> Permission {
         cidr: range.cidr_ipv6.unwrap_or_default(),
         description: range.description,
     };
+    let list = |list: w::PrefixListId| PrefixListRef {
+        id: list.prefix_list_id.unwrap_or_default(),
+        description: list.description,
+    };
     // What AWS says of a peering is its to say: a client that sends it back means nothing by it.
     let group = |pair: w::UserIdGroupPair| GroupPair {
         id: pair.group_id,
@@ -248,7 +266,12 @@ fn permission_in(permission: w::IpPermission) -> Permission {
         ipv4: permission.ip_ranges.unwrap_or_default().into_iter().map(ipv4).collect(),
         ipv6: permission.ipv6_ranges.unwrap_or_default().into_iter().map(ipv6).collect(),
         groups: permission.user_id_group_pairs.unwrap_or_default().into_iter().map(group).collect(),
-        prefix_lists: permission.prefix_list_ids.unwrap_or_default().len(),
+        prefix_lists: permission
+            .prefix_list_ids
+            .unwrap_or_default()
+            .into_iter()
+            .map(list)
+            .collect(),
     }
 }
 
@@ -446,6 +469,7 @@ async fn revoke(
             group_id: Some(group.id.clone()),
             ip_protocol: Some(rule.traffic.protocol.clone()),
             is_egress: Some(direction == Direction::Egress),
+            prefix_list_id: prefix_list(&rule.peer),
             referenced_group_id: referenced(&rule.peer),
             security_group_rule_id: Some(rule.id.clone()),
             to_port,
@@ -478,6 +502,7 @@ async fn modify_rules(
             description: rule.description.clone(),
             ..GroupPair::default()
         };
+        let list = |id| PrefixListRef { id, description: rule.description.clone() };
         let permission = Permission {
             protocol: rule.ip_protocol,
             from_port: rule.from_port,
@@ -485,7 +510,7 @@ async fn modify_rules(
             ipv4: rule.cidr_ipv4.into_iter().map(described).collect(),
             ipv6: rule.cidr_ipv6.into_iter().map(described).collect(),
             groups: rule.referenced_group_id.into_iter().map(pair).collect(),
-            prefix_lists: usize::from(rule.prefix_list_id.is_some()),
+            prefix_lists: rule.prefix_list_id.into_iter().map(list).collect(),
         };
         (update.security_group_rule_id, permission)
     };

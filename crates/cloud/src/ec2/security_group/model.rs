@@ -86,6 +86,8 @@ pub enum Peer {
     Ipv6(String),
     /// Members of a group, by its id.
     Group(String),
+    /// The blocks of a prefix list, by its id.
+    PrefixList(String),
 }
 
 impl Peer {

@@ -8,12 +8,13 @@ use super::model::{DEFAULT_NAME, Direction, Peer, Rule, SecurityGroup, Traffic};
 use super::permission::{self, GroupPair, Permission, Single};
 use super::text;
 use crate::ec2::network_interface::NetworkInterface;
-use crate::ec2::{Error, Kind, Result, tag, vpc};
+use crate::ec2::{Error, Kind, Result, prefix_list, tag, vpc};
 use crate::elbv2::LoadBalancer;
 use crate::tag::Tags;
 use crate::{Context, id};
 
-/// AWS's default quota: inbound and outbound counted apart, and IPv6 apart from the others.
+/// AWS's default quota: inbound and outbound counted apart, and IPv6 apart from the others. A prefix list
+/// counts as many as it has room for.
 const MAX_RULES: usize = 60;
 
 /// AWS's default quota.
@@ -214,9 +215,10 @@ fn singles(
         return Err(Error::MissingParameter("ipPermissions"));
     }
     let referred = |pair: &GroupPair| referred(snapshot, cx, group, pair);
+    let listed = |id: &str| prefix_list::ops::by_id(snapshot, cx, id).map(drop);
     let mut all: Vec<Single> = Vec::new();
     for permission in permissions {
-        for single in permission.singles(referred)? {
+        for single in permission.singles(referred, listed)? {
             let twice =
                 |known: &Single| known.traffic == single.traffic && known.peer == single.peer;
             if all.iter().any(twice) {
@@ -269,7 +271,7 @@ pub fn authorize(
         group.rules.push(rule.clone());
         added.push(rule);
     }
-    check_limit(&group)?;
+    check_limit(tx, cx, &group)?;
     tx.put(group);
     Ok(added)
 }
@@ -280,11 +282,18 @@ fn position(group: &SecurityGroup, direction: Direction, single: &Single) -> Opt
     })
 }
 
-fn check_limit(group: &SecurityGroup) -> Result<()> {
+pub fn check_limit(snapshot: &Snapshot, cx: &Context, group: &SecurityGroup) -> Result<()> {
+    let weight = |rule: &Rule| match &rule.peer {
+        Peer::PrefixList(id) => {
+            prefix_list::ops::by_id(snapshot, cx, id).map_or(1, |list| list.max_entries)
+        }
+        _ => 1,
+    };
     for direction in [Direction::Ingress, Direction::Egress] {
         let (ipv6, others): (Vec<&Rule>, Vec<&Rule>) =
             group.rules_of(direction).partition(|rule| matches!(rule.peer, Peer::Ipv6(_)));
-        if ipv6.len().max(others.len()) > MAX_RULES {
+        let count = |rules: Vec<&Rule>| rules.into_iter().map(weight).sum::<usize>();
+        if count(ipv6).max(count(others)) > MAX_RULES {
             return Err(Error::RulesPerSecurityGroupLimitExceeded);
         }
     }
@@ -382,7 +391,7 @@ pub fn modify_rules(
             description: single.description,
         };
     }
-    check_limit(&group)?;
+    check_limit(tx, cx, &group)?;
     tx.put(group);
     Ok(())
 }

@@ -15,7 +15,13 @@ pub struct Permission {
     pub ipv4: Vec<Described>,
     pub ipv6: Vec<Described>,
     pub groups: Vec<GroupPair>,
-    pub prefix_lists: usize,
+    pub prefix_lists: Vec<PrefixListRef>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PrefixListRef {
+    pub id: String,
+    pub description: Option<String>,
 }
 
 /// An address block, and what the rule for it is said to be for.
@@ -44,12 +50,14 @@ pub struct Single {
 }
 
 impl Permission {
-    /// One for each peer; `group` finds the id of a group that is referred to.
-    pub fn singles(&self, group: impl Fn(&GroupPair) -> Result<String>) -> Result<Vec<Single>> {
+    /// One for each peer; `group` finds the id of a group that is referred to, `prefix_list` makes sure
+    /// that there is a list of an id.
+    pub fn singles(
+        &self,
+        group: impl Fn(&GroupPair) -> Result<String>,
+        prefix_list: impl Fn(&str) -> Result<()>,
+    ) -> Result<Vec<Single>> {
         let traffic = traffic(self.protocol.as_deref(), self.from_port, self.to_port)?;
-        if self.prefix_lists > 0 {
-            return Err(Error::unsupported("A prefix list as the peer of a rule"));
-        }
         let mut singles = Vec::new();
         let mut add = |peer: Peer, description: &Option<String>| {
             text::check_rule_description(description.as_deref())?;
@@ -65,6 +73,10 @@ impl Permission {
         }
         for pair in &self.groups {
             add(Peer::Group(group(pair)?), &pair.description)?;
+        }
+        for list in &self.prefix_lists {
+            prefix_list(&list.id)?;
+            add(Peer::PrefixList(list.id.clone()), &list.description)?;
         }
         if singles.is_empty() {
             return Err(Error::MissingParameter("ipPermissions.ipRanges or a source group"));
@@ -156,7 +168,7 @@ pub fn ipv6(cidr: &str) -> Result<String> {
 pub fn sentence(single: &Single) -> String {
     let peer = match &single.peer {
         Peer::Ipv4(cidr) | Peer::Ipv6(cidr) => cidr,
-        Peer::Group(id) => id,
+        Peer::Group(id) | Peer::PrefixList(id) => id,
     };
     let protocol = match single.traffic.protocol.as_str() {
         "-1" => "ALL".to_owned(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::model::{Direction, SecurityGroup};
-use super::permission::{Described, GroupPair, Permission};
+use super::permission::{Described, GroupPair, Permission, PrefixListRef};
 use super::{describe, ops};
 use crate::Context;
 use crate::ec2::listing::Listing;
@@ -115,7 +115,8 @@ async fn permissions_are_checked() {
     let cx = testing::context();
     let id = made(&cx, "web").await.id.clone();
     let no_peer = Permission { ipv4: vec![], ..tcp(80, "") };
-    let list = Permission { prefix_lists: 1, ..tcp(80, "10.0.0.0/8") };
+    let unknown = PrefixListRef { id: "pl-12345678".into(), description: None };
+    let list = Permission { prefix_lists: vec![unknown], ..tcp(80, "10.0.0.0/8") };
     let group = |group: &str| Permission {
         ipv4: vec![],
         groups: vec![GroupPair { id: Some(group.to_owned()), ..GroupPair::default() }],
@@ -124,7 +125,7 @@ async fn permissions_are_checked() {
     let described = Described { cidr: "10.0.0.0/8".into(), description: Some("ü".into()) };
     for (permission, code) in [
         (no_peer, "MissingParameter"),
-        (list, "UnsupportedOperation"),
+        (list, "InvalidPrefixListID.NotFound"),
         (group("sg-0123456789abcdef0"), "InvalidGroup.NotFound"),
         (group("web"), "InvalidGroupId.Malformed"),
         (tcp(80, "10.0.0.0"), "InvalidParameterValue"),

@@ -33,6 +33,7 @@ const TYPES: &[(&str, &str)] = &[
     ("i", "instance"),
     ("key", "key-pair"),
     ("lt", "launch-template"),
+    ("pl", "prefix-list"),
     ("sg", "security-group"),
     ("sgr", "security-group-rule"),
     ("subnet", "subnet"),

@@ -8,7 +8,9 @@ use crate::ec2::instance::model::Instance;
 use crate::ec2::key_pair::KeyPair;
 use crate::ec2::launch_template::LaunchTemplate;
 use crate::ec2::listing::Listing;
-use crate::ec2::{Error, Kind, Result, elastic_ip, image, network_interface, security_group, vpc};
+use crate::ec2::{
+    Error, Kind, Result, elastic_ip, image, network_interface, prefix_list, security_group, vpc,
+};
 use crate::tag::{self, Invalid, MAX_PER_RESOURCE, Tags};
 
 pub fn tags_of(snapshot: &Snapshot, cx: &Context, id: &str) -> Tags {
@@ -138,6 +140,7 @@ fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
         Some("instance") => stored::<Instance>(snapshot, cx, Kind::Instance, id),
         Some("key-pair") => stored::<KeyPair>(snapshot, cx, Kind::KeyPairId, id),
         Some("launch-template") => stored::<LaunchTemplate>(snapshot, cx, Kind::LaunchTemplate, id),
+        Some("prefix-list") => prefix_list::ops::by_id(snapshot, cx, id).map(drop),
         Some("security-group") => security_group::ops::group(snapshot, cx, id).map(drop),
         Some("security-group-rule") => {
             let mut groups = security_group::ops::groups(snapshot, cx).into_iter();

@@ -13,5 +13,6 @@
 pub mod handlers;
 pub mod model;
 pub mod ops;
+pub mod services;
 
 pub use model::{Cidr, Subnet, Vpc};
