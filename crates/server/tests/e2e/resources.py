@@ -171,7 +171,7 @@ def test_launch_templates(api):
     assert [v["VersionNumber"] for v in done["SuccessfullyDeletedLaunchTemplateVersions"]] == [1]
     assert [v["VersionNumber"] for v in done["UnsuccessfullyDeletedLaunchTemplateVersions"]] == [2]
     for refused in ({"InstanceMarketOptions": {"MarketType": "spot"}}, {"KernelId": "aki-12345678"},
-                    {"NetworkInterfaces": [{"DeviceIndex": 0, "AssociatePublicIpAddress": True}]}):
+                    {"NetworkInterfaces": [{"DeviceIndex": 0, "Ipv6AddressCount": 1}]}):
         error("UnsupportedOperation", ec2.create_launch_template, LaunchTemplateName="refused",
               LaunchTemplateData=refused)
     error("InvalidLaunchTemplateId.VersionNotFound", ec2.describe_launch_template_versions,
