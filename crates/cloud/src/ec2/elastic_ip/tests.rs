@@ -8,6 +8,7 @@ use crate::Context;
 use crate::ec2::instance::launch::{Interface, Launch};
 use crate::ec2::instance::model::Instance;
 use crate::ec2::instance::state::Event;
+use crate::ec2::network_interface::attribute::{self, Change};
 use crate::ec2::network_interface::{self, NetworkInterface};
 use crate::ec2::{Error, image, instance};
 use crate::tag::Tags;
@@ -144,6 +145,11 @@ async fn a_lent_address_lasts_while_the_instance_runs() {
     assert_eq!(public_of(&cx, &i), None);
     cx.write(|tx| instance::ops::start(tx, &cx, &ids)).await.unwrap();
     assert_eq!(in_use(&cx).len(), 2);
+    for (on, count) in [(false, 1), (true, 2), (true, 2)] {
+        let change = Change::AssociatePublicIpAddress(on);
+        cx.write(|tx| attribute::modify(tx, &cx, &i.interface_id, &change)).await.unwrap();
+        assert_eq!(in_use(&cx).len(), count, "{on}");
+    }
     cx.write(|tx| instance::ops::terminate(tx, &cx, &ids, false)).await.unwrap();
     see(&cx, &i.id, Event::Gone).await;
     assert_eq!(in_use(&cx), [elastic.address]);

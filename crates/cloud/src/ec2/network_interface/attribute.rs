@@ -43,6 +43,7 @@ pub fn modify(tx: &mut Tx, cx: &Context, id: &str, change: &Change) -> Result<()
                 ));
             }
             next.auto_public = on;
+            return make_public(tx, cx, next);
         }
         Change::DeleteOnTermination { attachment_id, on } => {
             let named = |a: &&mut Attachment| attachment_id.as_ref().is_none_or(|id| *id == a.id);
@@ -56,6 +57,19 @@ pub fn modify(tx: &mut Tx, cx: &Context, id: &str, change: &Change) -> Result<()
         }
     }
     tx.put(next);
+    Ok(())
+}
+
+/// Or no more; what runs gets its public address, or loses it, at once.
+fn make_public(tx: &mut Tx, cx: &Context, interface: NetworkInterface) -> Result<()> {
+    let (id, on) = (interface.id.clone(), interface.auto_public);
+    let runs = holder(tx, cx, &interface).is_some_and(|i| i.state() != InstanceState::Stopped);
+    tx.put(interface);
+    match on {
+        true if runs => elastic_ip::ops::lend(tx, cx, &id)?,
+        true => {}
+        false => elastic_ip::ops::take_back(tx, cx, &id),
+    }
     Ok(())
 }
 
