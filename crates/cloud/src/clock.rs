@@ -35,6 +35,25 @@ impl Timestamp {
         format!("{}T{}Z", self.date(), self.time_of_day())
     }
 
+    /// The other way, of that very form.
+    pub fn from_iso8601(text: &str) -> Option<Timestamp> {
+        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+        let numbers = |text: &str, separator: char| -> Option<[i64; 3]> {
+            let numbers: Option<Vec<i64>> =
+                text.split(separator).map(|number| number.parse().ok()).collect();
+            numbers?.try_into().ok()
+        };
+        let ([year, month, day], [hour, minute, second]) =
+            (numbers(date, '-')?, numbers(time, ':')?);
+        // Civil date to days, the inverse of `date`.
+        let year = year - i64::from(month <= 2);
+        let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+        let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        let days = era * 146_097 + day_of_era - 719_468;
+        Some(Timestamp((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000))
+    }
+
     /// `2026-01-02`, in UTC.
     pub fn date(self) -> String {
         // Days to civil date, after Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms".
@@ -123,6 +142,14 @@ impl Clock {
         }
     }
 
+    /// The host's time: what clients and guests count by. As the cloud's, where that is not scaled.
+    pub fn host_now(&self) -> Timestamp {
+        match &*self.0 {
+            Kind::Host { origin, started, .. } => origin.plus(started.elapsed()),
+            Kind::Simulated(_) => self.now(),
+        }
+    }
+
     /// Sleeps `d` of cloud time.
     pub async fn sleep(&self, d: Duration) {
         match &*self.0 {
@@ -179,6 +206,8 @@ mod tests {
             (-1, "1969-12-31T23:59:59Z"),
         ] {
             assert_eq!(Timestamp(ms).iso8601(), expected);
+            let second = Timestamp(ms - ms.rem_euclid(1000));
+            assert_eq!(Timestamp::from_iso8601(expected), Some(second));
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Who calls, where and when: fixed once for each call, the same for its every part.
 
+use std::sync::Arc;
+
 use crate::clock::Timestamp;
 use crate::env::Env;
+use crate::iam::Caller;
 
 #[derive(Clone)]
 pub struct Context {
@@ -10,6 +13,8 @@ pub struct Context {
     pub region: String,
     /// ARN of the caller, or a service principal for what controllers do on a user's behalf.
     pub caller: String,
+    /// The same in full, as policies see it.
+    pub from: Arc<Caller>,
     pub request_id: String,
     pub now: Timestamp,
 }
@@ -22,6 +27,7 @@ impl Context {
             account: account.to_owned(),
             region: region.to_owned(),
             caller: service.to_owned(),
+            from: Arc::new(Caller::service(service)),
             request_id: crate::id::uuid(&env.rng),
             now: env.clock.now(),
         }

@@ -20,6 +20,7 @@ pub struct Parts {
     pub fabric: Arc<dyn fabric::Fabric>,
     pub balancers: Arc<dyn Balancers>,
     pub metrics: crate::cloudwatch::Metrics,
+    pub trail: crate::iam::Trail,
     pub seal: crate::seal::Seal,
     /// Held while networks are made as the records say.
     pub network_gate: Arc<Mutex<()>>,

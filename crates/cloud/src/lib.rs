@@ -3,6 +3,7 @@
 pub mod arn;
 pub mod autoscaling;
 pub mod clock;
+pub mod cloudtrail;
 pub mod cloudwatch;
 pub mod context;
 pub mod controller;
@@ -12,6 +13,7 @@ pub mod elbv2;
 pub mod env;
 pub mod fake_balancers;
 pub mod filter;
+pub mod iam;
 pub mod id;
 pub mod page;
 pub mod region;

@@ -5,8 +5,12 @@ use std::future::Future;
 use std::sync::Arc;
 
 use compute::driver::BoxFuture;
+use serde_json::Value;
+use wire::schema::Type;
+use wire::value::{Fields, View};
 
 use crate::context::Context;
+use crate::iam::{self, Denied, Event};
 
 type Call = dyn Fn(Context, Arc<wire::Request>) -> BoxFuture<'static, Result<wire::Response, wire::Error>>
     + Send
@@ -19,7 +23,7 @@ pub struct Entry {
     pub call: Box<Call>,
 }
 
-/// Binds the operation `O` to its handler: decode, call, encode.
+/// Binds the operation `O` to its handler: decode, authorize, call, encode.
 pub fn serve<O, F, Fut, E>(handler: F) -> Entry
 where
     O: wire::Operation,
@@ -34,10 +38,107 @@ where
             Box::pin(async move {
                 let input = wire::decode::<O>(&request)?;
                 let request_id = cx.request_id.clone();
-                let output = handler(cx, input).await.map_err(Into::into)?;
-                Ok(wire::encode::<O>(&request, &output, &request_id))
+                let mut event = authorize::<O>(&cx, &request, &input)?;
+                let trail = cx.env.trail.clone();
+                let output = handler(cx, input).await.map_err(Into::into);
+                if let Some(event) = &mut event
+                    && let Err(error) = &output
+                {
+                    event.error = Some((error.code.clone(), error.message.clone()));
+                    event.verdict.allowed &= error.code != "AccessDenied";
+                }
+                event.into_iter().for_each(|event| trail.record(event));
+                Ok(wire::encode::<O>(&request, &output?, &request_id))
             })
         }),
+    }
+}
+
+/// Asks the caller's policies. What the trail shall keep of the call; nothing, when it is one of those
+/// that only count.
+fn authorize<O: wire::Operation>(
+    cx: &Context,
+    request: &wire::Request,
+    input: &O::Input,
+) -> Result<Option<Event>, wire::Error> {
+    let service = O::SERVICE.signing_name;
+    let is_data = service == "dynamodb" && !O::NAME.contains("Table");
+    let unjudged = cx.from.may_do_all();
+    if unjudged && is_data {
+        return Ok(None);
+    }
+    let demands = match unjudged && iam::is_read(O::NAME) {
+        true => vec![],
+        false => {
+            let input = members(<O::Input as wire::Shape>::SCHEMA, input);
+            let call = iam::Call { service, operation: O::NAME, input: &input };
+            iam::demands(&cx.read(), cx, &call)
+        }
+    };
+    let event = |verdict| {
+        let resources = demands.iter().map(|demand| demand.resource.clone());
+        let mut resources: Vec<String> = resources.filter(|resource| resource != "*").collect();
+        resources.dedup();
+        Event { resources, is_data, ..Event::new(cx, service, O::NAME, verdict) }
+    };
+    match iam::authorize::check(cx, &demands) {
+        Ok(verdict) => Ok(Some(event(verdict))),
+        Err(denied) => {
+            let error = refusal(request.protocol, &denied);
+            let mut event = event(denied.verdict);
+            event.error = Some((error.code.clone(), error.message.clone()));
+            cx.env.trail.record(event);
+            Err(error)
+        }
+    }
+}
+
+/// A request by its members' names in the model, which no protocol bends.
+fn members(schema: &wire::schema::Structure, fields: &dyn Fields) -> Value {
+    let present = schema.members.iter().enumerate().filter_map(|(index, member)| {
+        Some((member.name.to_owned(), member_value(&member.ty, fields.field(index)?)))
+    });
+    Value::Object(present.collect())
+}
+
+fn member_value(ty: &Type, view: View<'_>) -> Value {
+    match (ty, view) {
+        (_, View::String(text)) => text.into(),
+        (_, View::Integer(n)) => n.into(),
+        (_, View::Boolean(on)) => on.into(),
+        (_, View::Timestamp(ms)) => ms.into(),
+        (_, View::Double(n)) => n.into(),
+        (_, View::Float(n)) => n.into(),
+        (Type::List(list), View::List(items)) => {
+            (0..items.count()).map(|at| member_value(&list.item, items.at(at))).collect()
+        }
+        (Type::Map(map), View::Map(entries)) => {
+            let mut all = serde_json::Map::new();
+            entries.each(&mut |key, view| {
+                all.insert(key.to_owned(), member_value(&map.value, view));
+            });
+            Value::Object(all)
+        }
+        (Type::Structure(schema), View::Structure(fields)) => members(schema, fields),
+        // Bytes name nothing.
+        _ => Value::Null,
+    }
+}
+
+/// In the words of the service.
+fn refusal(protocol: wire::Protocol, denied: &Denied) -> wire::Error {
+    let Denied { message, encoded, .. } = denied;
+    match protocol {
+        wire::Protocol::Ec2 => wire::Error::new(
+            403,
+            "UnauthorizedOperation",
+            format!(
+                "You are not authorized to perform this operation. {message}. Encoded \
+                 authorization failure message: {encoded}"
+            ),
+        ),
+        wire::Protocol::Query => wire::Error::new(403, "AccessDenied", message),
+        _ => wire::Error::new(400, "AccessDeniedException", message),
     }
 }
 
@@ -47,6 +148,8 @@ pub fn table() -> Vec<Entry> {
     entries.extend(crate::ec2::handlers::operations());
     entries.extend(crate::elbv2::handlers::operations());
     entries.extend(crate::ssm::handlers::operations());
+    entries.extend(crate::cloudtrail::handlers::operations());
+    entries.extend(crate::iam::handlers::operations());
     entries.extend(crate::sts::handlers::operations());
     entries.extend(crate::dynamodb::handlers::operations());
     entries.extend(crate::autoscaling::handlers::operations());

@@ -46,6 +46,7 @@ pub fn world(
         fabric: Arc::new(fabric::fake::Fake::new()),
         balancers: Arc::new(FakeBalancers::new(|_| true)),
         metrics: crate::cloudwatch::Metrics::default(),
+        trail: crate::iam::Trail::default(),
         seal: crate::seal::Seal::new([7; 32]),
         network_gate: Arc::default(),
     });
@@ -54,6 +55,7 @@ pub fn world(
         account: "123456789012".to_owned(),
         region: "us-east-1".to_owned(),
         caller: "arn:aws:iam::123456789012:root".to_owned(),
+        from: Arc::default(),
         request_id: "00000000-0000-4000-8000-000000000000".to_owned(),
         now: NOW,
     };

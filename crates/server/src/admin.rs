@@ -3,6 +3,7 @@
 //! ```text
 //!  GET  /_drover/health                 the daemon answers
 //!  GET  /_drover/status                 what `drover status` shows
+//!  GET  /_drover/trail                  recent calls and how they were judged
 //!  POST /_drover/reset                  empties the cloud
 //!  POST /_drover/zones/ZONE/fail|heal   takes a zone down, brings it back
 //!  POST /_drover/instances/ID/kill      pulls an instance's power cord
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, anyhow};
 use cloud::Context;
 use cloud::ec2::image;
+use cloud::iam::Event;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -30,6 +32,7 @@ pub async fn answer(gateway: &Gateway, request: http::Request<Incoming>) -> Answ
     let result = match (&parts.method, path.as_slice()) {
         (&Method::GET, ["health"]) => Ok(health()),
         (&Method::GET, ["status"]) => Ok(status::of(gateway)),
+        (&Method::GET, ["trail"]) => Ok(trail(gateway)),
         (&Method::POST, ["reset"]) => reset(gateway).await,
         (&Method::POST, ["zones", zone, verb @ ("fail" | "heal")]) => {
             set_zone(gateway, zone, *verb == "fail").await
@@ -59,10 +62,36 @@ fn health() -> Value {
     json!({"status": "running", "version": env!("CARGO_PKG_VERSION")})
 }
 
+/// The newest first.
+fn trail(gateway: &Gateway) -> Value {
+    let event = |event: &std::sync::Arc<Event>| {
+        let verdict = &event.verdict;
+        let action = format!("{}:{}", event.service, event.operation);
+        json!({
+            "id": event.id,
+            "time": event.at.iso8601(),
+            "region": event.region,
+            "caller": event.caller,
+            "access_key": event.access_key,
+            "source_ip": event.source_ip,
+            "call": action,
+            "action": if verdict.action.is_empty() { action } else { verdict.action.clone() },
+            "resource": verdict.resource,
+            "resources": event.resources,
+            "allowed": verdict.allowed,
+            "by": verdict.by,
+            "error": event.error.as_ref().map(|(code, _)| code),
+            "message": event.error.as_ref().map(|(_, message)| message),
+        })
+    };
+    gateway.env.trail.events().iter().map(event).collect()
+}
+
 /// Records and data go at once; instances and balancers without a record are ended by the controllers.
 async fn reset(gateway: &Gateway) -> Result<Value> {
     gateway.env.store.reset().await?;
     gateway.env.metrics.clear();
+    gateway.env.trail.clear();
     Ok(json!({}))
 }
 

@@ -81,9 +81,21 @@ pub fn run(options: Options) -> Result<()> {
         if options.fake { simulated() } else { real(&runtime, paths, &slot, served)? };
     let metrics = cloud::cloudwatch::Metrics::default();
     let seal = Seal::new(credentials::secret_key(&paths.secret_key(), &rng)?);
+    let trail = cloud::iam::Trail::default();
     let network_gate = Arc::default();
-    let parts =
-        Parts { config, clock, rng, store, driver, fabric, balancers, metrics, seal, network_gate };
+    let parts = Parts {
+        config,
+        clock,
+        rng,
+        store,
+        driver,
+        fabric,
+        balancers,
+        metrics,
+        trail,
+        seal,
+        network_gate,
+    };
     let env = Env::new(parts);
     cloud::s3::sweep(&env).map_err(|error| anyhow!("cannot sweep the object store: {error:?}"))?;
     let answer = runtime.block_on(async {

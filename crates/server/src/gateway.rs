@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cloud::iam::{self, Caller, Refusal};
 use cloud::{Context, Env, services};
 use http_body_util::{BodyExt, Full, Limited, combinators::BoxBody};
 use hyper::body::Incoming;
@@ -25,7 +26,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use wire::Protocol;
 use wire::route::{Refused, Routed};
-use wire::sigv4::Body;
+use wire::sigv4::{Body, Verified};
 
 use crate::credentials::RootKey;
 use crate::{admin, guard, tunnel};
@@ -118,12 +119,13 @@ impl Gateway {
             return admin::answer(self, request).await;
         }
         if is_for_s3(&request) {
-            return self.s3(request).await;
+            return self.s3(request, peer).await;
         }
-        self.aws(request).await
+        self.aws(request, peer).await
     }
 
-    async fn s3(&self, request: http::Request<Incoming>) -> Answer {
+    async fn s3(&self, mut request: http::Request<Incoming>, peer: SocketAddr) -> Answer {
+        request.extensions_mut().insert(cloud::s3::Source(peer.ip()));
         match self.s3.call(request.map(s3s::Body::from)).await {
             Ok(answer) => answer.map(|body| body.map_err(Into::into).boxed()),
             Err(error) => {
@@ -133,7 +135,7 @@ impl Gateway {
         }
     }
 
-    async fn aws(&self, request: http::Request<Incoming>) -> Answer {
+    async fn aws(&self, request: http::Request<Incoming>, peer: SocketAddr) -> Answer {
         let (parts, body) = request.into_parts();
         let request_id = cloud::id::uuid(&self.env.rng);
         let body = match Limited::new(body, MAX_BODY).collect().await {
@@ -162,31 +164,43 @@ impl Gateway {
         let refuse = |error: &wire::Error| {
             respond(wire::encode_error(Some(service), protocol, error, &request_id))
         };
-        let secret = |access_key: &str| {
-            (access_key == self.root.access_key_id).then(|| self.root.secret_access_key.clone())
-        };
-        let verified = match wire::sigv4::verify(
+        let verified = wire::sigv4::verify(
             &parts.method,
             &parts.uri,
             &parts.headers,
             Body::Whole(&body),
             Some(service.signing_name),
             host_seconds(),
-            secret,
-        ) {
-            Ok(verified) => verified,
+            |access_key| {
+                self.root_secret(access_key).or_else(|| iam::secret(&self.env, access_key))
+            },
+        );
+        let caller = verified.and_then(|verified| {
+            let caller = self.caller(&verified)?;
+            Ok((verified.region, caller))
+        });
+        let (region, caller) = match caller {
+            Ok(found) => found,
             Err(error) => return refuse(&error.to_wire(protocol)),
         };
+        let agent = parts.headers.get(http::header::USER_AGENT);
+        let caller = Caller {
+            source_ip: Some(peer.ip()),
+            user_agent: agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned()),
+            ..caller
+        };
+        iam::note_use(&self.env, &caller, service.signing_name, &region).await;
         let operations = self.table.get(service.name);
         let Some(entry) = operations.and_then(|table| table.get(operation.as_str())) else {
             return refuse(&wire::route::not_served(service, &operation));
         };
+        let account = self.env.config.account.clone();
         let context = Context {
             env: self.env.clone(),
-            account: self.env.config.account.clone(),
-            region: verified.region,
-            // The root key may do all; other principals come with IAM.
-            caller: format!("arn:aws:iam::{}:root", self.env.config.account),
+            region,
+            caller: caller.arn(&self.env.store.read(), &account),
+            account,
+            from: Arc::new(caller),
             request_id: request_id.clone(),
             now: self.env.clock.now(),
         };
@@ -203,6 +217,25 @@ impl Gateway {
             Ok(answer) => respond(answer),
             Err(error) => refuse(&error),
         }
+    }
+}
+
+impl Gateway {
+    fn root_secret(&self, access_key: &str) -> Option<String> {
+        let is_root = access_key == self.root.access_key_id;
+        is_root.then(|| self.root.secret_access_key.clone())
+    }
+
+    /// Whose signature it was.
+    fn caller(&self, verified: &Verified) -> Result<Caller, wire::sigv4::Error> {
+        let Verified { access_key, session_token, .. } = verified;
+        if *access_key == self.root.access_key_id {
+            return Ok(Caller { access_key: Some(access_key.clone()), ..Caller::default() });
+        }
+        iam::of_key(&self.env, access_key, session_token.as_deref()).map_err(|error| match error {
+            Refusal::Expired => wire::sigv4::Error::ExpiredToken,
+            Refusal::Unknown => wire::sigv4::Error::UnknownKey,
+        })
     }
 }
 

@@ -18,6 +18,7 @@ use cloud::ec2::vpc::Cidr;
 use cloud::ec2::vpc::model::Address;
 use cloud::elbv2::{Node, Target};
 use cloud::env::{Config, Parts, Rng};
+use cloud::iam::Trail;
 use cloud::seal::Seal;
 use cloud::tag::Tags;
 use cloud::{Clock, Context, Env, Timestamp, controller};
@@ -154,6 +155,7 @@ impl World {
             fabric: network.clone(),
             balancers: balancers.clone(),
             metrics: Metrics::default(),
+            trail: Trail::default(),
             seal: Seal::new([7; 32]),
             network_gate: Arc::default(),
         });
@@ -203,6 +205,7 @@ impl World {
             account: ACCOUNT.to_owned(),
             region: REGION.to_owned(),
             caller: format!("arn:aws:iam::{ACCOUNT}:root"),
+            from: Arc::default(),
             request_id: "00000000-0000-4000-8000-000000000000".to_owned(),
             now: self.clock.now(),
         }
@@ -211,7 +214,11 @@ impl World {
     /// What a daemon knows of itself ends with it: metrics, and all that controllers remember.
     fn start_daemon(&mut self) {
         let parts: &Parts = &self.env;
-        self.env = Env::new(Parts { metrics: Metrics::default(), ..parts.clone() });
+        self.env = Env::new(Parts {
+            metrics: Metrics::default(),
+            trail: Trail::default(),
+            ..parts.clone()
+        });
         self.controllers = controller::all()
             .into_iter()
             .map(|one| Task::new(one.name(), controller::run_one(one, self.env.clone())))

@@ -45,6 +45,10 @@ pub enum Error {
     #[error("{0}")]
     IdempotentParameterMismatch(String),
 
+    /// Of an instance profile.
+    #[error("An invalid association-id of '{0}' was given")]
+    NoSuchAssociation(String),
+
     #[error("The keypair already exists")]
     KeyPairDuplicate,
     #[error("Key is not in valid OpenSSH public key format")]
@@ -177,8 +181,9 @@ impl Error {
             CannotDelete(_) => "CannotDelete",
             AmiNameDuplicate { .. } => "InvalidAMIName.Duplicate",
             AmiNameMalformed => "InvalidAMIName.Malformed",
-            IncorrectInstanceState(_) => "IncorrectInstanceState",
             IncorrectState(_) => "IncorrectState",
+            NoSuchAssociation(_) => "NoSuchAssociation",
+            IncorrectInstanceState(_) => "IncorrectInstanceState",
             InvalidInstanceId(_) => "InvalidInstanceID",
             InterfaceInUse(_) => "InvalidNetworkInterface.InUse",
             AttachmentLimitExceeded(_) => "AttachmentLimitExceeded",

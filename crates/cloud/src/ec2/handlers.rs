@@ -16,6 +16,7 @@ pub fn operations() -> Vec<Entry> {
     entries.extend(super::elastic_ip::handlers::operations());
     entries.extend(super::image::handlers::operations());
     entries.extend(super::instance::handlers::operations());
+    entries.extend(super::instance_profile::handlers::operations());
     entries.extend(super::key_pair::handlers::operations());
     entries.extend(super::launch_template::handlers::operations());
     entries.extend(super::network_interface::handlers::operations());

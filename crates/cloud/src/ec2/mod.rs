@@ -7,6 +7,7 @@ pub mod error;
 pub mod handlers;
 pub mod image;
 pub mod instance;
+pub mod instance_profile;
 pub mod key_pair;
 pub mod launch_template;
 pub mod listing;

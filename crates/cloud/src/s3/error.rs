@@ -10,6 +10,10 @@ pub enum Error {
     NoSuchBucket,
     #[error("The specified key does not exist.")]
     NoSuchKey,
+    #[error("The bucket policy does not exist")]
+    NoSuchBucketPolicy,
+    #[error("{0}")]
+    MalformedPolicy(String),
     #[error(
         "The specified upload does not exist. The upload ID may be invalid, or the upload may have \
          been aborted or completed."
@@ -65,6 +69,8 @@ impl From<Error> for S3Error {
         let code = match &error {
             Error::NoSuchBucket => S3ErrorCode::NoSuchBucket,
             Error::NoSuchKey => S3ErrorCode::NoSuchKey,
+            Error::NoSuchBucketPolicy => S3ErrorCode::NoSuchBucketPolicy,
+            Error::MalformedPolicy(_) => S3ErrorCode::MalformedPolicy,
             Error::NoSuchUpload => S3ErrorCode::NoSuchUpload,
             Error::BucketAlreadyOwnedByYou => S3ErrorCode::BucketAlreadyOwnedByYou,
             Error::BucketNotEmpty => S3ErrorCode::BucketNotEmpty,

@@ -1,8 +1,10 @@
 //! S3's operations: `s3s`'s requests to `ops`, `list` and `multipart`, and back.
 
+mod access;
 mod convert;
 mod host;
 mod object;
+mod policy;
 mod upload;
 
 use std::sync::Arc;
@@ -17,27 +19,39 @@ use super::model::{Bucket, Object, Upload};
 use super::ops::{self, parse};
 use super::{Error, OBJECTS, Result, key};
 use crate::env::Env;
-use crate::page;
+use crate::{iam, page};
+use access::Access;
+pub use access::Source;
 use convert::{encoder, etag_out, timestamp_out};
 
-/// The S3 of this cloud, for a hyper server. Requests must be signed; `secret` knows the secret of an
-/// access key.
+/// The S3 of this cloud, for a hyper server. `secret` knows the secret of root's access key; those of
+/// others are IAM's.
 pub fn service(
     env: &Env,
     secret: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
 ) -> S3Service {
     let mut builder = S3ServiceBuilder::new(Handlers { env: env.clone() });
-    builder.set_auth(Keys(Box::new(secret)));
+    let secret: Arc<Secret> = Arc::new(secret);
+    let roots = Arc::clone(&secret);
+    let is_root = Arc::new(move |key: &str| roots(key).is_some());
+    builder.set_auth(Keys { env: env.clone(), root: secret });
+    builder.set_access(Access { env: env.clone(), is_root });
     builder.set_host(host::Hosts);
     builder.build()
 }
 
-struct Keys(Box<dyn Fn(&str) -> Option<String> + Send + Sync>);
+type Secret = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+struct Keys {
+    env: Env,
+    root: Arc<Secret>,
+}
 
 #[async_trait::async_trait]
 impl S3Auth for Keys {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        self.0(access_key).map(SecretKey::from).ok_or_else(|| {
+        let secret = (self.root)(access_key).or_else(|| iam::secret(&self.env, access_key));
+        secret.map(SecretKey::from).ok_or_else(|| {
             s3_error!(
                 InvalidAccessKeyId,
                 "The AWS Access Key Id you provided does not exist in our records."
@@ -258,6 +272,34 @@ impl S3 for Handlers {
         let location = (bucket.region != "us-east-1")
             .then(|| dto::BucketLocationConstraint::from(bucket.region.clone()));
         answer(dto::GetBucketLocationOutput { location_constraint: location })
+    }
+
+    async fn put_bucket_policy(
+        &self,
+        request: S3Request<dto::PutBucketPolicyInput>,
+    ) -> Answer<dto::PutBucketPolicyOutput> {
+        policy::put(self, request.input).await
+    }
+
+    async fn get_bucket_policy(
+        &self,
+        request: S3Request<dto::GetBucketPolicyInput>,
+    ) -> Answer<dto::GetBucketPolicyOutput> {
+        policy::get(self, request.input)
+    }
+
+    async fn delete_bucket_policy(
+        &self,
+        request: S3Request<dto::DeleteBucketPolicyInput>,
+    ) -> Answer<dto::DeleteBucketPolicyOutput> {
+        policy::delete(self, request.input).await
+    }
+
+    async fn get_bucket_policy_status(
+        &self,
+        request: S3Request<dto::GetBucketPolicyStatusInput>,
+    ) -> Answer<dto::GetBucketPolicyStatusOutput> {
+        policy::status(self, request.input)
     }
 
     async fn list_objects_v2(

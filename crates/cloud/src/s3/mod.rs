@@ -16,8 +16,9 @@ mod tests;
 use std::collections::HashSet;
 
 pub use error::{Error, Result};
+pub use handlers::Source;
 pub use handlers::service;
-pub use model::Bucket;
+pub use model::{Bucket, BucketPolicy};
 
 use crate::env::Env;
 

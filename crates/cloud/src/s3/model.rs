@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checksum::Algorithm;
 use crate::Timestamp;
+use crate::iam::Document;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bucket {
@@ -22,6 +23,21 @@ impl store::Record for Bucket {
     const TABLE: &'static str = "s3.buckets";
     fn key(&self) -> String {
         self.name.clone()
+    }
+}
+
+/// Who may do what with a bucket and its objects; goes with the bucket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BucketPolicy {
+    /// The bucket's name.
+    pub bucket: String,
+    pub document: Document,
+}
+
+impl store::Record for BucketPolicy {
+    const TABLE: &'static str = "s3.bucket_policies";
+    fn key(&self) -> String {
+        self.bucket.clone()
     }
 }
 

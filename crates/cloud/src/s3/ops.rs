@@ -11,7 +11,7 @@ use store::{Batch, Keyspace, Range, Snapshot, Tx};
 
 use super::checksum::Algorithm;
 use super::ingest::Ingested;
-use super::model::{About, Bucket, Checksum, Object, Part, Piece, Upload};
+use super::model::{About, Bucket, BucketPolicy, Checksum, Object, Part, Piece, Upload};
 use super::{Error, OBJECTS, Result, key};
 use crate::env::Env;
 
@@ -49,7 +49,12 @@ pub async fn delete_bucket(env: &Env, name: &str) -> Result<()> {
         Ok(ControlFlow::Continue(()))
     })?;
     env.store.apply(batch).await?;
-    env.store.write(|tx| Ok::<_, store::Error>(tx.delete::<Bucket>(name))).await?;
+    env.store
+        .write(|tx| {
+            tx.delete::<BucketPolicy>(name);
+            Ok::<_, store::Error>(tx.delete::<Bucket>(name))
+        })
+        .await?;
     discard(env, blobs).await;
     Ok(())
 }

@@ -14,6 +14,8 @@ use crate::testing;
 struct Client {
     env: Env,
     service: S3Service,
+    /// Whose requests they are; nobody's are not signed.
+    credentials: Option<Credentials>,
 }
 
 struct Answer {
@@ -43,7 +45,9 @@ impl Client {
     async fn new() -> Client {
         let env = testing::context().env;
         let secret = |key: &str| (key == "test").then(|| "test".to_owned());
-        let client = Client { service: super::service(&env, secret), env };
+        let root =
+            Credentials { access_key: "test".into(), secret: "test".into(), session_token: None };
+        let client = Client { service: super::service(&env, secret), env, credentials: Some(root) };
         client.ok(Method::PUT, "/bucket", &[], b"").await;
         client
     }
@@ -64,11 +68,11 @@ impl Client {
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        let credentials =
-            Credentials { access_key: "test".into(), secret: "test".into(), session_token: None };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let hash = sha256_hex(body);
-        sign(&method, &uri, &mut map, &hash, &credentials, "us-east-1", "s3", now as i64);
+        if let Some(credentials) = &self.credentials {
+            sign(&method, &uri, &mut map, &hash, credentials, "us-east-1", "s3", now as i64);
+        }
         let mut request = http::Request::new(s3s::Body::from(body.to_vec()));
         (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, map);
         let (parts, body) = self.service.call(request).await.unwrap().into_parts();
@@ -99,6 +103,13 @@ impl Client {
         let answer = self.call(method, path, headers, body).await;
         let code = answer.elements("Code").first().copied().unwrap_or("").to_owned();
         assert_eq!((answer.status.as_u16(), code.as_str()), expected, "{path}");
+    }
+
+    /// The same S3 for somebody else.
+    fn of(&self, credentials: Option<Credentials>) -> Client {
+        let secret = |key: &str| (key == "test").then(|| "test".to_owned());
+        let service = super::service(&self.env, secret);
+        Client { env: self.env.clone(), service, credentials }
     }
 
     fn blobs(&self) -> usize {
@@ -243,4 +254,110 @@ async fn what_has_no_effect_here_is_refused() {
     assert_eq!(head.header("x-amz-bucket-region"), "eu-west-1");
     s3.ok(Method::DELETE, "/europe", &[], b"").await;
     s3.refused(Method::GET, "/europe", &[], b"", (404, "NoSuchBucket")).await;
+}
+
+/// A user with one inline policy.
+async fn user(client: &Client, name: &str, policy: &str) -> Credentials {
+    use crate::iam::model::Kind;
+    use crate::iam::ops::{attachment, identity, key};
+    let (account, region) = ("123456789012", "us-east-1");
+    let cx = crate::Context::service(&client.env, account, region, "test.amazonaws.com");
+    let (made, secret) = cx
+        .write(|tx| {
+            let new = identity::New {
+                kind: Kind::User,
+                name: name.to_owned(),
+                path: None,
+                tags: Default::default(),
+                boundary: None,
+                role: None,
+            };
+            identity::create(tx, &cx, new)?;
+            attachment::put(tx, &cx, Kind::User, name, "own", policy)?;
+            key::create(tx, &cx, name)
+        })
+        .await
+        .unwrap();
+    Credentials { access_key: made.id, secret, session_token: None }
+}
+
+fn statement(effect: &str, who: &str, action: &str, resource: &str) -> String {
+    format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"{effect}",{who}"Action":"{action}",
+        "Resource":"{resource}"}}]}}"#
+    )
+}
+
+#[tokio::test]
+async fn users_reach_what_their_policies_say() {
+    let root = Client::new().await;
+    root.ok(Method::PUT, "/bucket/a", &[], b"a").await;
+    root.ok(Method::PUT, "/bucket/secret/b", &[], b"b").await;
+    let policy = r#"{"Version":"2012-10-17","Statement":[
+        {"Effect":"Allow","Action":["s3:GetObject","s3:PutObject"],"Resource":"arn:aws:s3:::bucket/*"},
+        {"Effect":"Deny","Action":"s3:*","Resource":"arn:aws:s3:::bucket/secret/*"},
+        {"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::bucket",
+         "Condition":{"StringEquals":{"s3:prefix":"open/"}}}]}"#;
+    let ann = root.of(Some(user(&root, "ann", policy).await));
+    assert_eq!(ann.ok(Method::GET, "/bucket/a", &[], b"").await.text(), "a");
+    let denied = (403, "AccessDenied");
+    ann.refused(Method::GET, "/bucket/secret/b", &[], b"", denied).await;
+    ann.refused(Method::DELETE, "/bucket/a", &[], b"", denied).await;
+    ann.refused(Method::GET, "/", &[], b"", denied).await;
+    ann.refused(Method::GET, "/bucket?list-type=2", &[], b"", denied).await;
+    ann.ok(Method::GET, "/bucket?list-type=2&prefix=open%2F", &[], b"").await;
+    // A copy reads its source.
+    ann.ok(Method::PUT, "/bucket/c", &[("x-amz-copy-source", "/bucket/a")], b"").await;
+    let copy = [("x-amz-copy-source", "bucket/secret%2Fb")];
+    ann.refused(Method::PUT, "/bucket/d", &copy, b"", denied).await;
+    let delete = b"<Delete><Object><Key>a</Key></Object></Delete>";
+    let sum = base64_md5(delete);
+    ann.refused(Method::POST, "/bucket?delete", &[("content-md5", &sum)], delete, denied).await;
+    let unknown = root.of(Some(Credentials {
+        access_key: "AKIAAAAAAAAAAAAAAAAA".into(),
+        secret: "x".into(),
+        session_token: None,
+    }));
+    unknown.refused(Method::GET, "/bucket/a", &[], b"", (403, "InvalidAccessKeyId")).await;
+}
+
+fn base64_md5(bytes: &[u8]) -> String {
+    use base64::Engine;
+    use md5::Digest;
+    base64::engine::general_purpose::STANDARD.encode(md5::Md5::digest(bytes))
+}
+
+#[tokio::test]
+async fn a_buckets_policy_lets_in_and_keeps_out() {
+    let root = Client::new().await;
+    root.ok(Method::PUT, "/bucket/public/a", &[], b"a").await;
+    let nobody = root.of(None);
+    let denied = (403, "AccessDenied");
+    nobody.refused(Method::GET, "/bucket/public/a", &[], b"", denied).await;
+    let policy = "/bucket?policy";
+    root.refused(Method::GET, policy, &[], b"", (404, "NoSuchBucketPolicy")).await;
+    let everybody = r#""Principal":"*","#;
+    let open = |bucket: &str| {
+        let resource = format!("arn:aws:s3:::{bucket}/public/*");
+        statement("Allow", everybody, "s3:GetObject", &resource)
+    };
+    let foreign = open("other");
+    root.refused(Method::PUT, policy, &[], foreign.as_bytes(), (400, "MalformedPolicy")).await;
+    root.ok(Method::PUT, policy, &[], open("bucket").as_bytes()).await;
+    assert_eq!(root.ok(Method::GET, policy, &[], b"").await.text(), open("bucket"));
+    assert_eq!(nobody.ok(Method::GET, "/bucket/public/a", &[], b"").await.text(), "a");
+    nobody.refused(Method::GET, "/bucket?list-type=2", &[], b"", denied).await;
+    nobody.refused(Method::PUT, "/bucket/public/b", &[], b"b", denied).await;
+    let all = statement("Allow", "", "s3:*", "*");
+    let ann = root.of(Some(user(&root, "ann", &all).await));
+    let who = r#""Principal":{"AWS":"arn:aws:iam::123456789012:user/ann"},"#;
+    let closed = statement("Deny", who, "s3:GetObject", "arn:aws:s3:::bucket/*");
+    ann.ok(Method::GET, "/bucket/public/a", &[], b"").await;
+    root.ok(Method::PUT, policy, &[], closed.as_bytes()).await;
+    ann.refused(Method::GET, "/bucket/public/a", &[], b"", denied).await;
+    // It goes with its bucket.
+    root.ok(Method::DELETE, "/bucket/public/a", &[], b"").await;
+    root.ok(Method::DELETE, "/bucket", &[], b"").await;
+    root.ok(Method::PUT, "/bucket", &[], b"").await;
+    root.refused(Method::GET, policy, &[], b"", (404, "NoSuchBucketPolicy")).await;
 }

@@ -1,3 +1,4 @@
-//! Security Token Service: who is calling. Roles and temporary credentials come with IAM.
+//! Security Token Service: who is calling, and temporary credentials.
 
 pub mod handlers;
+mod ops;

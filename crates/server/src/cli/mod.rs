@@ -5,6 +5,7 @@ mod demo;
 mod doctor;
 mod down;
 mod env;
+mod iam;
 mod image;
 mod status;
 mod table;
@@ -51,6 +52,9 @@ enum Command {
     /// Machine images
     #[command(subcommand)]
     Image(image::Command),
+    /// Who called what, and which policy statement decided
+    #[command(subcommand)]
+    Iam(iam::Command),
     /// Pull the power cord of an instance: every process of it dies at once
     Kill(zone::Kill),
     /// Run a multi-zone web tier through load, failures and a rollout, and report
@@ -95,6 +99,7 @@ pub fn main() -> anyhow::Result<()> {
         Command::Doctor(options) => doctor::run(options),
         Command::Zone(command) => zone::run(command),
         Command::Image(command) => image::run(command),
+        Command::Iam(command) => iam::run(command),
         Command::Kill(options) => zone::kill(options),
         Command::Demo(options) => demo::run(options),
     }

@@ -45,6 +45,8 @@ pub enum Error {
         signed: i64,
         now: i64,
     },
+    /// Well signed, with temporary credentials that are over.
+    ExpiredToken,
     /// Well signed, but for something else, or not over all that it must cover.
     Scope(String),
 }
@@ -61,7 +63,11 @@ impl Error {
             (Error::UnknownKey | Error::Mismatch, Ec2) => (401, "AuthFailure"),
             (Error::UnknownKey, Query) => (403, "InvalidClientTokenId"),
             (Error::UnknownKey, Json10 | Json11) => (400, "UnrecognizedClientException"),
-            (Error::Expired { .. } | Error::NotYet { .. }, Ec2) => (400, "RequestExpired"),
+            (Error::Expired { .. } | Error::NotYet { .. } | Error::ExpiredToken, Ec2) => {
+                (400, "RequestExpired")
+            }
+            (Error::ExpiredToken, Query) => (403, "ExpiredToken"),
+            (Error::ExpiredToken, Json10 | Json11) => (400, "ExpiredTokenException"),
             (_, Ec2 | Query) => (403, "SignatureDoesNotMatch"),
             (_, Json10 | Json11) => (400, "InvalidSignatureException"),
         };
@@ -82,7 +88,10 @@ impl Error {
                                 Consult the service documentation for details."
                     .into()
             }
-            Error::Expired { .. } if protocol == Protocol::Ec2 => "Request has expired.".into(),
+            Error::Expired { .. } | Error::ExpiredToken if protocol == Protocol::Ec2 => {
+                "Request has expired.".into()
+            }
+            Error::ExpiredToken => "The security token included in the request is expired".into(),
             Error::Expired { signed, now } => format!(
                 "Signature expired: {} is now earlier than {} ({} - 15 min.)",
                 time::basic(*signed),

@@ -13,7 +13,7 @@ use crate::Context;
 use crate::ec2::image::model::{ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
 use crate::ec2::listing::{self, Listing};
 use crate::ec2::network_interface::{self, NetworkInterface, describe as interface};
-use crate::ec2::{Error, Kind, Result, catalog, tag, vpc};
+use crate::ec2::{Error, Kind, Result, catalog, instance_profile, tag, vpc};
 
 type Found = (Vec<Arc<Instance>>, Option<String>);
 
@@ -213,6 +213,14 @@ fn instance_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -
         }
         "ena-support" => has_ena(&i.instance_type).to_string(),
         "hypervisor" => "xen".to_owned(),
+        "iam-instance-profile.arn" | "iam-instance-profile.id" => {
+            let found = instance_profile::ops::of(snapshot, cx, i);
+            let value = found.map(|found| match name.ends_with("arn") {
+                true => found.profile.arn.clone(),
+                false => found.profile.id.clone(),
+            });
+            return value.into_iter().collect();
+        }
         "image-id" => i.image_id.clone(),
         "instance-id" => i.id.clone(),
         "instance-state-code" => i.state().code().to_string(),

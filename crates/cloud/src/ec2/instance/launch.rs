@@ -30,6 +30,7 @@ pub struct Launch {
     /// `NetworkInterfaces`
     pub interfaces: Vec<Interface>,
 
+    pub iam_instance_profile: Option<InstanceProfile>,
     pub key_name: Option<String>,
     /// Base64, as it came.
     pub user_data: Option<String>,
@@ -46,6 +47,13 @@ pub struct Launch {
     pub client_token: Option<String>,
     /// The template it starts from; explicit values above win over the template's.
     pub template: Option<Template>,
+}
+
+/// One of `arn` and `name`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InstanceProfile {
+    pub arn: Option<String>,
+    pub name: Option<String>,
 }
 
 /// One of `id` and `name`; version `$Default` when not said.
@@ -146,6 +154,7 @@ impl Launch {
             zone,
             zone_id,
             private_ip: self.private_ip.or(base.private_ip),
+            iam_instance_profile: self.iam_instance_profile.or(base.iam_instance_profile),
             key_name: self.key_name.or(base.key_name),
             user_data: self.user_data.or(base.user_data),
             shutdown_behavior: self.shutdown_behavior.or(base.shutdown_behavior),

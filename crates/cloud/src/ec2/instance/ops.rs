@@ -14,7 +14,7 @@ use super::model::{ClientToken, Console, Instance, Reservation};
 use super::resolve::{self, Resolved};
 use super::state::{self, Denied, Event, InstanceState, Request};
 use crate::ec2::network_interface::{self, Attachment};
-use crate::ec2::{Error, Kind, Result, elastic_ip, launch_template, tag};
+use crate::ec2::{Error, Kind, Result, elastic_ip, instance_profile, launch_template, tag};
 use crate::{Context, id, zone};
 
 /// RunInstances: "Constraints: Maximum 64 ASCII characters".
@@ -65,6 +65,9 @@ pub fn run(tx: &mut Tx, cx: &Context, launch: &Launch) -> Result<Reservation> {
     for index in 0..resolved.count {
         let instance = create(tx, cx, launch, &resolved, &reservation_id, index)?;
         tx.put(instance.clone());
+        if let Some(profile) = &resolved.profile {
+            instance_profile::ops::associate(tx, cx, &instance.id, profile);
+        }
         instances.push(instance);
     }
     Ok(Reservation {
@@ -364,6 +367,7 @@ pub fn forget(tx: &mut Tx, cx: &Context, id: &str) {
     tx.delete::<Instance>(&cx.key(id));
     tx.delete::<Console>(&cx.key(id));
     tag::ops::forget(tx, cx, id);
+    tx.delete::<instance_profile::Association>(&cx.key(id));
     let Some(token) = &instance.client_token else { return };
     let is_last = !tx
         .scan::<Instance>(&cx.prefix())

@@ -11,7 +11,9 @@ use super::model::MetadataOptions;
 use super::user_data;
 use crate::ec2::image::model::{ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
 use crate::ec2::network_interface::ops::New;
-use crate::ec2::{Error, Result, catalog, image, key_pair, security_group, tag, vpc};
+use crate::ec2::{
+    Error, Result, catalog, image, instance_profile, key_pair, security_group, tag, vpc,
+};
 use crate::{Context, zone};
 
 /// The type of a launch that says none, as RunInstances documents.
@@ -26,6 +28,7 @@ pub struct Resolved {
     pub architecture: String,
     /// The first is the primary one.
     pub interfaces: Interfaces,
+    pub profile: Option<instance_profile::Found>,
     pub public_key: Option<String>,
     pub user_data: Vec<u8>,
     pub metadata: MetadataOptions,
@@ -56,6 +59,10 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
         Some(name) => Some(key_pair::ops::key_pair(snapshot, cx, name)?.public_key),
         None => None,
     };
+    let profile = match &launch.iam_instance_profile {
+        Some(named) => Some(instance_profile::ops::find(snapshot, cx, named)?),
+        None => None,
+    };
     let count = count(snapshot, cx, launch, &interfaces)?;
     Ok(Resolved {
         count,
@@ -64,6 +71,7 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
         layers: image.layers,
         architecture: image.architecture,
         interfaces,
+        profile,
         public_key,
         user_data,
         metadata: metadata_options(None, &launch.metadata)?,

@@ -15,7 +15,7 @@ use crate::ec2::image::model::ROOT_DEVICE;
 use crate::ec2::listing::dry_run;
 use crate::ec2::network_interface::handlers::groups;
 use crate::ec2::network_interface::{self, NetworkInterface};
-use crate::ec2::{Result, catalog, tag};
+use crate::ec2::{Result, catalog, instance_profile, tag};
 
 pub async fn instances(
     cx: Context,
@@ -93,6 +93,8 @@ fn instance(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::Instance {
         hibernation_options: Some(w::HibernationOptions { configured: Some(false) }),
         // AWS says xen for Nitro too.
         hypervisor: Some("xen".to_owned()),
+        iam_instance_profile: instance_profile::ops::of(snapshot, cx, i)
+            .map(|found| instance_profile::handlers::profile_out(&found.profile)),
         image_id: Some(i.image_id.clone()),
         instance_id: Some(i.id.clone()),
         instance_type: Some(i.instance_type.clone()),

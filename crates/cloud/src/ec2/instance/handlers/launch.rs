@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use wire::ec2 as w;
 
-use super::super::launch::{BlockDevice, Interface, Launch, Metadata, Template};
+use super::super::launch::{BlockDevice, InstanceProfile, Interface, Launch, Metadata, Template};
 use super::super::model::ShutdownBehavior;
 use crate::ec2::handlers::tags_by_type;
 use crate::ec2::{Error, Result};
@@ -65,7 +65,6 @@ pub fn launch(input: w::RunInstancesRequest) -> Result<Launch> {
     refuse_true(ebs_optimized, "EbsOptimized")?;
     refuse_true(enclave_options.and_then(|o| o.enabled), "EnclaveOptions")?;
     refuse_true(hibernation_options.and_then(|o| o.configured), "HibernationOptions")?;
-    refuse_some(&iam_instance_profile, "IamInstanceProfile")?;
     refuse_some(&instance_market_options, "InstanceMarketOptions")?;
     refuse_some(&ipv6_address_count.filter(|n| *n != 0), "Ipv6AddressCount")?;
     refuse_list(&ipv6_addresses, "Ipv6Addresses")?;
@@ -107,6 +106,7 @@ pub fn launch(input: w::RunInstancesRequest) -> Result<Launch> {
         private_ip: private_ip_address.map(address).transpose()?,
         security_group_ids: security_group_ids.unwrap_or_default(),
         security_group_names: security_groups.unwrap_or_default(),
+        iam_instance_profile: iam_instance_profile.map(profile),
         key_name,
         user_data,
         metadata: metadata_options.map(metadata).transpose()?.unwrap_or_default(),
@@ -135,6 +135,10 @@ pub fn launch(input: w::RunInstancesRequest) -> Result<Launch> {
         launch.block_devices.push(block_device(mapping)?);
     }
     Ok(launch)
+}
+
+pub fn profile(spec: w::IamInstanceProfileSpecification) -> InstanceProfile {
+    InstanceProfile { arn: spec.arn, name: spec.name }
 }
 
 fn place(launch: &mut Launch, placement: w::Placement) -> Result<()> {

@@ -11,7 +11,7 @@ use super::super::{describe, resolve};
 use crate::Context;
 use crate::ec2::image::model::ROOT_DEVICE;
 use crate::ec2::network_interface::{self, NetworkInterface};
-use crate::ec2::{catalog, tag, vpc};
+use crate::ec2::{catalog, instance_profile, tag, vpc};
 
 /// Clients ask for one they know; all say the same.
 const VERSIONS: &[&str] = &[
@@ -134,6 +134,9 @@ fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec
     if let (Some(name), Some(key)) = (&i.key_name, &i.public_key) {
         put("meta-data/public-keys/", &format!("0={name}"));
         put("meta-data/public-keys/0/openssh-key", key);
+    }
+    for (path, value) in instance_profile::credentials::metadata(snapshot, cx, i) {
+        put(&format!("meta-data/iam/{path}"), &value);
     }
     if i.metadata.tags_enabled {
         for (key, value) in tag::ops::tags_of(snapshot, cx, &i.id) {

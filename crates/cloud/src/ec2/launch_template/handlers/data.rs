@@ -47,7 +47,6 @@ pub fn launch_in(data: w::RequestLaunchTemplateData) -> Result<Launch> {
     } = data;
     refuse_some(&cpu_options, "CpuOptions")?;
     refuse_some(&elastic_inference_accelerators, "ElasticInferenceAccelerators")?;
-    refuse_some(&iam_instance_profile, "IamInstanceProfile")?;
     refuse_some(&instance_market_options, "InstanceMarketOptions")?;
     refuse_some(&instance_requirements, "InstanceRequirements")?;
     refuse_some(&license_specifications, "LicenseSpecifications")?;
@@ -73,6 +72,8 @@ pub fn launch_in(data: w::RequestLaunchTemplateData) -> Result<Launch> {
             .map(|asked| w::EnclaveOptionsRequest { enabled: asked.enabled }),
         hibernation_options: hibernation_options
             .map(|asked| w::HibernationOptionsRequest { configured: asked.configured }),
+        iam_instance_profile: iam_instance_profile
+            .map(|asked| w::IamInstanceProfileSpecification { arn: asked.arn, name: asked.name }),
         image_id,
         instance_initiated_shutdown_behavior,
         instance_type,
@@ -201,6 +202,12 @@ pub fn launch_out(launch: &Launch) -> w::ResponseLaunchTemplateData {
         block_device_mappings: list(launch.block_devices.iter().map(mapping_out)),
         disable_api_stop: launch.disable_api_stop,
         disable_api_termination: launch.disable_api_termination,
+        iam_instance_profile: launch.iam_instance_profile.as_ref().map(|profile| {
+            w::LaunchTemplateIamInstanceProfileSpecification {
+                arn: profile.arn.clone(),
+                name: profile.name.clone(),
+            }
+        }),
         image_id: launch.image_id.clone(),
         instance_initiated_shutdown_behavior: launch
             .shutdown_behavior

@@ -1,0 +1,165 @@
+//! Which resources an operation is about, as data. What is not listed here is found by its members'
+//! names: ids and ARNs at the top of a request; Describe and List calls are about none.
+//!
+//! ```text
+//!  MEMBER          the values of a member: ARNs, or ids of EC2, whose prefix says their kind
+//!  kind/{MEMBER}   values that name a resource of that kind; `A|B`: the first that is there
+//!  kind/{MEMBER}!  … and any of that kind when there are none, as the service then chooses
+//!  kind/*          one that is made
+//!  Action:…        asks for another action than the operation's name
+//! ```
+//!
+//! `A.B` goes down; lists are gone through; `A.#` are the keys of a map. Source: Service Authorization
+//! Reference, "Resource types" of each service's actions.
+
+/// Of a service by its signing name: operations, and the resources of each.
+pub fn of(service: &str) -> &'static [(&'static str, &'static str)] {
+    match service {
+        "ec2" => EC2,
+        "elasticloadbalancing" => ELASTIC_LOAD_BALANCING,
+        "autoscaling" => AUTO_SCALING,
+        "ssm" => SSM,
+        "dynamodb" => DYNAMODB,
+        "iam" => IAM,
+        _ => &[],
+    }
+}
+
+/// No permission is needed: AWS STS API Reference of each. AssumeRole asks the role's trust policy too,
+/// so its operation does the asking.
+pub const FREE: &[(&str, &str)] =
+    &[("sts", "GetCallerIdentity"), ("sts", "GetSessionToken"), ("sts", "AssumeRole")];
+
+/// Action that setting tags takes while another operation makes what is tagged.
+pub const TAGGING: &[(&str, &str)] = &[
+    ("ec2", "CreateTags"),
+    ("elasticloadbalancing", "AddTags"),
+    ("ssm", "AddTagsToResource"),
+    ("dynamodb", "TagResource"),
+    ("autoscaling", "CreateOrUpdateTags"),
+];
+
+const EC2: &[(&str, &str)] = &[
+    (
+        "RunInstances",
+        "image/{ImageId}! instance/* network-interface/* volume/* \
+         subnet/{SubnetId|NetworkInterfaces.SubnetId}! \
+         security-group/{SecurityGroupIds|NetworkInterfaces.Groups}! key-pair/{KeyName} \
+         launch-template/{LaunchTemplate.LaunchTemplateId}",
+    ),
+    ("ModifyInstanceAttribute", "InstanceId Groups"),
+    ("CreateLaunchTemplate", "launch-template/*"),
+    ("CreateKeyPair", "key-pair/{KeyName}"),
+    ("ImportKeyPair", "key-pair/{KeyName}"),
+    ("DeleteKeyPair", "key-pair/{KeyName|KeyPairId}!"),
+    ("CreateSecurityGroup", "security-group/* VpcId"),
+    ("DeleteSecurityGroup", "security-group/{GroupId}!"),
+    ("AuthorizeSecurityGroupIngress", "security-group/{GroupId}!"),
+    ("AuthorizeSecurityGroupEgress", "security-group/{GroupId}!"),
+    ("RevokeSecurityGroupIngress", "security-group/{GroupId}!"),
+    ("RevokeSecurityGroupEgress", "security-group/{GroupId}!"),
+    ("UpdateSecurityGroupRuleDescriptionsIngress", "security-group/{GroupId}!"),
+    ("UpdateSecurityGroupRuleDescriptionsEgress", "security-group/{GroupId}!"),
+    ("CreateTags", "Resources"),
+    ("DeleteTags", "Resources"),
+    ("CreateVpc", "vpc/*"),
+    ("CreateDefaultVpc", "vpc/*"),
+    ("CreateDefaultSubnet", "subnet/*"),
+    ("DisassociateVpcCidrBlock", "vpc/*"),
+    ("CreateSubnet", "subnet/* VpcId"),
+    ("CreateRouteTable", "route-table/* VpcId"),
+    ("CreateRoute", "RouteTableId"),
+    ("ReplaceRoute", "RouteTableId"),
+    ("DeleteRoute", "RouteTableId"),
+    ("DisassociateRouteTable", "route-table/*"),
+    ("CreateInternetGateway", "internet-gateway/*"),
+    ("CreateNatGateway", "natgateway/* SubnetId AllocationId"),
+    ("AllocateAddress", "elastic-ip/*"),
+    ("ReleaseAddress", "elastic-ip/{AllocationId}!"),
+    ("DisassociateAddress", "elastic-ip/*"),
+    ("CreateNetworkInterface", "network-interface/* SubnetId Groups"),
+    ("DetachNetworkInterface", "network-interface/*"),
+    ("CreateVpcPeeringConnection", "vpc-peering-connection/* VpcId"),
+    ("CreateVpcEndpoint", "vpc-endpoint/* VpcId SubnetIds SecurityGroupIds RouteTableIds"),
+    ("CreateNetworkAcl", "network-acl/* VpcId"),
+    ("CreateManagedPrefixList", "prefix-list/*"),
+    ("CreateDhcpOptions", "dhcp-options/*"),
+    ("CreateFlowLogs", "vpc-flow-log/* ResourceIds"),
+    ("CreateNetworkInsightsPath", "network-insights-path/*"),
+    ("StartNetworkInsightsAnalysis", "network-insights-analysis/* NetworkInsightsPathId"),
+];
+
+const ELASTIC_LOAD_BALANCING: &[(&str, &str)] = &[
+    ("CreateLoadBalancer", "loadbalancer/app/{Name}/*"),
+    ("CreateTargetGroup", "targetgroup/{Name}/*"),
+    ("CreateListener", "LoadBalancerArn"),
+    ("CreateRule", "ListenerArn"),
+    ("SetRulePriorities", "RulePriorities.RuleArn"),
+];
+
+const AUTO_SCALING: &[(&str, &str)] = &[
+    ("CreateOrUpdateTags", "autoScalingGroup/{Tags.ResourceId}"),
+    ("DeleteTags", "autoScalingGroup/{Tags.ResourceId}"),
+    ("SetInstanceHealth", "autoScalingGroup/*"),
+    ("TerminateInstanceInAutoScalingGroup", "autoScalingGroup/*"),
+];
+
+const SSM: &[(&str, &str)] = &[
+    ("GetParametersByPath", "parameter/{Path}"),
+    ("AddTagsToResource", "parameter/{ResourceId}"),
+    ("RemoveTagsFromResource", "parameter/{ResourceId}"),
+    ("ListTagsForResource", "parameter/{ResourceId}"),
+    ("PutParameter", "parameter/{Name}"),
+    ("GetParameter", "parameter/{Name}"),
+    ("GetParameters", "parameter/{Names}"),
+    ("GetParameterHistory", "parameter/{Name}"),
+    ("DeleteParameter", "parameter/{Name}"),
+    ("DeleteParameters", "parameter/{Names}"),
+    ("LabelParameterVersion", "parameter/{Name}"),
+    ("UnlabelParameterVersion", "parameter/{Name}"),
+];
+
+const DYNAMODB: &[(&str, &str)] = &[
+    ("BatchGetItem", "table/{RequestItems.#}"),
+    ("BatchWriteItem", "table/{RequestItems.#}"),
+    ("TransactGetItems", "GetItem:table/{TransactItems.Get.TableName}"),
+    (
+        "TransactWriteItems",
+        "PutItem:table/{TransactItems.Put.TableName} \
+         UpdateItem:table/{TransactItems.Update.TableName} \
+         DeleteItem:table/{TransactItems.Delete.TableName} \
+         ConditionCheckItem:table/{TransactItems.ConditionCheck.TableName}",
+    ),
+    ("Query", "index/{TableName}"),
+    ("Scan", "index/{TableName}"),
+    ("ListTables", "table/*"),
+];
+
+const IAM: &[(&str, &str)] = &[
+    ("AddRoleToInstanceProfile", "instance-profile/{InstanceProfileName}"),
+    ("RemoveRoleFromInstanceProfile", "instance-profile/{InstanceProfileName}"),
+    ("AddUserToGroup", "group/{GroupName}"),
+    ("RemoveUserFromGroup", "group/{GroupName}"),
+    ("CreatePolicy", "policy/{PolicyName}"),
+    ("SimulatePrincipalPolicy", "PolicySourceArn"),
+    ("GetContextKeysForPrincipalPolicy", "PolicySourceArn"),
+    ("GetAccessKeyLastUsed", "user/*"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_line_is_of_an_operation_that_aws_has() {
+        for service in ["ec2", "elasticloadbalancing", "autoscaling", "ssm", "dynamodb", "iam"] {
+            let known = wire::SERVICES.iter().find(|known| known.signing_name == service).unwrap();
+            let mut seen = BTreeSet::new();
+            for (operation, words) in super::of(service) {
+                assert!(known.operations.contains(operation), "{service} {operation}");
+                assert!(seen.insert(operation), "{operation} stands twice");
+                assert!(!words.contains("  "), "{operation}: {words}");
+            }
+        }
+    }
+}
