@@ -1,35 +1,26 @@
-//! What joins networks, against the kernel: routes, peerings, public addresses, NATs and the way out,
-//! each with what it lets through and what not. Needs the right to make namespaces; without it every
-//! test is reported as ignored.
+//! The internet of an installation, against the kernel: public addresses, NATs, the way out and the host's
+//! way in, each with what it lets through and what not. Needs the right to make namespaces; without it
+//! every test is reported as ignored.
 
+#[allow(unused, reason = "each test uses some of it")]
+#[path = "world/joined.rs"]
+mod joined;
 #[allow(unused, reason = "each test uses some of it")]
 mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd};
-use std::time::{Duration, Instant};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::os::fd::AsRawFd;
 
+use fabric::Fabric;
 use fabric::linux::{LinuxFabric, tear_down};
-use fabric::network::{
-    Block, Group, Nat, Network, Peer, Port, Rule, Subnet, Table, Target, Traffic,
-};
-use fabric::{Fabric, Interface};
+use fabric::network::{Block, Group, Nat, Network, Peer, Rule, Target, Traffic};
+use joined::*;
 use socket2::{Domain, Protocol, Socket, Type};
-use world::{Instance, World, add_loopback_address, enter};
-
-/// How long nothing must come until it counts as dropped; what is refused is so sooner.
-const SILENCE: Duration = Duration::from_millis(400);
-const PATIENCE: Duration = Duration::from_secs(5);
+use world::{Instance, World};
 
 fn main() {
     world::run([
-        ("routes_lead_by_the_longest_prefix", routes_lead_by_the_longest_prefix),
-        ("a_port_that_forwards_uses_its_own_table", a_port_that_forwards_uses_its_own_table),
-        ("every_address_of_an_instance_is_reached", every_address_of_an_instance_is_reached),
-        ("peerings_need_both_and_lead_no_further", peerings_need_both_and_lead_no_further),
         ("public_addresses_are_reached_and_seen", public_addresses_are_reached_and_seen),
         ("public_addresses_move", public_addresses_move),
         ("nats_lead_outwards_only", nats_lead_outwards_only),
@@ -39,172 +30,6 @@ fn main() {
         ("the_host_reaches_its_pool", the_host_reaches_its_pool),
         ("a_restart_finds_what_is_there", a_restart_finds_what_is_there),
     ])
-}
-
-fn routes_lead_by_the_longest_prefix() {
-    let world = World::new("routes");
-    let (a, c) = (join(&world, "n", [10, 0, 1, 5]), join(&world, "n", [10, 0, 3, 5]));
-    let gateway = join(&world, "n", [10, 0, 2, 9]);
-    for host in [5, 129] {
-        gateway.run(move || add_loopback_address([203, 0, 113, host].into()));
-    }
-    greet(&gateway);
-    let mut n = network("10.0.0.0/16");
-    port(&mut n, [10, 0, 1, 5]);
-    port(&mut n, [10, 0, 3, 5]);
-    port(&mut n, [10, 0, 2, 9]).check = false;
-    let to = Target::Port(name([10, 0, 2, 9]));
-    route(&mut n, 1, "203.0.113.0/24", to.clone());
-    route(&mut n, 1, "203.0.113.128/25", Target::Blackhole);
-    apply(&world, "n", &n);
-    let forwarded = || assert_eq!(ask(&a, [203, 0, 113, 5]).unwrap(), "10.0.1.5");
-    forwarded();
-    dropped(&a, [203, 0, 113, 129]);
-    refused(&a, [203, 0, 114, 5]);
-    refused(&a, [10, 0, 200, 1]);
-    refused(&c, [203, 0, 113, 5]);
-
-    // Its route comes and goes with its link.
-    world.fabric.set_link("n", &name([10, 0, 2, 9]), false).unwrap();
-    unreached(&a, [203, 0, 113, 5]);
-    world.fabric.set_link("n", &name([10, 0, 2, 9]), true).unwrap();
-    forwarded();
-    attach(&world, "n", [10, 0, 2, 9], &gateway, "eth0");
-    forwarded();
-
-    // A change is in force at once, either way.
-    route(&mut n, 1, "203.0.113.128/25", to);
-    route(&mut n, 1, "203.0.113.0/24", Target::Blackhole);
-    apply(&world, "n", &n);
-    assert_eq!(ask(&a, [203, 0, 113, 129]).unwrap(), "10.0.1.5");
-    dropped(&a, [203, 0, 113, 5]);
-    n.tables.get_mut("t1").unwrap().routes.clear();
-    apply(&world, "n", &n);
-    refused(&a, [203, 0, 113, 129]);
-    assert_eq!(ask(&a, [10, 0, 2, 9]).unwrap(), "10.0.1.5");
-}
-
-/// Not that of its sender's subnet, which would send the packet back to it.
-fn a_port_that_forwards_uses_its_own_table() {
-    let world = World::new("forward");
-    let a = join(&world, "n", [10, 0, 1, 5]);
-    let (first, second) = (join(&world, "n", [10, 0, 2, 9]), join(&world, "n", [10, 0, 3, 9]));
-    first.run(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
-    second.run(|| add_loopback_address([203, 0, 113, 5].into()));
-    greet(&second);
-    let mut n = network("10.0.0.0/16");
-    port(&mut n, [10, 0, 1, 5]);
-    port(&mut n, [10, 0, 2, 9]).check = false;
-    port(&mut n, [10, 0, 3, 9]).check = false;
-    route(&mut n, 1, "0.0.0.0/0", Target::Port(name([10, 0, 2, 9])));
-    route(&mut n, 2, "203.0.113.0/24", Target::Port(name([10, 0, 3, 9])));
-    apply(&world, "n", &n);
-    assert_eq!(ask(&a, [203, 0, 113, 5]).unwrap(), "10.0.1.5");
-    n.tables.get_mut("t2").unwrap().routes.clear();
-    apply(&world, "n", &n);
-    unreached(&a, [203, 0, 113, 5]);
-    // Checked again, it speaks for itself only.
-    route(&mut n, 2, "203.0.113.0/24", Target::Port(name([10, 0, 3, 9])));
-    n.ports.get_mut(&name([10, 0, 2, 9])).unwrap().check = true;
-    apply(&world, "n", &n);
-    dropped(&a, [203, 0, 113, 5]);
-    assert_eq!(ask(&first, [203, 0, 113, 5]).unwrap(), "10.0.2.9");
-}
-
-fn every_address_of_an_instance_is_reached() {
-    let world = World::new("addresses");
-    let (a, b) = (join(&world, "n", [10, 0, 1, 5]), join(&world, "n", [10, 0, 1, 6]));
-    greet(&b);
-    let assign = |others: &[[u8; 4]]| {
-        let others: Vec<Ipv4Addr> = others.iter().copied().map(Ipv4Addr::from).collect();
-        let interface = interface([10, 0, 1, 6], "eth0");
-        world.fabric.assign(&interface, &others, b.netns.as_fd()).unwrap();
-    };
-    for _ in 0..2 {
-        assign(&[[10, 0, 1, 60], [10, 0, 1, 61]]);
-    }
-    assign(&[[10, 0, 1, 60]]);
-    attach(&world, "n", [10, 0, 2, 6], &b, "eth1");
-    let mut n = network("10.0.0.0/16");
-    port(&mut n, [10, 0, 1, 5]);
-    port(&mut n, [10, 0, 1, 6]);
-    port(&mut n, [10, 0, 2, 6]);
-    apply(&world, "n", &n);
-    refused(&a, [10, 0, 1, 60]);
-    let more = [[10, 0, 1, 60], [10, 0, 1, 61]].map(Ipv4Addr::from);
-    n.ports.get_mut(&name([10, 0, 1, 6])).unwrap().addresses.extend(more);
-    apply(&world, "n", &n);
-    unreached(&a, [10, 0, 1, 61]);
-    for address in [[10, 0, 1, 6], [10, 0, 1, 60], [10, 0, 2, 6]] {
-        assert_eq!(ask(&a, address).unwrap(), "10.0.1.5", "{address:?}");
-    }
-    // All come back with the link.
-    world.fabric.set_link("n", &name([10, 0, 1, 6]), false).unwrap();
-    refused(&a, [10, 0, 1, 60]);
-    world.fabric.set_link("n", &name([10, 0, 1, 6]), true).unwrap();
-    assert_eq!(ask(&a, [10, 0, 1, 60]).unwrap(), "10.0.1.5");
-
-    for _ in 0..2 {
-        world.fabric.detach("n", &name([10, 0, 2, 6])).unwrap();
-    }
-    refused(&a, [10, 0, 2, 6]);
-    assert_eq!(ask(&a, [10, 0, 1, 6]).unwrap(), "10.0.1.5");
-    until("the link is gone", || !links(&world, "n").contains(&name([10, 0, 2, 6])));
-    until("its other end is gone", || !b.run(devices).contains("eth1"));
-    attach(&world, "n", [10, 0, 2, 6], &b, "eth1");
-    assert_eq!(ask(&a, [10, 0, 2, 6]).unwrap(), "10.0.1.5");
-    world.fabric.detach("n", "unknown").unwrap();
-    world.fabric.detach("unknown", "e").unwrap();
-}
-
-fn peerings_need_both_and_lead_no_further() {
-    let world = World::new("peering");
-    let (a, b) = (join(&world, "n", [10, 0, 1, 5]), join(&world, "m", [10, 1, 1, 5]));
-    let c = join(&world, "o", [10, 2, 1, 5]);
-    [&a, &b, &c].into_iter().for_each(greet);
-    let mut networks = ["n", "m", "o"].map(|name| (name, Network::default()));
-    for (i, (_, network)) in networks.iter_mut().enumerate() {
-        *network = self::network(&format!("10.{i}.0.0/16"));
-        port(network, [10, i as u8, 1, 5]);
-    }
-    let [(_, n), (_, m), (_, o)] = &mut networks;
-    route(n, 1, "10.1.0.0/16", Target::Peering("pcx-1".into()));
-    route(n, 1, "10.2.0.0/16", Target::Peering("pcx-1".into()));
-    route(m, 1, "10.0.0.0/16", Target::Peering("pcx-1".into()));
-    route(m, 1, "10.2.0.0/16", Target::Peering("pcx-2".into()));
-    route(o, 1, "10.1.0.0/16", Target::Peering("pcx-2".into()));
-    route(o, 1, "10.0.0.0/16", Target::Peering("pcx-2".into()));
-    n.peerings.insert("pcx-1".into(), "m".into());
-    apply(&world, "n", n);
-    apply(&world, "m", m);
-    dropped(&a, [10, 1, 1, 5]);
-    assert!(!links(&world, "n").iter().any(|link| link.starts_with('x')));
-
-    m.peerings.insert("pcx-1".into(), "n".into());
-    m.peerings.insert("pcx-2".into(), "o".into());
-    o.peerings.insert("pcx-2".into(), "m".into());
-    apply(&world, "m", m);
-    apply(&world, "o", o);
-    assert_eq!(ask(&a, [10, 1, 1, 5]).unwrap(), "10.0.1.5");
-    assert_eq!(ask(&b, [10, 0, 1, 5]).unwrap(), "10.1.1.5");
-    assert_eq!(ask(&b, [10, 2, 1, 5]).unwrap(), "10.1.1.5");
-    unreached(&a, [10, 2, 1, 5]);
-    unreached(&c, [10, 0, 1, 5]);
-
-    // Gone when one side says so, for both.
-    n.peerings.clear();
-    apply(&world, "n", n);
-    for (from, to) in [(&a, [10, 1, 1, 5]), (&b, [10, 0, 1, 5])] {
-        dropped(from, to);
-    }
-    assert_eq!(ask(&b, [10, 2, 1, 5]).unwrap(), "10.1.1.5");
-    n.peerings.insert("pcx-1".into(), "m".into());
-    apply(&world, "n", n);
-    assert_eq!(ask(&b, [10, 0, 1, 5]).unwrap(), "10.1.1.5");
-    // And with a network.
-    world.fabric.remove_network("n").unwrap();
-    dropped(&b, [10, 0, 1, 5]);
-    assert_eq!(links(&world, "m").iter().filter(|link| link.starts_with('x')).count(), 1);
 }
 
 /// Two networks of equal addresses, and two instances of one of them.
@@ -262,7 +87,7 @@ fn public_addresses_are_reached_and_seen() {
     // Nobody's, and not the world's either.
     refused(a, [198, 18, 0, 9]);
     refused(a, [198, 19, 255, 9]);
-    refused(private, OTHER);
+    unreached(private, OTHER);
     route(&mut public.networks[0], 2, "0.0.0.0/0", Target::Internet);
     public.apply();
     dropped(&public.private, OTHER);
@@ -492,7 +317,7 @@ fn a_restart_finds_what_is_there() {
     let [n, m, internet] = all(&public.world);
     assert!(!n.iter().chain(&m).any(|link| link.starts_with("xp")), "{n:?} {m:?}");
     assert_eq!(internet.len(), 2, "{internet:?}");
-    refused(&public.a, OTHER);
+    unreached(&public.a, OTHER);
     world_is_empty_after_removal(&public.world);
 }
 
@@ -501,127 +326,6 @@ fn world_is_empty_after_removal(world: &World) {
         world.fabric.remove_network(name).unwrap();
     }
     assert_eq!(links(world, "internet"), ["lo".to_owned()].into());
-}
-
-/// A network of that space with a group that lets everything through, and subnets /24 from the second
-/// one on, `sN` with its table `tN`.
-fn network(space: &str) -> Network {
-    let space = block(space);
-    let [a, b, _, _] = space.base.octets();
-    let all = || vec![Rule { traffic: Traffic::All, peer: Peer::Blocks([Block::ANY].into()) }];
-    let free = Group { ingress: all(), egress: all(), ..Group::default() };
-    let subnet = |n: u8| {
-        let block = Block { base: [a, b, n, 0].into(), prefix: 24 };
-        (format!("s{n}"), Subnet { block, acl: None, table: format!("t{n}") })
-    };
-    Network {
-        blocks: vec![space],
-        groups: [("free".to_owned(), free)].into(),
-        subnets: (1..=3).map(subnet).collect(),
-        tables: (1..=3).map(|n| (format!("t{n}"), Table::default())).collect(),
-        ..Network::default()
-    }
-}
-
-fn port(network: &mut Network, address: [u8; 4]) -> &mut Port {
-    let port = Port {
-        addresses: vec![address.into()],
-        groups: ["free".to_owned()].into(),
-        check: true,
-        public: BTreeMap::new(),
-    };
-    network.ports.insert(name(address), port);
-    network.ports.get_mut(&name(address)).expect("just put")
-}
-
-fn publish(port: &mut Port, public: [u8; 4]) {
-    port.public.insert(port.addresses[0], public.into());
-}
-
-fn route(network: &mut Network, subnet: u8, to: &str, target: Target) {
-    let table = network.tables.get_mut(&format!("t{subnet}")).unwrap();
-    table.routes.insert(block(to), target);
-}
-
-fn block(text: &str) -> Block {
-    let (base, prefix) = text.split_once('/').unwrap();
-    Block { base: base.parse().unwrap(), prefix: prefix.parse().unwrap() }
-}
-
-fn name([_, _, subnet, host]: [u8; 4]) -> String {
-    format!("e-{subnet}-{host}")
-}
-
-fn apply(world: &World, name: &str, network: &Network) {
-    for _ in 0..2 {
-        world.fabric.apply(name, network).unwrap();
-    }
-}
-
-fn join(world: &World, network: &str, address: [u8; 4]) -> Instance {
-    let instance = Instance::new();
-    world.fabric.ensure_network(network).unwrap();
-    attach(world, network, address, &instance, "eth0");
-    instance
-}
-
-fn attach(world: &World, network: &str, address: [u8; 4], instance: &Instance, inner: &str) {
-    let interface = interface(address, inner);
-    world.fabric.attach(network, &interface, instance.netns.as_fd()).unwrap();
-}
-
-fn interface(address: [u8; 4], inner: &str) -> Interface {
-    let [a, b, subnet, host] = address;
-    Interface {
-        name: name(address),
-        inner: inner.to_owned(),
-        mac: [2, a, b, subnet, 0, host],
-        address: address.into(),
-        prefix: 24,
-        gateway: [a, b, subnet, 1].into(),
-        default_route: inner == "eth0",
-    }
-}
-
-/// Tells everyone who asks at port 80 where they come from.
-fn greet(instance: &Instance) {
-    let listener = instance.listen(80);
-    std::thread::spawn(move || {
-        while let Ok((mut stream, from)) = listener.accept() {
-            let _ = stream.write_all(from.ip().to_string().as_bytes());
-        }
-    });
-}
-
-/// As whom the one who answers there sees the instance.
-fn ask(instance: &Instance, to: [u8; 4]) -> io::Result<String> {
-    instance.run(move || read(to, PATIENCE))
-}
-
-fn read(to: [u8; 4], patience: Duration) -> io::Result<String> {
-    let to = SocketAddr::V4(SocketAddrV4::new(to.into(), 80));
-    let mut stream = TcpStream::connect_timeout(&to, patience)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
-/// Nothing comes for a while.
-fn dropped(from: &Instance, to: [u8; 4]) {
-    let error = from.run(move || read(to, SILENCE)).expect_err("it is dropped");
-    assert_eq!(error.kind(), ErrorKind::TimedOut, "{to:?}: {error}");
-}
-
-/// An answer comes at once, and it is no.
-fn refused(from: &Instance, to: [u8; 4]) {
-    let error = from.run(move || read(to, SILENCE)).expect_err("it is refused");
-    assert_ne!(error.kind(), ErrorKind::TimedOut, "{to:?}: dropped");
-}
-
-/// Either way.
-fn unreached(from: &Instance, to: [u8; 4]) {
-    from.run(move || read(to, SILENCE)).expect_err("it is not reached");
 }
 
 fn ping_is_refused(from: &Instance, to: [u8; 4]) -> bool {
@@ -642,39 +346,4 @@ fn ping_is_refused(from: &Instance, to: [u8; 4]) -> bool {
         let error = (&socket).read(&mut [0; 64]).expect_err("nobody answers");
         matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable)
     })
-}
-
-/// Runs on a thread in the instance's namespace.
-fn inside<T: Send>(instance: &Instance, act: impl FnOnce() -> T + Send) -> T {
-    in_namespace(&instance.netns, act)
-}
-
-fn in_namespace<T: Send>(netns: &File, act: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let run = || {
-            enter(netns).unwrap();
-            act()
-        };
-        scope.spawn(run).join().unwrap()
-    })
-}
-
-fn links(world: &World, network: &str) -> BTreeSet<String> {
-    let pin = File::open(world.fabric.namespace_path(network).unwrap()).unwrap();
-    in_namespace(&pin, devices)
-}
-
-/// The links of the calling thread's namespace.
-fn devices() -> BTreeSet<String> {
-    let text = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
-    let name = |line: &str| line.split_once(':').map(|(name, _)| name.trim().to_owned());
-    text.lines().filter_map(name).collect()
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "in time: {what}");
-        std::thread::yield_now();
-    }
 }

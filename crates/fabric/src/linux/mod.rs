@@ -28,6 +28,7 @@ mod translate;
 mod way;
 
 pub use host::conflict;
+pub use internet::PUBLIC;
 pub use sockets::{Datagrams, Outbound};
 
 use std::collections::HashMap;

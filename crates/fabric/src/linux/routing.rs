@@ -8,6 +8,8 @@
 //!   36000  came in from a port that forwards for others: the table of the port's subnet
 //!   40000  source in a subnet: its table, by longest prefix; what has no route is refused
 //! ```
+//!
+//! The kernel is sparing of answers when it refuses: some are dropped without.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

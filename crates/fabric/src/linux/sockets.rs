@@ -23,7 +23,7 @@ impl LinuxFabric {
             let udp = internet.make(datagram)?;
             set(&udp, libc::IP_RECVORIGDSTADDR)?;
             bind(&udp, RELAY)?;
-            let datagrams = Datagrams { socket: udp, network: Arc::clone(&internet) };
+            let datagrams = Datagrams { socket: udp.into(), network: Arc::clone(&internet) };
             Ok(Outbound { tcp: TcpListener::from(tcp), udp: datagrams })
         };
         open().map_err(os("opening the way out"))
@@ -38,17 +38,16 @@ pub struct Outbound {
 }
 
 pub struct Datagrams {
-    socket: OwnedFd,
+    socket: UdpSocket,
     network: Arc<Network>,
 }
 
-impl AsRawFd for Datagrams {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.socket.as_raw_fd()
-    }
-}
-
 impl Datagrams {
+    /// Another handle of the socket that `receive` takes them from, to wait on.
+    pub fn socket(&self) -> io::Result<UdpSocket> {
+        self.socket.try_clone()
+    }
+
     /// Length, sender, and the address that it was sent to.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddrV4, SocketAddrV4)> {
         receive(self.socket.as_fd(), buffer)

@@ -10,6 +10,7 @@
 //!                      else                   dropped
 //!   in by xinternet    to a public address    destination becomes the private one
 //!                      else                   dropped: NATs let nobody in
+//!   in by a port       to nobody's address    refused
 //! ```
 
 use std::io;
@@ -62,13 +63,11 @@ pub fn apply(
 }
 
 /// In the internet namespace: public addresses have routes, tcp and udp to the world go to the sockets of
-/// the relay, and the rest is refused (by `reject`: the kernel is sparing of answers when there is no
-/// route).
+/// the relay, and the rest is refused.
 pub fn relay(internet: &Network) -> io::Result<()> {
-    let refuse = |rule: Rule| rule.expression("reject", |e| e.u32(1, 0).put(2, &[NET_UNREACHABLE]));
-    let with_route = within(internet::PUBLIC)
-        .expression("fib", |e| e.u32(1, FIRST).u32(2, FIB_DEVICE).u32(3, FIB_OF_DESTINATION))
-        .compare(FIRST, Compare::Unequal, &[0; 4]);
+    let refuse = |rule| refuse(rule, NET_UNREACHABLE);
+    let with_route = fib(within(internet::PUBLIC), FIB_DEVICE);
+    let with_route = with_route.compare(FIRST, Compare::Unequal, &[0; 4]);
     let mut rules = vec![with_route.verdict(&Verdict::Accept), refuse(within(internet::PUBLIC))];
     rules.extend(NOT_RELAYED.map(|block| refuse(within(block))));
     rules.extend([libc::IPPROTO_TCP, libc::IPPROTO_UDP].map(relayed));
@@ -77,6 +76,23 @@ pub fn relay(internet: &Network) -> io::Result<()> {
     let chain = Chain { hook: Some(hook), rules: rules.into() };
     let table = Table { chains: [("prerouting".to_owned(), chain)].into(), ..Table::default() };
     internet.transact(nft::rebuild("relay", &table))
+}
+
+/// With an ICMP message. When it has no route, the kernel by itself is sparing of them.
+fn refuse(rule: Rule, code: u8) -> Rule {
+    rule.expression("reject", |e| e.u32(1, 0).put(2, &[code]))
+}
+
+/// Goes on only when the destination is in the block, but neither at a port nor here.
+fn nobodys(block: Block) -> Rule {
+    let no_port = fib(within(block), FIB_DEVICE).compare(FIRST, Compare::Equal, &[0; 4]);
+    let local = u32::from(libc::RTN_LOCAL).to_ne_bytes();
+    fib(no_port, FIB_KIND).compare(FIRST, Compare::Unequal, &local)
+}
+
+/// What the destination's route says.
+fn fib(rule: Rule, what: u32) -> Rule {
+    rule.expression("fib", |e| e.u32(1, FIRST).u32(2, what).u32(3, FIB_OF_DESTINATION))
 }
 
 /// Goes on only when the destination is in the block.
@@ -98,7 +114,9 @@ fn relayed(protocol: libc::c_int) -> Rule {
 }
 
 const NET_UNREACHABLE: u8 = 0;
+const HOST_UNREACHABLE: u8 = 1;
 const FIB_DEVICE: u32 = 1;
+const FIB_KIND: u32 = 3;
 const FIB_OF_DESTINATION: u32 = 2;
 const IPV4: u32 = libc::NFPROTO_IPV4 as u32;
 const META_MARK: u32 = 3;
@@ -116,10 +134,11 @@ fn nat(wanted: &network::Network) -> Table {
         out().verdict(&Verdict::Drop),
     ];
     let came = || device(Rule::new(), nft::META_IIFNAME);
-    let prerouting = vec![
+    let mut prerouting = vec![
         become_value(came().load_destination(FIRST), PRIVATE, DESTINATION),
         came().verdict(&Verdict::Drop),
     ];
+    prerouting.extend(wanted.blocks.iter().map(|block| refuse(nobodys(*block), HOST_UNREACHABLE)));
     let chain = |hook, rules: Vec<Rule>| Chain { hook, rules: rules.into() };
     Table {
         sets: sets(wanted),
