@@ -23,8 +23,9 @@ use crate::balancers::Processes;
 use crate::gateway::{Door, Gateway};
 use crate::networks::{Opened, ServedFabric};
 use crate::paths::Paths;
+use crate::pool::Pool;
 use crate::slot::{INSTANCES_PER_SLOT, Record, Slot};
-use crate::{credentials, imds, teardown};
+use crate::{credentials, imds, outbound, teardown};
 
 pub struct Options {
     pub paths: Paths,
@@ -142,6 +143,7 @@ fn real(
     served: UnboundedSender<Opened>,
 ) -> Result<Outside> {
     let linux = Arc::new(LinuxFabric::open(&paths.run())?);
+    runtime.spawn(outbound::serve(linux.outbound()?, Arc::new(outbound::Host)));
     let config = namespace::Config {
         cgroup: slot.cgroup(),
         first_id: slot.first_user_id(),
@@ -150,7 +152,11 @@ fn real(
     };
     let driver = runtime.block_on(NamespaceDriver::open(config, linux.clone()))?;
     let balancers = runtime.block_on(Processes::start(&paths.run()))?;
-    Ok((Arc::new(driver), Arc::new(ServedFabric::new(linux, served)?), Arc::new(balancers)))
+    Ok((
+        Arc::new(driver),
+        Arc::new(ServedFabric::new(linux, Pool::of(slot), served)?),
+        Arc::new(balancers),
+    ))
 }
 
 /// Entries in books: instances take a moment to boot and to stop, and nothing answers.

@@ -12,6 +12,8 @@ use fabric::linux::LinuxFabric;
 use fabric::{Counters, Fabric, Interface, Result};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::pool::Pool;
+
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 pub const METADATA: SocketAddrV4 = SocketAddrV4::new(ADDRESS, 80);
 pub const ENDPOINT: SocketAddrV4 = SocketAddrV4::new(ADDRESS, 4566);
@@ -27,14 +29,19 @@ pub struct Opened {
 /// that no instance can ask too early.
 pub struct ServedFabric {
     inner: Arc<LinuxFabric>,
+    pool: Pool,
     served: Mutex<BTreeSet<String>>,
     opened: UnboundedSender<Opened>,
 }
 
 impl ServedFabric {
     /// Serves the networks that exist already, as after a restart.
-    pub fn new(inner: Arc<LinuxFabric>, opened: UnboundedSender<Opened>) -> Result<ServedFabric> {
-        let fabric = ServedFabric { inner, served: Mutex::default(), opened };
+    pub fn new(
+        inner: Arc<LinuxFabric>,
+        pool: Pool,
+        opened: UnboundedSender<Opened>,
+    ) -> Result<ServedFabric> {
+        let fabric = ServedFabric { inner, pool, served: Mutex::default(), opened };
         for network in fabric.networks()? {
             fabric.ensure_network(&network)?;
         }
@@ -104,7 +111,9 @@ impl Fabric for ServedFabric {
     }
 
     fn apply(&self, network: &str, wanted: &fabric::network::Network) -> Result<()> {
-        self.inner.apply(network, wanted)
+        self.inner.apply(network, wanted)?;
+        self.pool.reach(&self.inner, wanted);
+        Ok(())
     }
 
     fn assign(

@@ -5,10 +5,13 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::Args;
+use fabric::network::Block;
 use serde_json::json;
 
 use super::image::installed;
 use crate::paths::Paths;
+use crate::pool::Pool;
+use crate::slot;
 
 #[derive(Args)]
 #[command(after_help = "Exits with 1 when something that `drover up` needs is missing.")]
@@ -86,6 +89,7 @@ fn checks() -> Result<Vec<Check>> {
             }),
         fix: if bootstrap.is_some() { String::new() } else { "apt-get install mmdebstrap".into() },
     });
+    checks.extend(public_addresses()?);
     checks.push(Check {
         name: "security groups".into(),
         state: State::Optional,
@@ -94,6 +98,36 @@ fn checks() -> Result<Vec<Check>> {
         fix: String::new(),
     });
     Ok(checks)
+}
+
+/// The pool of each cloud of this host; without clouds, what all pools are from.
+fn public_addresses() -> Result<Vec<Check>> {
+    let pools: Vec<Pool> = slot::all()?.iter().map(|(slot, _)| Pool::of(slot)).collect();
+    let mut checks: Vec<Check> = pools
+        .iter()
+        .map(|pool| {
+            let joined = if pool.is_joined() { "this host's link is" } else { "not needed yet:" };
+            reachable(pool.block, &pool.link, &format!("{}, {joined} {}", pool.block, pool.link))
+        })
+        .collect::<Result<_>>()?;
+    if checks.is_empty() {
+        let all = fabric::linux::PUBLIC;
+        checks.push(reachable(all, "", &format!("each cloud gets a /19 of {all}"))?);
+    }
+    Ok(checks)
+}
+
+fn reachable(block: Block, link: &str, detail: &str) -> Result<Check> {
+    let taken = fabric::linux::conflict(block, link)?;
+    Ok(Check {
+        name: "public addresses".into(),
+        state: if taken.is_none() { State::Ok } else { State::Optional },
+        detail: taken.map_or_else(
+            || detail.to_owned(),
+            |other| format!("{detail}; not reachable from this host, which has a route to {other}"),
+        ),
+        fix: taken.map_or_else(String::new, |other| format!("ip route del {other}")),
+    })
 }
 
 fn print(checks: &[Check]) {
