@@ -379,7 +379,7 @@ pub async fn perform(cx: Context, request: Request) -> Result<Answer, String> {
                 name,
                 protocol: Some("HTTP".to_owned()),
                 port: Some(80),
-                vpc_id: Some(vpc::ops::default_vpc(&cx).id),
+                vpc_id: Some(vpc::ops::first_id(&cx)),
                 ..target_group::Create::default()
             };
             let delay =

@@ -71,7 +71,7 @@ impl Tier {
             name: "web".into(),
             protocol: Some("HTTP".into()),
             port: Some(80),
-            vpc_id: Some(vpc::ops::default_vpc(&cx).id),
+            vpc_id: Some(vpc::ops::first_id(&cx)),
             ..Default::default()
         };
         let group = cx.write(|tx| target_group::create(tx, &cx, &group)).await.unwrap();

@@ -290,7 +290,7 @@ async fn target_group(cx: &Context) -> String {
         name: "web".into(),
         protocol: Some("HTTP".into()),
         port: Some(80),
-        vpc_id: Some(vpc::ops::default_vpc(cx).id),
+        vpc_id: Some(vpc::ops::first_id(cx)),
         ..Default::default()
     };
     let group = cx.write(|tx| elbv2::ops::target_group::create(tx, cx, &request)).await;

@@ -41,11 +41,7 @@ pub fn made<R>(
     let found = resources.find(|resource| token_of(resource).as_ref().is_some_and(same));
     match found {
         Some(found) if token_of(&found).as_ref() != Some(token) => {
-            Err(Error::IdempotentParameterMismatch(format!(
-                "Arguments on this idempotent request are inconsistent with arguments used in \
-                 previous request(s) with the token {}.",
-                token.token
-            )))
+            Err(Error::token_mismatch(&token.token))
         }
         found => Ok(found),
     }

@@ -15,6 +15,8 @@ pub enum Error {
     #[error("{0}")]
     InvalidParameterValue(String),
     #[error("{0}")]
+    InvalidParameter(String),
+    #[error("{0}")]
     InvalidParameterCombination(String),
     #[error("The request must contain the parameter {0}")]
     MissingParameter(&'static str),
@@ -48,6 +50,29 @@ pub enum Error {
     /// Of an instance profile.
     #[error("An invalid association-id of '{0}' was given")]
     NoSuchAssociation(String),
+    /// A quota of the account, by the code that AWS has for it.
+    #[error("{1}")]
+    LimitExceeded(&'static str, &'static str),
+    #[error("No default VPC for this user")]
+    VpcIdNotSpecified,
+    #[error("No subnets found for the default VPC '{0}'. Please specify a subnet.")]
+    MissingDefaultSubnet(String),
+    #[error("A Default VPC already exists for this account in this region.")]
+    DefaultVpcAlreadyExists,
+    #[error("'{id}' is already the default subnet in {zone}.")]
+    DefaultSubnetAlreadyExists { id: String, zone: String },
+    #[error("{0}")]
+    InvalidVpcRange(String),
+    #[error("The CIDR '{0}' is invalid.")]
+    InvalidSubnetRange(String),
+    #[error("The CIDR '{0}' conflicts with another subnet")]
+    InvalidSubnetConflict(String),
+    #[error("The route identified by {0} already exists.")]
+    RouteAlreadyExists(String),
+    #[error("no route with destination-cidr-block {destination} in route table {table_id}")]
+    RouteNotFound { destination: String, table_id: String },
+    #[error("resource {gateway} is not attached to network {vpc_id}")]
+    GatewayNotAttached { gateway: String, vpc_id: String },
 
     #[error("The keypair already exists")]
     KeyPairDuplicate,
@@ -144,6 +169,14 @@ impl Error {
         Error::InvalidParameterCombination(message.into())
     }
 
+    /// For a client token that was used for another request.
+    pub fn token_mismatch(token: &str) -> Error {
+        Error::IdempotentParameterMismatch(format!(
+            "Arguments on this idempotent request are inconsistent with arguments used in previous \
+             request(s) with the token {token}."
+        ))
+    }
+
     /// For what AWS has and this cloud has not: says what.
     pub fn unsupported(what: impl std::fmt::Display) -> Error {
         Error::UnsupportedOperation(format!("{what} is not supported by this cloud."))
@@ -155,6 +188,7 @@ impl Error {
             NotFound { kind, .. } => return kind.not_found_code(),
             Malformed { kind, .. } => return kind.malformed_code(),
             InvalidParameterValue(_) | InvalidFilter(_) => "InvalidParameterValue",
+            InvalidParameter(_) => "InvalidParameter",
             InvalidParameterCombination(_) => "InvalidParameterCombination",
             MissingParameter(_) => "MissingParameter",
             FilterLimitExceeded => "FilterLimitExceeded",
@@ -167,6 +201,17 @@ impl Error {
             TagLimitExceeded => "TagLimitExceeded",
             InvalidId(_) => "InvalidID",
             IdempotentParameterMismatch(_) => "IdempotentParameterMismatch",
+            LimitExceeded(code, _) => code,
+            VpcIdNotSpecified => "VPCIdNotSpecified",
+            MissingDefaultSubnet(_) => "MissingInput",
+            DefaultVpcAlreadyExists => "DefaultVpcAlreadyExists",
+            DefaultSubnetAlreadyExists { .. } => "DefaultSubnetAlreadyExistsInAvailabilityZone",
+            InvalidVpcRange(_) => "InvalidVpc.Range",
+            InvalidSubnetRange(_) => "InvalidSubnet.Range",
+            InvalidSubnetConflict(_) => "InvalidSubnet.Conflict",
+            RouteAlreadyExists(_) => "RouteAlreadyExists",
+            RouteNotFound { .. } => "InvalidRoute.NotFound",
+            GatewayNotAttached { .. } => "Gateway.NotAttached",
             KeyPairDuplicate => "InvalidKeyPair.Duplicate",
             KeyFormat => "InvalidKey.Format",
             LaunchTemplateNameInUse => "InvalidLaunchTemplateName.AlreadyExistsException",
@@ -235,23 +280,33 @@ impl From<crate::page::BadToken> for Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Allocation,
+    /// Of a subnet with a route table or a network ACL, or of a public address.
     Association,
     Attachment,
+    DhcpOptions,
+    /// What a route's `GatewayId` names.
+    Gateway,
     Instance,
     Image,
     InstanceType,
+    InternetGateway,
     KeyPair,
     KeyPairId,
     LaunchTemplate,
     LaunchTemplateName,
+    NatGateway,
+    NetworkAcl,
     NetworkInterface,
     PrefixList,
     PublicAddress,
+    RouteTable,
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
     Volume,
     Vpc,
+    VpcCidrAssociation,
+    VpcPeeringConnection,
     Zone,
 }
 
@@ -262,20 +317,28 @@ impl Kind {
             Kind::Allocation => "InvalidAllocationID",
             Kind::Association => "InvalidAssociationID",
             Kind::Attachment => "InvalidAttachmentID",
+            Kind::DhcpOptions => "InvalidDhcpOptionID",
+            Kind::Gateway => "InvalidGatewayID",
             Kind::Instance => "InvalidInstanceID",
             Kind::Image => "InvalidAMIID",
             Kind::InstanceType => "InvalidInstanceType",
+            Kind::InternetGateway => "InvalidInternetGatewayID",
             Kind::KeyPair | Kind::KeyPairId => "InvalidKeyPair",
             Kind::LaunchTemplate => "InvalidLaunchTemplateId",
             Kind::LaunchTemplateName => "InvalidLaunchTemplateName",
+            Kind::NatGateway => "NatGateway",
+            Kind::NetworkAcl => "InvalidNetworkAclID",
             Kind::NetworkInterface => "InvalidNetworkInterfaceID",
             Kind::PrefixList => "InvalidPrefixListID",
             Kind::PublicAddress => "InvalidAddress",
+            Kind::RouteTable => "InvalidRouteTableID",
             Kind::SecurityGroup => "InvalidGroup",
             Kind::SecurityGroupRule => "InvalidSecurityGroupRuleId",
             Kind::Subnet => "InvalidSubnetID",
             Kind::Volume => "InvalidVolume",
             Kind::Vpc => "InvalidVpcID",
+            Kind::VpcCidrAssociation => "InvalidVpcCidrBlockAssociationID",
+            Kind::VpcPeeringConnection => "InvalidVpcPeeringConnectionID",
             Kind::Zone => "InvalidZone",
         }
     }
@@ -284,6 +347,7 @@ impl Kind {
         match self {
             Kind::InstanceType => "InvalidInstanceType".to_owned(),
             Kind::LaunchTemplateName => format!("{}.NotFoundException", self.stem()),
+            Kind::NatGateway => "NatGatewayNotFound".to_owned(),
             _ => format!("{}.NotFound", self.stem()),
         }
     }
@@ -292,7 +356,14 @@ impl Kind {
         match self {
             Kind::SecurityGroup => "InvalidGroupId.Malformed".to_owned(),
             Kind::Volume => "InvalidVolumeID.Malformed".to_owned(),
+            Kind::DhcpOptions => "InvalidDhcpOptionsId.Malformed".to_owned(),
+            Kind::InternetGateway => "InvalidInternetGatewayId.Malformed".to_owned(),
+            Kind::NatGateway => "NatGatewayMalformed".to_owned(),
+            Kind::NetworkAcl => "InvalidNetworkAclId.Malformed".to_owned(),
             Kind::NetworkInterface => "InvalidNetworkInterfaceId.Malformed".to_owned(),
+            Kind::PrefixList => "InvalidPrefixListId.Malformed".to_owned(),
+            Kind::RouteTable => "InvalidRouteTableId.Malformed".to_owned(),
+            Kind::VpcPeeringConnection => "InvalidVpcPeeringConnectionId.Malformed".to_owned(),
             _ => format!("{}.Malformed", self.stem()),
         }
     }
@@ -302,22 +373,30 @@ impl Kind {
         match self {
             Kind::Allocation => "eipalloc-",
             Kind::Attachment => "eni-attach-",
+            Kind::DhcpOptions => "dopt-",
             Kind::Instance => "i-",
             Kind::Image => "ami-",
+            Kind::InternetGateway => "igw-",
             Kind::KeyPairId => "key-",
             Kind::LaunchTemplate => "lt-",
+            Kind::NatGateway => "nat-",
+            Kind::NetworkAcl => "acl-",
             Kind::NetworkInterface => "eni-",
             Kind::PrefixList => "pl-",
+            Kind::RouteTable => "rtb-",
             Kind::SecurityGroup => "sg-",
             Kind::SecurityGroupRule => "sgr-",
             Kind::Subnet => "subnet-",
             Kind::Volume => "vol-",
             Kind::Vpc => "vpc-",
+            Kind::VpcPeeringConnection => "pcx-",
             Kind::Association
+            | Kind::Gateway
             | Kind::InstanceType
             | Kind::KeyPair
             | Kind::LaunchTemplateName
             | Kind::PublicAddress
+            | Kind::VpcCidrAssociation
             | Kind::Zone => "",
         }
     }
@@ -343,11 +422,14 @@ impl Kind {
             Kind::Allocation => plain("allocation ID"),
             Kind::Association => plain("association ID"),
             Kind::Attachment => plain("attachment ID"),
+            Kind::DhcpOptions => plain("dhcpOption ID"),
+            Kind::Gateway => plain("gateway ID"),
             Kind::Instance => plain("instance ID"),
             Kind::Image => format!("The image id '[{list}]' does not exist"),
             Kind::InstanceType => {
                 format!("The following supplied instance types do not exist: [{list}]")
             }
+            Kind::InternetGateway => plain("internetGateway ID"),
             Kind::KeyPair => plain("key pair"),
             Kind::KeyPairId => plain("key pair ID"),
             Kind::LaunchTemplate => {
@@ -356,14 +438,19 @@ impl Kind {
             Kind::LaunchTemplateName => {
                 format!("The specified launch template, with template name {list}, does not exist.")
             }
+            Kind::NatGateway => format!("The Nat Gateway {list} was not found"),
+            Kind::NetworkAcl => plain("networkAcl ID"),
             Kind::NetworkInterface => plain("networkInterface ID"),
             Kind::PrefixList => plain("prefix list ID"),
             Kind::PublicAddress => format!("Address '{list}' not found."),
+            Kind::RouteTable => plain("routeTable ID"),
             Kind::SecurityGroup => plain("security group"),
             Kind::SecurityGroupRule => plain("security group rule ID"),
             Kind::Subnet => plain("subnet ID"),
             Kind::Volume => plain("volume"),
             Kind::Vpc => plain("vpc ID"),
+            Kind::VpcCidrAssociation => plain("vpc CIDR block association ID"),
+            Kind::VpcPeeringConnection => plain("vpcPeeringConnection ID"),
             Kind::Zone => format!("The zone '{list}' does not exist."),
         }
     }

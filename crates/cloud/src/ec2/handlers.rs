@@ -17,15 +17,33 @@ pub fn operations() -> Vec<Entry> {
     entries.extend(super::image::handlers::operations());
     entries.extend(super::instance::handlers::operations());
     entries.extend(super::instance_profile::handlers::operations());
+    entries.extend(super::internet_gateway::handlers::operations());
     entries.extend(super::key_pair::handlers::operations());
     entries.extend(super::launch_template::handlers::operations());
     entries.extend(super::network_interface::handlers::operations());
     entries.extend(super::prefix_list::handlers::operations());
     entries.extend(super::region::handlers::operations());
+    entries.extend(super::route_table::handlers::operations());
     entries.extend(super::security_group::handlers::operations());
     entries.extend(super::tag::handlers::operations());
     entries.extend(super::vpc::handlers::operations());
     entries
+}
+
+/// Refuses what a request asks for and this cloud has not.
+pub fn refuse(asked: bool, what: &str) -> Result<()> {
+    if asked { Err(Error::unsupported(what)) } else { Ok(()) }
+}
+
+/// Refuses a value that is not one of those the parameter can have.
+pub fn one_of(parameter: &str, value: &str, allowed: &[&str]) -> Result<()> {
+    if allowed.contains(&value) {
+        return Ok(());
+    }
+    Err(Error::value(format!(
+        "Value ({value}) for parameter {parameter} is invalid. Valid values: {}.",
+        allowed.join(", ")
+    )))
 }
 
 pub fn listing(

@@ -77,7 +77,7 @@ impl World {
             name: name.to_owned(),
             protocol: Some("HTTP".to_owned()),
             port: Some(80),
-            vpc_id: Some(vpc::ops::default_vpc(&self.cx).id),
+            vpc_id: Some(vpc::ops::first_id(&self.cx)),
             ..target_group::Create::default()
         }
     }
@@ -107,7 +107,7 @@ impl World {
     /// A running instance in the zone with this letter.
     async fn instance(&self, n: u8, letter: char) -> String {
         let id = format!("i-0000000000000000{n}");
-        let vpc_id = vpc::ops::default_vpc(&self.cx).id;
+        let vpc_id = vpc::ops::first_id(&self.cx);
         let mut made = instance::testing::instance();
         made.id = id.clone();
         made.vpc_id = vpc_id;

@@ -9,11 +9,11 @@ use super::model::Instance;
 use super::ops;
 use super::spec::{private_dns_name, public_dns_name};
 use super::state::{InstanceState, Status};
-use crate::Context;
 use crate::ec2::image::model::{ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
 use crate::ec2::listing::{self, Listing};
 use crate::ec2::network_interface::{self, NetworkInterface, describe as interface};
-use crate::ec2::{Error, Kind, Result, catalog, instance_profile, tag, vpc};
+use crate::ec2::{Error, Kind, Result, catalog, instance_profile, tag};
+use crate::{Context, zone};
 
 type Found = (Vec<Arc<Instance>>, Option<String>);
 
@@ -64,7 +64,7 @@ pub fn volumes(
     listing::only(&mut all, ids, |i| &i.volume_id, Kind::Volume)?;
     all.retain(|i| {
         let tags = || tag::ops::tags_of(snapshot, cx, &i.volume_id);
-        listing.keeps(tags, |name| volume_value(snapshot, cx, i, name))
+        listing.keeps(tags, |name| volume_value(cx, i, name))
     });
     all.sort_by(|a, b| a.volume_id.cmp(&b.volume_id));
     listing.page(all, |i| i.volume_id.clone())
@@ -94,8 +94,9 @@ fn in_launch_order(listing: &Listing, mut all: Vec<Arc<Instance>>) -> Result<Fou
     listing.page(all, key)
 }
 
-pub fn zone_id(snapshot: &Snapshot, cx: &Context, zone: &str) -> Option<String> {
-    vpc::ops::subnet_for_zone(snapshot, cx, zone).map(|subnet| subnet.zone_id)
+pub fn zone_id(cx: &Context, zone: &str) -> Option<String> {
+    let zones = zone::zones(&cx.region, cx.env.config.zones);
+    zones.into_iter().find(|known| known.name == zone).map(|known| known.id)
 }
 
 /// Of what an instance has for life: its root volume.
@@ -206,7 +207,7 @@ fn instance_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -
     let one = match name {
         "architecture" => i.architecture.clone(),
         "availability-zone" => i.zone.clone(),
-        "availability-zone-id" => return zone_id(snapshot, cx, &i.zone).into_iter().collect(),
+        "availability-zone-id" => return zone_id(cx, &i.zone).into_iter().collect(),
         "client-token" => i.client_token.clone().unwrap_or_default(),
         "ebs-optimized" | "enclave-options.enabled" | "hibernation-options.configured" => {
             "false".to_owned()
@@ -281,7 +282,7 @@ fn instance_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -
                     .collect();
             }
             if let Some(rest) = other.strip_prefix("block-device-mapping.") {
-                return volume_value(snapshot, cx, i, &format!("attachment.{rest}"));
+                return volume_value(cx, i, &format!("attachment.{rest}"));
             }
             return vec![];
         }
@@ -369,7 +370,7 @@ const VOLUME_FILTERS: &[&str] = &[
     "volume-type",
 ];
 
-fn volume_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -> Vec<String> {
+fn volume_value(cx: &Context, i: &Instance, name: &str) -> Vec<String> {
     let one = match name {
         "attachment.attach-time" | "create-time" => filter_time(i.created_at),
         "attachment.delete-on-termination" => "true".to_owned(),
@@ -377,7 +378,7 @@ fn volume_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -> 
         "attachment.instance-id" => i.id.clone(),
         "attachment.status" => attachment_status(i).to_owned(),
         "availability-zone" => i.zone.clone(),
-        "availability-zone-id" => return zone_id(snapshot, cx, &i.zone).into_iter().collect(),
+        "availability-zone-id" => return zone_id(cx, &i.zone).into_iter().collect(),
         "encrypted" | "fast-restored" | "multi-attach-enabled" => "false".to_owned(),
         "size" => ROOT_SIZE_GIB.to_string(),
         "status" => "in-use".to_owned(),

@@ -10,7 +10,7 @@ use super::launch::{Interface, Launch};
 use crate::ec2::network_interface::NetworkInterface;
 use crate::ec2::network_interface::ops::{self, New};
 use crate::ec2::vpc::model::Subnet;
-use crate::ec2::{Error, Kind, Result, security_group, vpc};
+use crate::ec2::{Error, Result, security_group, vpc};
 use crate::{Context, zone};
 
 /// By device index: the first is the primary one.
@@ -195,7 +195,7 @@ fn subnet(
     launch: &Launch,
     primary: Option<&Interface>,
 ) -> Result<Subnet> {
-    let zone = zone_name(snapshot, cx, launch)?;
+    let zone = zone_name(cx, launch)?;
     let zone = zone.as_deref();
     let of_existing = match primary.and_then(|spec| spec.network_interface_id.as_ref()) {
         Some(id) => Some(ops::by_id(snapshot, cx, id)?.subnet_id.clone()),
@@ -206,9 +206,6 @@ fn subnet(
         .or(primary.and_then(|spec| spec.subnet_id.as_ref()))
         .or(launch.subnet_id.as_ref());
     if let Some(subnet_id) = subnet_id {
-        if !Kind::Subnet.is_id(subnet_id) {
-            return Err(Error::malformed(Kind::Subnet, subnet_id));
-        }
         let subnet = vpc::ops::subnet(snapshot, cx, subnet_id)?;
         if zone.is_some_and(|zone| zone != subnet.zone) {
             return Err(Error::value(format!(
@@ -219,9 +216,15 @@ fn subnet(
         return Ok(subnet);
     }
     if let Some(zone) = zone {
+        let known = zone::zones(&cx.region, cx.env.config.zones).iter().any(|z| z.name == zone);
+        if !known {
+            return Err(Error::value(format!("Invalid availability zone: [{zone}]")));
+        }
+        let vpc = vpc::ops::default_vpc(snapshot, cx)?;
         return vpc::ops::subnet_for_zone(snapshot, cx, zone)
-            .ok_or_else(|| Error::value(format!("Invalid availability zone: [{zone}]")));
+            .ok_or(Error::MissingDefaultSubnet(vpc.id));
     }
+    let vpc = vpc::ops::default_vpc(snapshot, cx)?;
     let mut defaults: Vec<Subnet> =
         vpc::ops::subnets(snapshot, cx).into_iter().filter(|s| s.default_for_zone).collect();
     let whole: Vec<Subnet> =
@@ -230,22 +233,22 @@ fn subnet(
         defaults = whole;
     }
     if defaults.is_empty() {
-        return Err(Error::value("No default subnet was found in this region."));
+        return Err(Error::MissingDefaultSubnet(vpc.id));
     }
     let chosen = cx.env.rng.below(defaults.len() as u64) as usize;
     Ok(defaults.swap_remove(chosen))
 }
 
-fn zone_name(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Option<String>> {
+fn zone_name(cx: &Context, launch: &Launch) -> Result<Option<String>> {
     let Some(zone_id) = &launch.zone_id else { return Ok(launch.zone.clone()) };
     if launch.zone.is_some() {
         return Err(Error::combination(
             "AvailabilityZone and AvailabilityZoneId may not be specified on the same request.",
         ));
     }
-    let subnets = vpc::ops::subnets(snapshot, cx);
-    let found = subnets.into_iter().find(|subnet| subnet.zone_id == *zone_id);
+    let zones = zone::zones(&cx.region, cx.env.config.zones);
+    let found = zones.into_iter().find(|zone| zone.id == *zone_id);
     found
-        .map(|subnet| Some(subnet.zone))
+        .map(|zone| Some(zone.name))
         .ok_or_else(|| Error::value(format!("Invalid availability zone id: [{zone_id}]")))
 }

@@ -39,10 +39,7 @@ pub fn run(tx: &mut Tx, cx: &Context, launch: &Launch) -> Result<Reservation> {
         }
         if let Some(used) = tx.get::<ClientToken>(&cx.key(token)) {
             if used.fingerprint != fingerprint {
-                return Err(Error::IdempotentParameterMismatch(format!(
-                    "Arguments on this idempotent request are inconsistent with arguments used in \
-                     previous request(s) with the token {token}."
-                )));
+                return Err(Error::token_mismatch(token));
             }
             return reservation(tx, cx, &used.reservation_id);
         }

@@ -103,7 +103,7 @@ async fn launch_stop_start_terminate() {
     assert_eq!(world.state(&id), InstanceState::Pending);
     world.boot().await;
     assert_eq!((world.state(&id), world.status(&id)), (InstanceState::Running, Status::Ok));
-    let vpc_id = vpc::ops::default_vpc(&cx).id;
+    let vpc_id = vpc::ops::first_id(&cx);
     assert!(cx.env.fabric.addresses(&vpc_id).unwrap().contains(&network::METADATA));
     let spec = world.driver.spec(&id).unwrap();
     assert_eq!((spec.vcpus, spec.memory_mib, spec.nics[0].prefix), (2, 1024, 20));

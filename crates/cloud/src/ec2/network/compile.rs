@@ -13,7 +13,7 @@ use crate::Context;
 use crate::ec2::instance::spec::interface_name;
 use crate::ec2::network_interface::model::{Kind, NetworkInterface};
 use crate::ec2::security_group::model::{self as group, Direction, SecurityGroup};
-use crate::ec2::vpc::model::Cidr;
+use crate::ec2::vpc::Cidr;
 use crate::ec2::{prefix_list, security_group, vpc};
 use crate::elbv2;
 use crate::env::Env;
@@ -85,7 +85,7 @@ fn of_region(snapshot: &Snapshot, cx: &Context) -> BTreeMap<String, Network> {
     }
     for vpc in vpc::ops::vpcs(snapshot, cx) {
         if let Some(network) = networks.get_mut(name(&vpc.id)) {
-            network.blocks = vec![block(vpc.cidr)];
+            network.blocks = vpc.blocks().map(block).collect();
             network.open = [METADATA, RESOLVER, vpc.cidr.nth(2)].into();
             network.tables.insert("main".to_owned(), Table::default());
         }

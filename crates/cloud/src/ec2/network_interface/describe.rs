@@ -99,7 +99,7 @@ pub fn values(snapshot: &Snapshot, cx: &Context, i: &NetworkInterface, name: &st
         }
         "availability-zone" => i.zone.clone(),
         "availability-zone-id" => {
-            return instance::zone_id(snapshot, cx, &i.zone).into_iter().collect();
+            return instance::zone_id(cx, &i.zone).into_iter().collect();
         }
         "description" => i.description.clone(),
         "group-id" => return i.groups.clone(),

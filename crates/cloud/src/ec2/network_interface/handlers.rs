@@ -156,7 +156,7 @@ fn interface_out(snapshot: &Snapshot, cx: &Context, i: &NetworkInterface) -> w::
         association: association(&i.primary()),
         attachment: i.attachment.as_ref().map(|a| attachment_out(snapshot, cx, i, a)),
         availability_zone: Some(i.zone.clone()),
-        availability_zone_id: instance::zone_id(snapshot, cx, &i.zone),
+        availability_zone_id: instance::zone_id(cx, &i.zone),
         description: Some(i.description.clone()),
         groups: Some(groups(snapshot, cx, i)),
         interface_type: Some(i.kind.name().to_owned()),

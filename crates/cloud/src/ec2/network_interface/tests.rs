@@ -84,7 +84,7 @@ async fn made_and_deleted() {
     };
     let first = create(&cx, new.clone()).await.unwrap();
     assert_eq!((first.primary(), first.addresses.len()), (address, 2));
-    assert_eq!(first.groups, [security_group::ops::default_id(&cx)]);
+    assert_eq!(first.groups, [security_group::ops::default_id(&cx, &first.vpc_id)]);
     assert_eq!(create(&cx, new).await.unwrap_err().code(), "InvalidIPAddress.InUse");
     cx.write(|tx| ops::delete(tx, &cx, &first.id)).await.unwrap();
     assert_eq!(held(&cx), 0);

@@ -112,13 +112,14 @@ pub fn account_attributes(snapshot: &Snapshot, cx: &Context) -> Vec<(&'static st
     let addresses: usize = subnets.iter().map(|subnet| subnet.usable_count()).sum();
     let groups = security_group::ops::MAX_PER_INTERFACE;
     let elastic = elastic_ip::ops::MAX_ADDRESSES.to_string();
+    let default_vpc = vpc::ops::default_vpc(snapshot, cx).map_or("none".to_owned(), |vpc| vpc.id);
     vec![
         ("supported-platforms", "VPC".to_owned()),
         ("vpc-max-security-groups-per-interface", groups.to_string()),
         ("max-elastic-ips", elastic.clone()),
         ("max-instances", addresses.to_string()),
         ("vpc-max-elastic-ips", elastic),
-        ("default-vpc", vpc::ops::default_vpc(cx).id),
+        ("default-vpc", default_vpc),
     ]
 }
 

@@ -8,6 +8,7 @@ use super::model::{DEFAULT_NAME, Direction, Peer, Rule, SecurityGroup, Traffic};
 use super::permission::{self, GroupPair, Permission, Single};
 use super::text;
 use crate::ec2::network_interface::NetworkInterface;
+use crate::ec2::resource::{self, Resource};
 use crate::ec2::{Error, Kind, Result, prefix_list, tag, vpc};
 use crate::elbv2::LoadBalancer;
 use crate::tag::Tags;
@@ -20,16 +21,36 @@ const MAX_RULES: usize = 60;
 /// AWS's default quota.
 pub const MAX_PER_INTERFACE: usize = 5;
 
-/// Of the default VPC's default group.
-pub fn default_id(cx: &Context) -> String {
-    id::stable("sg", &[&cx.account, &cx.region])
+impl Resource for SecurityGroup {
+    const KIND: Kind = Kind::SecurityGroup;
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The group `default` of each VPC.
+    fn untouched(snapshot: &Snapshot, cx: &Context) -> Vec<SecurityGroup> {
+        vpc::ops::vpcs(snapshot, cx).iter().map(|vpc| untouched_default(cx, &vpc.id)).collect()
+    }
+}
+
+/// Of a VPC's default group.
+pub fn default_id(cx: &Context, vpc_id: &str) -> String {
+    stable_id(cx, vpc_id, "sg", &[])
+}
+
+/// The first default VPC's are made of the account and the region, the others' of the VPC.
+fn stable_id(cx: &Context, vpc_id: &str, prefix: &str, words: &[&str]) -> String {
+    let place: &[&str] =
+        if vpc_id == vpc::ops::first_id(cx) { &[&cx.account, &cx.region] } else { &[vpc_id] };
+    id::stable(prefix, &[place, words].concat())
 }
 
 /// The default group as it is until it is changed.
-fn untouched_default(cx: &Context) -> SecurityGroup {
-    let id = default_id(cx);
+fn untouched_default(cx: &Context, vpc_id: &str) -> SecurityGroup {
+    let id = default_id(cx, vpc_id);
     let rule = |direction, peer, word| Rule {
-        id: id::stable("sgr", &[&cx.account, &cx.region, word]),
+        id: stable_id(cx, vpc_id, "sgr", &[word]),
         direction,
         traffic: Traffic::all(),
         peer,
@@ -40,7 +61,7 @@ fn untouched_default(cx: &Context) -> SecurityGroup {
         region: cx.region.clone(),
         name: DEFAULT_NAME.to_owned(),
         description: "default VPC security group".to_owned(),
-        vpc_id: vpc::ops::default_vpc(cx).id,
+        vpc_id: vpc_id.to_owned(),
         rules: vec![
             rule(Direction::Ingress, Peer::Group(id.clone()), "ingress"),
             rule(Direction::Egress, everywhere(), "egress"),
@@ -55,30 +76,27 @@ fn everywhere() -> Peer {
 
 /// Every group of the region, in order of their ids.
 pub fn groups(snapshot: &Snapshot, cx: &Context) -> Vec<Arc<SecurityGroup>> {
-    let prefix = cx.prefix();
-    let mut all: Vec<Arc<SecurityGroup>> = snapshot.scan(&prefix).collect();
-    if !all.iter().any(|group| group.is_default()) {
-        all.push(Arc::new(untouched_default(cx)));
-        all.sort_by(|a, b| a.id.cmp(&b.id));
-    }
-    all
+    resource::all(snapshot, cx)
 }
 
 pub fn group(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<Arc<SecurityGroup>> {
-    if !Kind::SecurityGroup.is_id(id) {
-        return Err(Error::malformed(Kind::SecurityGroup, id));
-    }
-    match snapshot.get::<SecurityGroup>(&cx.key(id)) {
-        Some(group) => Ok(group),
-        None if id == default_id(cx) => Ok(Arc::new(untouched_default(cx))),
-        None => Err(Error::not_found(Kind::SecurityGroup, id)),
-    }
+    resource::find(snapshot, cx, id)
 }
 
 /// In the default VPC, the only one whose groups have names that calls can use.
 pub fn by_name(snapshot: &Snapshot, cx: &Context, name: &str) -> Result<Arc<SecurityGroup>> {
-    let found = groups(snapshot, cx).into_iter().find(|group| group.name == name);
+    let vpc = vpc::ops::default_vpc(snapshot, cx)?;
+    let found = in_vpc(snapshot, cx, &vpc.id, name);
     found.ok_or_else(|| Error::not_found(Kind::SecurityGroup, name))
+}
+
+fn in_vpc(
+    snapshot: &Snapshot,
+    cx: &Context,
+    vpc_id: &str,
+    name: &str,
+) -> Option<Arc<SecurityGroup>> {
+    groups(snapshot, cx).into_iter().find(|group| group.vpc_id == vpc_id && group.name == name)
 }
 
 /// By id or by name, one of which must be given.
@@ -114,11 +132,14 @@ pub fn for_interface(
         found.push(by_name(snapshot, cx, name)?);
     }
     if let Some(foreign) = found.iter().find(|group| group.vpc_id != vpc_id) {
-        return Err(Error::not_found(Kind::SecurityGroup, foreign.id.clone()));
+        return Err(Error::InvalidParameter(format!(
+            "Security group {} and network {vpc_id} belong to different networks.",
+            foreign.id
+        )));
     }
     let mut ids: Vec<String> = found.iter().map(|group| group.id.clone()).collect();
     if ids.is_empty() {
-        ids.push(default_id(cx));
+        ids.push(default_id(cx, vpc_id));
     }
     ids.sort();
     ids.dedup();
@@ -141,9 +162,9 @@ pub fn create(
     tag::ops::check(tags)?;
     let vpc_id = match vpc_id {
         Some(id) => vpc::ops::vpc(tx, cx, id)?.id,
-        None => vpc::ops::default_vpc(cx).id,
+        None => vpc::ops::default_vpc(tx, cx)?.id,
     };
-    if by_name(tx, cx, name).is_ok() {
+    if in_vpc(tx, cx, &vpc_id, name).is_some() {
         return Err(Error::GroupDuplicate { name: name.to_owned(), vpc_id });
     }
     let open = Single { traffic: Traffic::all(), peer: everywhere(), description: None };
@@ -177,8 +198,7 @@ pub fn delete(tx: &mut Tx, cx: &Context, group: &SecurityGroup) -> Result<()> {
     for rule in &group.rules {
         tag::ops::forget(tx, cx, &rule.id);
     }
-    tag::ops::forget(tx, cx, &group.id);
-    tx.delete::<SecurityGroup>(&cx.key(&group.id));
+    resource::delete::<SecurityGroup>(tx, cx, &group.id);
     Ok(())
 }
 

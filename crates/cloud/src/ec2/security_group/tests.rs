@@ -7,7 +7,7 @@ use super::permission::{Described, GroupPair, Permission, PrefixListRef};
 use super::{describe, ops};
 use crate::Context;
 use crate::ec2::listing::Listing;
-use crate::ec2::{Error, tag};
+use crate::ec2::{Error, tag, vpc};
 use crate::filter::Filter;
 use crate::tag::Tags;
 use crate::testing;
@@ -42,7 +42,7 @@ async fn authorize(
 #[tokio::test]
 async fn the_default_group_is_there_and_keeps_its_changes() {
     let cx = testing::context();
-    let id = ops::default_id(&cx);
+    let id = ops::default_id(&cx, &vpc::ops::first_id(&cx));
     let group = ops::by_name(&cx.read(), &cx, "default").unwrap();
     assert_eq!((group.id.as_str(), group.rules.len()), (id.as_str(), 2));
     let ingress = group.rules_of(Direction::Ingress).next().unwrap().id.clone();
@@ -244,9 +244,9 @@ async fn describing() {
 #[test]
 fn an_interface_has_the_default_group_unless_told() {
     let cx = testing::context();
-    let vpc = crate::ec2::vpc::ops::default_vpc(&cx).id;
+    let vpc = vpc::ops::first_id(&cx);
     let found = ops::for_interface(&cx.read(), &cx, &vpc, &[], &[]).unwrap();
-    assert_eq!(found, [ops::default_id(&cx)]);
+    assert_eq!(found, [ops::default_id(&cx, &vpc)]);
     let named = ["web".to_owned()];
     let error = ops::for_interface(&cx.read(), &cx, &vpc, &[], &named).unwrap_err();
     assert_eq!(error.code(), "InvalidGroup.NotFound");

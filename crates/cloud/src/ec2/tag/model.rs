@@ -27,13 +27,19 @@ pub fn resource_type(id: &str) -> Option<&'static str> {
 }
 
 const TYPES: &[(&str, &str)] = &[
+    ("acl", "network-acl"),
     ("ami", "image"),
+    ("dopt", "dhcp-options"),
     ("eipalloc", "elastic-ip"),
     ("eni", "network-interface"),
     ("i", "instance"),
+    ("igw", "internet-gateway"),
     ("key", "key-pair"),
     ("lt", "launch-template"),
+    ("nat", "natgateway"),
+    ("pcx", "vpc-peering-connection"),
     ("pl", "prefix-list"),
+    ("rtb", "route-table"),
     ("sg", "security-group"),
     ("sgr", "security-group-rule"),
     ("subnet", "subnet"),

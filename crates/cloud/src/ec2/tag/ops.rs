@@ -5,11 +5,14 @@ use store::{Snapshot, Tx};
 use super::model::{Tagged, resource_type};
 use crate::Context;
 use crate::ec2::instance::model::Instance;
+use crate::ec2::internet_gateway::InternetGateway;
 use crate::ec2::key_pair::KeyPair;
 use crate::ec2::launch_template::LaunchTemplate;
 use crate::ec2::listing::Listing;
+use crate::ec2::route_table::RouteTable;
 use crate::ec2::{
-    Error, Kind, Result, elastic_ip, image, network_interface, prefix_list, security_group, vpc,
+    Error, Kind, Result, elastic_ip, image, network_interface, prefix_list, resource,
+    security_group, vpc,
 };
 use crate::tag::{self, Invalid, MAX_PER_RESOURCE, Tags};
 
@@ -137,6 +140,8 @@ fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
     match resource_type(id) {
         Some("elastic-ip") => elastic_ip::ops::by_allocation(snapshot, cx, id).map(drop),
         Some("image") => image::ops::image(snapshot, cx, id).map(drop),
+        Some("internet-gateway") => resource::find::<InternetGateway>(snapshot, cx, id).map(drop),
+        Some("route-table") => resource::find::<RouteTable>(snapshot, cx, id).map(drop),
         Some("instance") => stored::<Instance>(snapshot, cx, Kind::Instance, id),
         Some("key-pair") => stored::<KeyPair>(snapshot, cx, Kind::KeyPairId, id),
         Some("launch-template") => stored::<LaunchTemplate>(snapshot, cx, Kind::LaunchTemplate, id),
@@ -236,7 +241,7 @@ mod tests {
     #[tokio::test]
     async fn tags_come_and_go() {
         let cx = testing::context();
-        let vpc = vpc::ops::default_vpc(&cx).id;
+        let vpc = vpc::ops::first_id(&cx);
         let ids = [vpc.clone()];
         let given = tags(&[("Name", "main"), ("team", "web"), ("empty", "")]);
         cx.write(|tx| create_tags(tx, &cx, &ids, &given)).await.unwrap();
@@ -259,7 +264,7 @@ mod tests {
     #[tokio::test]
     async fn refusals() {
         let cx = testing::context();
-        let vpc = vpc::ops::default_vpc(&cx).id;
+        let vpc = vpc::ops::first_id(&cx);
         let long = "k".repeat(129);
         let many: Vec<String> = (0..51).map(|n| format!("k{n}")).collect();
         let many: Vec<(&str, &str)> = many.iter().map(|k| (k.as_str(), "")).collect();

@@ -1,4 +1,4 @@
-//! Networks: the default VPC every region has, its subnets, and the addresses in use.
+//! Networks: VPCs, their subnets, and the addresses in use.
 //!
 //! ```text
 //!  default VPC 172.31.0.0/16 ─┬─ zone a 172.31.0.0/20   ─┬─ .0 network, .1 router, .2 DNS, .3 kept,
@@ -6,13 +6,21 @@
 //!                             └─ zone c 172.31.32.0/20   └─ the others: one `Address` record each
 //! ```
 //!
-//! The default VPC and its subnets are there without being created: their ids are made of the account,
-//! the region and the zone. VPCs and subnets of one's own are not served yet, and refused by name; nor
-//! are public addresses, so unlike AWS's a default subnet does not map them on launch.
+//! The default VPC and its subnets are there without being created (`ec2::resource`): their ids are
+//! made of the account, the region and the zone. Not here: what joins networks, each in a folder of
+//! its own.
 
+pub mod address;
+pub mod cidr;
+pub mod cidr_block;
+pub mod describe;
 pub mod handlers;
 pub mod model;
 pub mod ops;
 pub mod services;
+pub mod subnet;
+#[cfg(test)]
+mod tests;
 
-pub use model::{Cidr, Subnet, Vpc};
+pub use cidr::Cidr;
+pub use model::{Subnet, Vpc};

@@ -1,90 +1,70 @@
 //! A VPC, its subnets, and the record of each address in use.
 
-use std::fmt;
 use std::net::Ipv4Addr;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// An IPv4 block whose address has no bits outside its prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Cidr {
-    pub base: Ipv4Addr,
-    pub prefix: u8,
-}
+use super::cidr::Cidr;
 
-impl Cidr {
-    pub const fn new(base: Ipv4Addr, prefix: u8) -> Cidr {
-        Cidr { base, prefix }
-    }
-
-    /// How many addresses it spans.
-    pub fn size(self) -> u64 {
-        1 << (32 - u32::from(self.prefix))
-    }
-
-    pub fn first(self) -> u32 {
-        u32::from(self.base)
-    }
-
-    pub fn last(self) -> u32 {
-        (u64::from(self.first()) + self.size() - 1) as u32
-    }
-
-    pub fn contains(self, address: Ipv4Addr) -> bool {
-        (self.first()..=self.last()).contains(&u32::from(address))
-    }
-
-    /// The `n`th address, counted from the base.
-    pub fn nth(self, n: u32) -> Ipv4Addr {
-        Ipv4Addr::from(self.first() + n)
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.base, self.prefix)
-    }
-}
-
-impl FromStr for Cidr {
-    type Err = ();
-
-    /// Strict: `10.0.0.1/16` is not one.
-    fn from_str(text: &str) -> Result<Cidr, ()> {
-        let (base, prefix) = text.split_once('/').ok_or(())?;
-        let base: Ipv4Addr = base.parse().map_err(|_| ())?;
-        let prefix: u8 = prefix.parse().map_err(|_| ())?;
-        if prefix > 32 {
-            return Err(());
-        }
-        let cidr = Cidr { base, prefix };
-        let host_bits = (cidr.size() - 1) as u32;
-        if cidr.first() & host_bits == 0 { Ok(cidr) } else { Err(()) }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vpc {
+    pub account: String,
+    pub region: String,
+    /// `vpc-…`
     pub id: String,
-    pub owner: String,
+    /// The primary block.
     pub cidr: Cidr,
     pub cidr_association_id: String,
+    pub secondary: Vec<CidrAssociation>,
+    /// `dopt-…`, or `default` for none.
     pub dhcp_options_id: String,
     pub is_default: bool,
+    /// `enableDnsSupport`: the resolver answers.
+    pub dns_support: bool,
+    /// `enableDnsHostnames`: instances with public addresses have public names.
+    pub dns_hostnames: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subnet {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CidrAssociation {
+    /// `vpc-cidr-assoc-…`
     pub id: String,
-    pub arn: String,
-    pub owner: String,
+    pub cidr: Cidr,
+}
+
+impl Vpc {
+    /// Its address space, the primary block first.
+    pub fn blocks(&self) -> impl Iterator<Item = Cidr> + '_ {
+        std::iter::once(self.cidr).chain(self.secondary.iter().map(|block| block.cidr))
+    }
+
+    /// All its blocks with their ids, the primary one first.
+    pub fn associations(&self) -> impl Iterator<Item = (&str, Cidr)> {
+        let primary = std::iter::once((self.cidr_association_id.as_str(), self.cidr));
+        primary.chain(self.secondary.iter().map(|block| (block.id.as_str(), block.cidr)))
+    }
+}
+
+impl store::Record for Vpc {
+    const TABLE: &'static str = "ec2_vpcs";
+    fn key(&self) -> String {
+        format!("{}/{}/{}", self.account, self.region, self.id)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    pub account: String,
+    pub region: String,
+    /// `subnet-…`
+    pub id: String,
     pub vpc_id: String,
     /// Name and id of its zone: `us-east-1a`, `use1-az1`.
     pub zone: String,
     pub zone_id: String,
     pub cidr: Cidr,
     pub default_for_zone: bool,
+    /// Whether instances launched into it get a public address unless told otherwise.
     pub map_public_ip: bool,
 }
 
@@ -101,6 +81,13 @@ impl Subnet {
 
     pub fn usable_count(&self) -> usize {
         self.usable().count()
+    }
+}
+
+impl store::Record for Subnet {
+    const TABLE: &'static str = "ec2_subnets";
+    fn key(&self) -> String {
+        format!("{}/{}/{}", self.account, self.region, self.id)
     }
 }
 
@@ -126,30 +113,5 @@ impl store::Record for Address {
     const TABLE: &'static str = "ec2_addresses";
     fn key(&self) -> String {
         Address::key_of(&self.account, &self.region, &self.subnet_id, self.address)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cidrs() {
-        for (text, expected) in [
-            ("172.31.16.0/20", Some((4096, "172.31.31.255"))),
-            ("0.0.0.0/0", Some((1 << 32, "255.255.255.255"))),
-            ("10.0.0.1/32", Some((1, "10.0.0.1"))),
-            ("10.0.0.1/16", None),
-            ("10.0.0.0/33", None),
-            ("10.0.0.0", None),
-            ("x/8", None),
-        ] {
-            let cidr = text.parse::<Cidr>().ok();
-            let got = cidr.map(|c| (c.size(), Ipv4Addr::from(c.last()).to_string()));
-            assert_eq!(got, expected.map(|(n, last)| (n, last.to_owned())), "{text}");
-            if let Some(cidr) = cidr {
-                assert_eq!(cidr.to_string(), text);
-            }
-        }
     }
 }

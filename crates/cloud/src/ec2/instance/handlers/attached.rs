@@ -33,7 +33,7 @@ pub async fn volumes(
             ..Default::default()
         }]),
         availability_zone: Some(i.zone.clone()),
-        availability_zone_id: describe::zone_id(&snapshot, &cx, &i.zone),
+        availability_zone_id: describe::zone_id(&cx, &i.zone),
         create_time: Some(time(i.created_at)),
         encrypted: Some(false),
         multi_attach_enabled: Some(false),

@@ -113,7 +113,7 @@ fn instance(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::Instance {
         operator: Some(w::OperatorResponse { managed: Some(false), ..Default::default() }),
         placement: Some(w::Placement {
             availability_zone: Some(i.zone.clone()),
-            availability_zone_id: describe::zone_id(snapshot, cx, &i.zone),
+            availability_zone_id: describe::zone_id(cx, &i.zone),
             group_name: Some(String::new()),
             tenancy: Some("default".to_owned()),
             ..Default::default()
@@ -245,7 +245,7 @@ pub async fn status(
     dry_run(input.dry_run)?;
     let status = |i: &std::sync::Arc<Instance>| w::InstanceStatus {
         availability_zone: Some(i.zone.clone()),
-        availability_zone_id: describe::zone_id(&snapshot, &cx, &i.zone),
+        availability_zone_id: describe::zone_id(&cx, &i.zone),
         events: Some(vec![]),
         instance_id: Some(i.id.clone()),
         instance_state: Some(super::state_out(i.state())),

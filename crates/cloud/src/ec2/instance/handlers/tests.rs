@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::controller::Controller;
 use crate::ec2::image;
 use crate::ec2::instance::controller::Instances;
-use crate::services;
 use crate::testing;
 use crate::{Context, Timestamp};
 
@@ -23,27 +22,7 @@ impl Cloud {
 
     /// Status and body.
     async fn call(&self, operation: &'static str, members: &str) -> (u16, String) {
-        let entry = services::table()
-            .into_iter()
-            .find(|e| e.service == "ec2" && e.operation == operation)
-            .unwrap();
-        let body = format!("Action={operation}&Version=2016-11-15&{members}");
-        let request = wire::Request {
-            service: "ec2",
-            operation: operation.to_owned(),
-            protocol: wire::Protocol::Ec2,
-            method: http::Method::POST,
-            uri: http::Uri::from_static("/"),
-            headers: http::HeaderMap::new(),
-            body: body.into_bytes().into(),
-        };
-        match (entry.call)(self.cx.clone(), Arc::new(request)).await {
-            Ok(response) => {
-                let text = String::from_utf8(response.body.to_vec()).unwrap();
-                (response.status.as_u16(), text)
-            }
-            Err(error) => (error.status, format!("{}: {}", error.code, error.message)),
-        }
+        testing::call(&self.cx, operation, members).await
     }
 
     async fn ok(&self, operation: &'static str, members: &str) -> String {

@@ -124,7 +124,7 @@ fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec
         put("meta-data/public-hostname", &public_dns_name(&i.region, public));
         put("meta-data/public-ipv4", &public.to_string());
     }
-    if let Some(id) = describe::zone_id(snapshot, cx, &i.zone) {
+    if let Some(id) = describe::zone_id(cx, &i.zone) {
         put("meta-data/placement/availability-zone-id", &id);
     }
     let hypervisor = catalog::instance_type(&i.instance_type).and_then(|size| size.hypervisor);
@@ -202,7 +202,8 @@ fn of_interface(
     }
     if let Ok(vpc) = vpc::ops::vpc(snapshot, cx, &interface.vpc_id) {
         values.push(("vpc-ipv4-cidr-block", vpc.cidr.to_string()));
-        values.push(("vpc-ipv4-cidr-blocks", vpc.cidr.to_string()));
+        let blocks: Vec<String> = vpc.blocks().map(|block| block.to_string()).collect();
+        values.push(("vpc-ipv4-cidr-blocks", blocks.join("\n")));
     }
     values
 }
