@@ -30,6 +30,8 @@ pub fn all() -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(crate::ec2::instance::controller::Instances::default()),
         Box::new(crate::ec2::network::controller::Networks),
+        Box::new(crate::ec2::nat_gateway::controller::NatGateways),
+        Box::new(crate::ec2::vpc_peering::controller::Peerings),
         Box::new(crate::elbv2::controller::LoadBalancers::default()),
         Box::new(crate::dynamodb::Sweeper),
         Box::new(crate::autoscaling::controller::AutoScaling),

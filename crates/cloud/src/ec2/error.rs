@@ -139,6 +139,12 @@ pub enum Error {
     AddressLimitExceeded,
     #[error("There are not enough free public addresses to satisfy the request.")]
     InsufficientAddressCapacity,
+    #[error("The network acl entry identified by {0} already exists.")]
+    NetworkAclEntryAlreadyExists(i32),
+    #[error("The network acl entry identified by {0} does not exist")]
+    NetworkAclEntryNotFound(i32),
+    #[error("{0}")]
+    InvalidStateTransition(String),
     #[error("{0}")]
     AlreadyAssociated(String),
     #[error("Address {0} is in use.")]
@@ -237,6 +243,9 @@ impl Error {
             PrefixListVersionMismatch { .. } => "PrefixListVersionMismatch",
             AddressLimitExceeded => "AddressLimitExceeded",
             InsufficientAddressCapacity => "InsufficientAddressCapacity",
+            NetworkAclEntryAlreadyExists(_) => "NetworkAclEntryAlreadyExists",
+            NetworkAclEntryNotFound(_) => "InvalidNetworkAclEntry.NotFound",
+            InvalidStateTransition(_) => "InvalidStateTransition",
             AlreadyAssociated(_) => "Resource.AlreadyAssociated",
             InsufficientInstanceCapacity { .. } => "InsufficientInstanceCapacity",
             InsufficientFreeAddressesInSubnet(_) => "InsufficientFreeAddressesInSubnet",

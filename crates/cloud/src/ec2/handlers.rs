@@ -14,6 +14,7 @@ pub fn operations() -> Vec<Entry> {
     let mut entries = Vec::new();
     entries.extend(super::catalog::handlers::operations());
     entries.extend(super::elastic_ip::handlers::operations());
+    entries.extend(super::dhcp_options::handlers::operations());
     entries.extend(super::image::handlers::operations());
     entries.extend(super::instance::handlers::operations());
     entries.extend(super::instance_profile::handlers::operations());
@@ -22,11 +23,14 @@ pub fn operations() -> Vec<Entry> {
     entries.extend(super::launch_template::handlers::operations());
     entries.extend(super::network_interface::handlers::operations());
     entries.extend(super::prefix_list::handlers::operations());
+    entries.extend(super::nat_gateway::handlers::operations());
+    entries.extend(super::network_acl::handlers::operations());
     entries.extend(super::region::handlers::operations());
     entries.extend(super::route_table::handlers::operations());
     entries.extend(super::security_group::handlers::operations());
     entries.extend(super::tag::handlers::operations());
     entries.extend(super::vpc::handlers::operations());
+    entries.extend(super::vpc_peering::handlers::operations());
     entries
 }
 

@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod client_token;
+pub mod dhcp_options;
 pub mod elastic_ip;
 pub mod error;
 pub mod handlers;
@@ -12,7 +13,9 @@ pub mod internet_gateway;
 pub mod key_pair;
 pub mod launch_template;
 pub mod listing;
+pub mod nat_gateway;
 pub mod network;
+pub mod network_acl;
 pub mod network_interface;
 pub mod prefix_list;
 pub mod region;
@@ -21,5 +24,6 @@ pub mod route_table;
 pub mod security_group;
 pub mod tag;
 pub mod vpc;
+pub mod vpc_peering;
 
 pub use error::{Error, Kind, Result};

@@ -10,7 +10,7 @@ use super::model::Instance;
 use super::user_data;
 use crate::Context;
 use crate::ec2::network_interface::{self, NetworkInterface};
-use crate::ec2::{Error, Kind, Result, catalog, vpc};
+use crate::ec2::{Error, Kind, Result, catalog, dhcp_options, vpc};
 
 pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec> {
     let size = catalog::instance_type(&instance.instance_type)
@@ -82,9 +82,5 @@ pub fn public_dns_name(region: &str, address: Ipv4Addr) -> String {
 
 /// `ip-172-31-0-5.ec2.internal`; elsewhere than in us-east-1 under `REGION.compute.internal`.
 pub fn private_dns_name(region: &str, address: Ipv4Addr) -> String {
-    let host = host_name(address);
-    match region {
-        "us-east-1" => format!("{host}.ec2.internal"),
-        region => format!("{host}.{region}.compute.internal"),
-    }
+    format!("{}.{}", host_name(address), dhcp_options::ops::region_domain(region))
 }

@@ -7,10 +7,12 @@ use store::{Snapshot, Tx};
 
 use super::model::{AWS, Act, Entry, PrefixList};
 use crate::ec2::client_token::ClientToken;
+use crate::ec2::route_table::RouteTable;
+use crate::ec2::route_table::model::{Destination, Route};
 use crate::ec2::security_group::model::Peer;
 use crate::ec2::vpc::Cidr;
 use crate::ec2::vpc::services;
-use crate::ec2::{Error, Kind, Result, security_group, tag};
+use crate::ec2::{Error, Kind, Result, resource, security_group, tag};
 use crate::tag::Tags;
 use crate::{Context, id};
 
@@ -251,10 +253,15 @@ pub fn delete(tx: &mut Tx, cx: &Context, id: &str) -> Result<PrefixList> {
 pub fn users(snapshot: &Snapshot, cx: &Context, id: &str) -> Vec<String> {
     let refers = |peer: &Peer| matches!(peer, Peer::PrefixList(list) if list == id);
     let groups = security_group::ops::groups(snapshot, cx).into_iter();
-    groups
+    let groups = groups
         .filter(|group| group.rules.iter().any(|rule| refers(&rule.peer)))
-        .map(|group| group.id.clone())
-        .collect()
+        .map(|group| group.id.clone());
+    let leads = |route: &Route| route.destination == Destination::PrefixList(id.to_owned());
+    let tables = resource::all::<RouteTable>(snapshot, cx).into_iter();
+    let tables =
+        tables.filter(|table| table.routes.iter().any(leads)).map(|table| table.id.clone());
+    // Route tables sort first: `rtb-…` before `sg-…`.
+    tables.chain(groups).collect()
 }
 
 /// A list counts as many rules as it has room for entries, in every group that refers to it.

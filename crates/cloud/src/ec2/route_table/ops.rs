@@ -8,7 +8,7 @@ use super::model::{Association, Destination, Route, RouteTable, Target};
 use super::target;
 use crate::ec2::resource::{self, Resource};
 use crate::ec2::vpc::{Cidr, Subnet};
-use crate::ec2::{Error, Kind, Result, client_token, internet_gateway, tag, vpc};
+use crate::ec2::{Error, Kind, Result, client_token, internet_gateway, prefix_list, tag, vpc};
 use crate::tag::Tags;
 use crate::{Context, id};
 
@@ -290,7 +290,7 @@ fn check_destination(
 ) -> Result<()> {
     let cidr = match destination {
         Destination::Cidr(cidr) => cidr,
-        Destination::PrefixList(id) => return target::check_prefix_list(snapshot, cx, id),
+        Destination::PrefixList(id) => return prefix_list::ops::by_id(snapshot, cx, id).map(drop),
     };
     let vpc = vpc::ops::vpc(snapshot, cx, &table.vpc_id)?;
     if vpc.blocks().any(|own| own == *cidr) {

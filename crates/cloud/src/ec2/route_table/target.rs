@@ -5,7 +5,10 @@ use store::Snapshot;
 use super::model::{RouteTable, Target};
 use crate::Context;
 use crate::ec2::instance::state::InstanceState;
-use crate::ec2::{Error, Kind, Result, instance, internet_gateway, network_interface, resource};
+use crate::ec2::nat_gateway::NatGateway;
+use crate::ec2::{
+    Error, Kind, Result, instance, internet_gateway, network_interface, resource, vpc_peering,
+};
 
 /// A target as requests name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +35,21 @@ pub fn find(
             "Routes to the target 'local' are there for each block of the VPC, and for no other.",
         )),
         Wanted::Gateway(id) => internet_gateway(snapshot, cx, table, id),
-        Wanted::NatGateway(id) => Err(Error::not_found(Kind::NatGateway, id)),
-        Wanted::Peering(id) => Err(Error::not_found(Kind::VpcPeeringConnection, id)),
+        Wanted::NatGateway(id) => {
+            let found = resource::find::<NatGateway>(snapshot, cx, id)?;
+            belongs(table, "NAT gateway", id, &found.vpc_id)?;
+            Ok(Target::NatGateway(id.clone()))
+        }
+        // One that is not accepted yet too: until it is, the route is a blackhole.
+        Wanted::Peering(id) => {
+            let found = vpc_peering::ops::peering(snapshot, cx, id)?;
+            if found.state.is_over() {
+                return Err(Error::not_found(Kind::VpcPeeringConnection, id));
+            }
+            let own = found.other(&table.vpc_id).map_or("", |_| &table.vpc_id);
+            belongs(table, "VPC peering connection", id, own)?;
+            Ok(Target::Peering(id.clone()))
+        }
         Wanted::NetworkInterface(id) => {
             let found = network_interface::ops::by_id(snapshot, cx, id)?;
             belongs(table, "interface", id, &found.vpc_id)?;
@@ -82,7 +98,12 @@ pub fn is_active(snapshot: &Snapshot, cx: &Context, vpc_id: &str, target: &Targe
             internet_gateway::ops::of_vpc(snapshot, cx, vpc_id).is_some_and(|g| g.id == *id)
         }
         Target::NetworkInterface(id) => is_up(snapshot, cx, id),
-        Target::NatGateway(_) | Target::Peering(_) => false,
+        Target::NatGateway(id) => {
+            resource::get::<NatGateway>(snapshot, cx, id).is_some_and(|nat| nat.state.is_alive())
+        }
+        Target::Peering(id) => {
+            vpc_peering::ops::active_of_vpc(snapshot, cx, vpc_id).iter().any(|p| p.id == *id)
+        }
         Target::Endpoint(_) => true,
     }
 }
@@ -101,9 +122,4 @@ fn is_up(snapshot: &Snapshot, cx: &Context, interface_id: &str) -> bool {
     let Some(attachment) = &interface.attachment else { return interface.is_requester_managed() };
     instance::ops::instance(snapshot, cx, &attachment.instance_id)
         .is_ok_and(|i| matches!(i.state(), InstanceState::Pending | InstanceState::Running))
-}
-
-/// Prefix lists cannot be made yet.
-pub fn check_prefix_list(_: &Snapshot, _: &Context, id: &str) -> Result<()> {
-    Err(Error::not_found(Kind::PrefixList, id))
 }

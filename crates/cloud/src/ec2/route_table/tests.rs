@@ -150,6 +150,17 @@ async fn routes_come_change_and_go() {
     assert!(body.contains("<instanceId>i-"), "{body}");
     ok(cx, "ReplaceRoute", &to("10.0.0.0/16", "LocalTarget=true")).await;
 
+    let list = "PrefixListName=l&MaxEntries=1&AddressFamily=IPv4&Entry.1.Cidr=192.168.0.0/24";
+    let list = text(&ok(cx, "CreateManagedPrefixList", list).await, "prefixListId");
+    let members = format!("RouteTableId={table}&DestinationPrefixListId={list}");
+    ok(cx, "CreateRoute", &format!("{members}&{out}")).await;
+    assert_eq!(world.states(&table).await[1], (list.clone(), true));
+    let delete = format!("PrefixListId={list}");
+    let used = refused(cx, "DeleteManagedPrefixList", &delete).await;
+    assert_eq!(used, "DependencyViolation");
+    ok(cx, "DeleteRoute", &members).await;
+    ok(cx, "DeleteManagedPrefixList", &delete).await;
+
     let local = refused(cx, "DeleteRoute", &to("10.0.0.0/16", "")).await;
     assert_eq!(local, "InvalidParameterValue");
     ok(cx, "DeleteRoute", &to("0.0.0.0/0", "")).await;

@@ -4,15 +4,18 @@ use store::{Snapshot, Tx};
 
 use super::model::{Tagged, resource_type};
 use crate::Context;
+use crate::ec2::dhcp_options::DhcpOptions;
 use crate::ec2::instance::model::Instance;
 use crate::ec2::internet_gateway::InternetGateway;
 use crate::ec2::key_pair::KeyPair;
 use crate::ec2::launch_template::LaunchTemplate;
 use crate::ec2::listing::Listing;
+use crate::ec2::nat_gateway::NatGateway;
+use crate::ec2::network_acl::NetworkAcl;
 use crate::ec2::route_table::RouteTable;
 use crate::ec2::{
     Error, Kind, Result, elastic_ip, image, network_interface, prefix_list, resource,
-    security_group, vpc,
+    security_group, vpc, vpc_peering,
 };
 use crate::tag::{self, Invalid, MAX_PER_RESOURCE, Tags};
 
@@ -141,6 +144,10 @@ fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
         Some("elastic-ip") => elastic_ip::ops::by_allocation(snapshot, cx, id).map(drop),
         Some("image") => image::ops::image(snapshot, cx, id).map(drop),
         Some("internet-gateway") => resource::find::<InternetGateway>(snapshot, cx, id).map(drop),
+        Some("natgateway") => resource::find::<NatGateway>(snapshot, cx, id).map(drop),
+        Some("network-acl") => resource::find::<NetworkAcl>(snapshot, cx, id).map(drop),
+        Some("dhcp-options") => resource::find::<DhcpOptions>(snapshot, cx, id).map(drop),
+        Some("vpc-peering-connection") => vpc_peering::ops::peering(snapshot, cx, id).map(drop),
         Some("route-table") => resource::find::<RouteTable>(snapshot, cx, id).map(drop),
         Some("instance") => stored::<Instance>(snapshot, cx, Kind::Instance, id),
         Some("key-pair") => stored::<KeyPair>(snapshot, cx, Kind::KeyPairId, id),

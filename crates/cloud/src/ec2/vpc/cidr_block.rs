@@ -8,7 +8,7 @@ use super::cidr::Cidr;
 use super::model::{CidrAssociation, Vpc};
 use super::ops::{parse_block, subnets, vpc, vpcs};
 use crate::ec2::route_table::{self, model::Destination};
-use crate::ec2::{Error, Kind, Result};
+use crate::ec2::{Error, Kind, Result, vpc_peering};
 use crate::{Context, id};
 
 /// AWS's default quota, the primary block included.
@@ -34,6 +34,13 @@ pub fn associate(tx: &mut Tx, cx: &Context, id: &str, block: &str) -> Result<Cid
             "CidrLimitExceeded",
             "The maximum number of IPv4 CIDR blocks for a VPC has been reached.",
         ));
+    }
+    let peerings = vpc_peering::ops::active_of_vpc(tx, cx, id);
+    let mut peers = peerings.iter().filter_map(|peering| peering.other(id));
+    if peers.any(|peer| peer.blocks.iter().any(|block| block.overlaps(cidr))) {
+        return Err(Error::InvalidVpcRange(format!(
+            "The CIDR '{cidr}' conflicts with a CIDR block of a peered VPC."
+        )));
     }
     let leads_out = |destination: &Destination| match destination {
         Destination::Cidr(route) => cidr.covers(*route),

@@ -7,11 +7,12 @@ use store::{Snapshot, Tx};
 use super::cidr::Cidr;
 use super::model::Vpc;
 use crate::ec2::internet_gateway::{self, InternetGateway};
+use crate::ec2::network_acl::{self, NetworkAcl};
 use crate::ec2::resource::{self, Resource};
 use crate::ec2::route_table::model::{Destination, Route, Target};
 use crate::ec2::route_table::{self, RouteTable};
 use crate::ec2::security_group::{self, SecurityGroup};
-use crate::ec2::{Error, Kind, Result, tag};
+use crate::ec2::{Error, Kind, Result, dhcp_options, tag, vpc_peering};
 use crate::tag::Tags;
 use crate::{Context, id, zone};
 
@@ -47,7 +48,7 @@ impl Resource for Vpc {
             cidr: DEFAULT_CIDR,
             cidr_association_id: id::stable("vpc-cidr-assoc", &words),
             secondary: vec![],
-            dhcp_options_id: id::stable("dopt", &words),
+            dhcp_options_id: dhcp_options::ops::first_id(cx),
             is_default: true,
             dns_support: true,
             dns_hostnames: true,
@@ -90,7 +91,7 @@ fn new(cx: &Context, cidr: Cidr) -> Vpc {
         cidr,
         cidr_association_id: id::resource(&cx.env.rng, "vpc-cidr-assoc"),
         secondary: vec![],
-        dhcp_options_id: id::stable("dopt", &[&cx.account, &cx.region]),
+        dhcp_options_id: dhcp_options::ops::first_id(cx),
         is_default: false,
         dns_support: true,
         dns_hostnames: false,
@@ -144,11 +145,14 @@ pub fn create_default(tx: &mut Tx, cx: &Context) -> Result<Vpc> {
 pub fn delete(tx: &mut Tx, cx: &Context, id: &str) -> Result<()> {
     let vpc = vpc(tx, cx, id)?;
     let tables = route_table::ops::of_vpc(tx, cx, id);
+    let acls = network_acl::ops::of_vpc(tx, cx, id);
     let mut groups = security_group::ops::groups(tx, cx);
     groups.retain(|group| group.vpc_id == id);
     let in_use = subnets(tx, cx).iter().any(|subnet| subnet.vpc_id == id)
         || internet_gateway::ops::of_vpc(tx, cx, id).is_some()
+        || vpc_peering::ops::has_some(tx, cx, id)
         || tables.iter().any(|table| table.main.is_none())
+        || acls.iter().any(|acl| !acl.is_default)
         || groups.iter().any(|group| !group.is_default());
     if in_use {
         return Err(Error::DependencyViolation(format!(
@@ -159,6 +163,9 @@ pub fn delete(tx: &mut Tx, cx: &Context, id: &str) -> Result<()> {
         resource::forget::<RouteTable>(tx, cx, &table.id);
     }
     resource::forget::<RouteTable>(tx, cx, &route_table::ops::first_id(id));
+    for acl in acls {
+        resource::forget::<NetworkAcl>(tx, cx, &acl.id);
+    }
     for group in groups {
         resource::forget::<SecurityGroup>(tx, cx, &group.id);
     }

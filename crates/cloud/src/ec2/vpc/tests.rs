@@ -290,6 +290,7 @@ async fn the_default_vpc_goes_and_another_comes() {
         "DescribeRouteTables",
         "DescribeInternetGateways",
         "DescribeSecurityGroups",
+        "DescribeNetworkAcls",
     ] {
         assert!(!ok(&cx, operation, "").await.contains("<item>"), "{operation}");
     }

@@ -5,7 +5,7 @@ use store::{Snapshot, Tx};
 use crate::ec2::resource::{self, Resource};
 use crate::ec2::vpc::model::{Subnet, Vpc};
 use crate::ec2::vpc::{Cidr, address, ops as vpc};
-use crate::ec2::{Error, Kind, Result, route_table, tag};
+use crate::ec2::{Error, Kind, Result, network_acl, route_table, tag};
 use crate::tag::Tags;
 use crate::zone::{self, Zone};
 use crate::{Context, id};
@@ -179,6 +179,7 @@ pub fn delete(tx: &mut Tx, cx: &Context, id: &str) -> Result<()> {
         )));
     }
     route_table::ops::forget_subnet(tx, cx, &subnet);
+    network_acl::ops::forget_subnet(tx, cx, &subnet);
     resource::delete::<Subnet>(tx, cx, id);
     Ok(())
 }
