@@ -8,6 +8,7 @@
 //!                      next hop is a NAT's    source becomes the NAT's address
 //!                      source has a public    source becomes that one
 //!                      else                   dropped
+//!   answers whose next hop is a NAT's         dropped: who asked did not ask the NAT
 //!   in by xinternet    to a public address    destination becomes the private one
 //!                      else                   dropped: NATs let nobody in
 //!   in by a port       to nobody's address    refused
@@ -139,10 +140,16 @@ fn nat(wanted: &network::Network) -> Table {
         came().verdict(&Verdict::Drop),
     ];
     prerouting.extend(wanted.blocks.iter().map(|block| refuse(nobodys(*block), HOST_UNREACHABLE)));
+    let answers = out().expression("ct", |e| e.u32(1, FIRST).u32(2, CT_DIRECTION));
+    let answers = answers.compare(FIRST, Compare::Equal, &[REPLY]);
+    let answers = answers.expression("rt", |e| e.u32(1, FIRST).u32(2, NEXT_HOP));
+    let answers = answers.lookup_value(NATS, FIRST, SECOND).verdict(&Verdict::Drop);
+    let forward = Some(Hook { kind: "filter", at: At::Forward, priority: 20, accepts: true });
     let chain = |hook, rules: Vec<Rule>| Chain { hook, rules: rules.into() };
     Table {
         sets: sets(wanted),
         chains: [
+            ("forward".to_owned(), chain(forward, vec![answers])),
             ("postrouting".to_owned(), chain(hook(At::Postrouting, 100), postrouting)),
             ("prerouting".to_owned(), chain(hook(At::Prerouting, -100), prerouting)),
         ]
@@ -172,6 +179,8 @@ fn sets(wanted: &network::Network) -> std::collections::BTreeMap<String, Set> {
 const SOURCE: u32 = 0;
 const DESTINATION: u32 = 1;
 const NEXT_HOP: u32 = 1;
+const CT_DIRECTION: u32 = 1;
+const REPLY: u8 = 1;
 
 /// The source or destination becomes what the map holds for the address in `FIRST`.
 fn become_value(rule: Rule, map: &str, which: u32) -> Rule {
