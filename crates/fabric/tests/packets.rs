@@ -36,6 +36,7 @@ fn main() {
         ("what_passes_and_what_is_dropped_is_counted", flows_are_counted),
         ("links_elsewhere_pass_the_ports_side_only", links_elsewhere),
         ("random_networks_do_what_is_predicted", prediction::random_networks),
+        ("joined_networks_do_what_is_predicted", prediction::joined_networks),
     ])
 }
 

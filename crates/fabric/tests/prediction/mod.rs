@@ -3,6 +3,10 @@
 //!
 //! A seed in the environment (`PREDICTION_SEED`) repeats a run; a failure names the seed of its case.
 
+mod joined;
+
+pub use joined::joined_networks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
@@ -65,23 +69,7 @@ fn probe_world(seed: u64) {
         lab.world.fabric.apply("n", &network).unwrap();
         let networks = BTreeMap::from([("n".to_owned(), network.clone())]);
         let probes: Vec<Probe> = (0..PROBES).map(|_| lab.random_probe(&mut dice)).collect();
-        let predicted = |probe: &Probe| {
-            let source = Source::Inside { network: "n".into(), address: probe.from };
-            let path = reach(&networks, &source, probe.to, probe.flow);
-            let reaches = matches!(path.verdict, Verdict::Reaches { .. });
-            // Open addresses are for those, too, that the network does not know.
-            (reaches || probe.to == OPEN, path)
-        };
-        let expected: Vec<_> = probes.iter().map(predicted).collect();
-        let wanted: Vec<bool> = expected.iter().map(|(reaches, _)| *reaches).collect();
-        let got = lab.probe(&probes, &wanted);
-        for ((probe, (wanted, path)), got) in probes.iter().zip(&expected).zip(got) {
-            assert_eq!(
-                got, *wanted,
-                "seed {seed} case {case}: {probe:?}\n{path:#?}\n{networks:#?}"
-            );
-        }
-        let passes = wanted.iter().filter(|reaches| **reaches).count();
+        let passes = lab.compare(&format!("seed {seed} case {case}"), &networks, &probes);
         reached += passes;
         denied += PROBES - passes;
     }
@@ -119,16 +107,20 @@ impl Lab {
     fn new(name: &str) -> Lab {
         let world = World::new(name);
         let instance = |host| (ip(host), world.instance("n", &format!("e-{host}"), host));
-        let instances: BTreeMap<_, _> = PORTS.map(instance).into();
-        let mut listeners = Vec::new();
+        let instances = PORTS.map(instance).into();
+        let mut lab = Lab::of(world, instances);
         for address in NODES.into_iter().chain([OPEN, SERVICE]) {
-            world.fabric.ensure_address("n", address).unwrap();
+            lab.world.fabric.ensure_address("n", address).unwrap();
             for port in SERVED {
                 let address = SocketAddrV4::new(address, port);
-                listeners.push(world.fabric.tcp_listener("n", address).unwrap());
+                lab.listeners.push(lab.world.fabric.tcp_listener("n", address).unwrap());
             }
         }
-        let (mut echoes, mut raw) = (Vec::new(), BTreeMap::new());
+        lab
+    }
+
+    fn of(world: World, instances: BTreeMap<Ipv4Addr, Instance>) -> Lab {
+        let (mut listeners, mut echoes, mut raw) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (address, instance) in &instances {
             let any = Ipv4Addr::UNSPECIFIED;
             for port in SERVED {
@@ -167,6 +159,32 @@ impl Lab {
                 return port;
             }
         }
+    }
+
+    /// How many of the probes were answered, as predicted.
+    fn compare(
+        &mut self,
+        case: &str,
+        networks: &BTreeMap<String, Network>,
+        probes: &[Probe],
+    ) -> usize {
+        let predicted = |probe: &Probe| {
+            let knows =
+                |(_, n): &(&String, &Network)| n.blocks.iter().any(|b| b.contains(probe.from));
+            let (network, _) = networks.iter().find(knows).expect("every sender is in a network");
+            let source = Source::Inside { network: network.clone(), address: probe.from };
+            let path = reach(networks, &source, probe.to, probe.flow);
+            let reaches = matches!(path.verdict, Verdict::Reaches { .. });
+            // Open addresses are for those, too, that the network does not know.
+            (reaches || probe.to == OPEN, path)
+        };
+        let expected: Vec<_> = probes.iter().map(predicted).collect();
+        let wanted: Vec<bool> = expected.iter().map(|(reaches, _)| *reaches).collect();
+        let got = self.probe(probes, &wanted);
+        for ((probe, (wanted, path)), got) in probes.iter().zip(&expected).zip(got) {
+            assert_eq!(got, *wanted, "{case}: {probe:?}\n{path:#?}\n{networks:#?}");
+        }
+        wanted.into_iter().filter(|reaches| *reaches).count()
     }
 
     /// Which of the probes were answered.
