@@ -76,6 +76,13 @@ impl LinuxFabric {
         Ok(TcpListener::from(socket))
     }
 
+    /// A UDP socket in the network, not blocking, not yet bound.
+    pub fn udp_socket(&self, network: &str) -> Result<OwnedFd> {
+        self.network(network)?
+            .make(namespace::udp_socket)
+            .map_err(os(&format!("opening a socket in {network}")))
+    }
+
     fn lock(&self) -> Result<namespace::Lock> {
         namespace::lock(&self.lock).map_err(os("locking the namespace directory"))
     }

@@ -129,7 +129,16 @@ pub fn enter(netns: BorrowedFd<'_>) -> io::Result<()> {
 
 /// A TCP socket in the calling thread's namespace, not blocking.
 pub fn tcp_socket() -> io::Result<OwnedFd> {
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    socket(libc::SOCK_STREAM)
+}
+
+/// A UDP socket in the calling thread's namespace, not blocking.
+pub fn udp_socket() -> io::Result<OwnedFd> {
+    socket(libc::SOCK_DGRAM)
+}
+
+fn socket(kind: libc::c_int) -> io::Result<OwnedFd> {
+    let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: a plain system call; the result is checked before it is owned.
     let fd = unsafe { libc::socket(libc::AF_INET, kind, 0) };
     check(fd)?;
