@@ -107,6 +107,7 @@ fn spec(id: &str, user_data: Option<&str>) -> Spec {
         env: Default::default(),
         user_data: user_data.map(|text| text.as_bytes().to_vec()),
         ssh_keys: vec![],
+        resolver: Default::default(),
     }
 }
 

@@ -58,6 +58,16 @@ pub struct Spec {
     pub user_data: Option<Vec<u8>>,
     /// `authorized_keys` lines of root and the image's default user.
     pub ssh_keys: Vec<String>,
+    #[serde(default)]
+    pub resolver: Resolver,
+}
+
+/// Whom an instance asks for names. No servers: nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolver {
+    pub servers: Vec<Ipv4Addr>,
+    /// Domains that names without a dot are tried in.
+    pub search: Vec<String>,
 }
 
 /// A read-only layer of a root file system.

@@ -366,6 +366,7 @@ mod tests {
             env: BTreeMap::new(),
             user_data: None,
             ssh_keys: vec![],
+            resolver: Default::default(),
         }
     }
 

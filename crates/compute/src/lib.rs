@@ -6,4 +6,4 @@ pub mod fake;
 pub mod image;
 pub mod namespace;
 
-pub use driver::{Driver, Error, Exit, Layer, Nic, Observed, Phase, Result, Spec, Usage};
+pub use driver::{Driver, Error, Exit, Layer, Nic, Observed, Phase, Resolver, Result, Spec, Usage};

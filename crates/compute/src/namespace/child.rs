@@ -58,7 +58,7 @@ pub fn run(
         let _ = sys::send(channel.as_fd(), &message, &[]);
         sys::exit(1);
     }
-    init::run(&record.spec, channel)
+    init::run(record, channel)
 }
 
 fn enter(

@@ -241,7 +241,8 @@ impl Inner {
         };
         let first_id = self.config.first_id + range * IDS_PER_INSTANCE;
         slot.state().group = Some(group.clone());
-        let record = Record { spec: spec.clone(), first_id, group, limits, root };
+        let trusted = self.config.trusted.clone();
+        let record = Record { spec: spec.clone(), first_id, group, limits, root, trusted };
         self.begin_on_disk(slot, &record).map_err(host_error)
     }
 
@@ -327,7 +328,9 @@ impl Inner {
             .flat_map(|record| record.root.root)
             .collect();
         let in_use = |path: &Path| used.iter().any(|layer| layer.starts_with(path));
-        let layer = host::make(&self.config.state_dir.join("host"), in_use).map_err(host_error)?;
+        let directory = self.config.state_dir.join("host");
+        let trusted = self.config.trusted.as_deref();
+        let layer = host::make(&directory, trusted, in_use).map_err(host_error)?;
         Ok(made.insert(layer).clone())
     }
 
@@ -496,6 +499,7 @@ mod tests {
             env: [("AWS_REGION".to_owned(), "us-east-1".to_owned())].into(),
             user_data: None,
             ssh_keys: vec![],
+            resolver: Default::default(),
         };
         let memory = 1 << 30;
         assert!(check(&good, memory).is_ok());

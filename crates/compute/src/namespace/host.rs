@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::sys;
+use super::{sys, trust};
 
 /// Raise when what is generated here changes.
 const VERSION: u32 = 1;
@@ -110,11 +110,15 @@ pub struct HostLayer {
     pub usr_mask: PathBuf,
 }
 
-/// Finds or makes the layer below `directory`. One of an earlier state of the host is left for the
+/// Finds or makes the layer below `directory`, with a certificate authority to trust. One of an earlier state of the host is left for the
 /// instances that run on it and removed when `in_use` says there are none.
-pub fn make(directory: &Path, in_use: impl Fn(&Path) -> bool) -> io::Result<HostLayer> {
+pub fn make(
+    directory: &Path,
+    trusted: Option<&str>,
+    in_use: impl Fn(&Path) -> bool,
+) -> io::Result<HostLayer> {
     fs::create_dir_all(directory)?;
-    let name = format!("{:016x}", fingerprint());
+    let name = format!("{:016x}", fingerprint(trusted));
     let place = directory.join(&name);
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
@@ -129,6 +133,9 @@ pub fn make(directory: &Path, in_use: impl Fn(&Path) -> bool) -> io::Result<Host
         }
         fs::create_dir(&fresh)?;
         make_root(&fresh.join("root"))?;
+        if let Some(pem) = trusted {
+            trust::install(&fresh.join("root"), pem)?;
+        }
         make_usr_mask(&fresh.join("usr-mask"))?;
         fs::rename(fresh, &place)?;
     }
@@ -160,9 +167,9 @@ fn copied() -> Vec<String> {
 }
 
 /// Changes when the host's part of the layer does.
-fn fingerprint() -> u64 {
+fn fingerprint(trusted: Option<&str>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    VERSION.hash(&mut hasher);
+    (VERSION, trusted).hash(&mut hasher);
     for name in copied().iter().map(String::as_str).chain(["passwd", "group"]) {
         if let Ok(data) = fs::symlink_metadata(Path::new("/etc").join(name)) {
             (name, data.mtime(), data.mtime_nsec(), data.ino(), data.size()).hash(&mut hasher);

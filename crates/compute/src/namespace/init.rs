@@ -16,8 +16,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::{child, sys};
-use crate::Spec;
+use super::record::Record;
+use super::{child, sys, trust};
+use crate::{Resolver, Spec};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const LOG: &str = "/var/log/cloud-init-output.log";
@@ -25,12 +26,25 @@ const LOG: &str = "/var/log/cloud-init-output.log";
 const GRACE_MS: u64 = 30_000;
 
 /// Never returns.
-pub fn run(spec: &Spec, channel: OwnedFd) -> ! {
+pub fn run(record: &Record, channel: OwnedFd) -> ! {
     sys::set_title("/sbin/init");
     // What a machine has by default, whatever the daemon was started with.
     sys::limit(libc::RLIMIT_NOFILE, 1024, 524_288);
     sys::limit(libc::RLIMIT_CORE, 0, libc::RLIM_INFINITY);
     let signals = Signals::take();
+    let mut spec = record.spec.clone();
+    if let Some(pem) = &record.trusted {
+        match trust::install(Path::new("/"), pem) {
+            Ok(variables) => {
+                let variables = variables.iter().map(|(key, value)| (*key, *value));
+                let own = variables.map(|(key, value)| (key.to_owned(), value.to_owned()));
+                // What the specification says stands.
+                spec.env = own.chain(std::mem::take(&mut spec.env)).collect();
+            }
+            Err(error) => say(&format!("trusted certificates: {error}")),
+        }
+    }
+    let spec = &spec;
     if let Err(error) = identify(spec) {
         say(&format!("identity: {error}"));
     }
@@ -196,9 +210,7 @@ fn identify(spec: &Spec) -> io::Result<()> {
     replace("/etc/hostname", &format!("{}\n", spec.hostname), 0o644)?;
     let addresses: Vec<Ipv4Addr> = spec.nics.iter().map(|nic| nic.address).collect();
     replace("/etc/hosts", &hosts(&spec.hostname, &addresses), 0o644)?;
-    // The network itself answers there; without one there is no resolver to name.
-    let resolver = "nameserver 169.254.169.253\noptions timeout:1 attempts:2\n";
-    replace("/etc/resolv.conf", if addresses.is_empty() { "" } else { resolver }, 0o644)?;
+    replace("/etc/resolv.conf", &resolv_conf(&spec.resolver), 0o644)?;
     let old = fs::read_to_string("/etc/environment").unwrap_or_default();
     replace("/etc/environment", &environment(&old, &spec.env), 0o644)?;
     replace("/etc/profile.d/drover.sh", &profile(&spec.env), 0o644)
@@ -222,6 +234,19 @@ fn hosts(hostname: &str, addresses: &[Ipv4Addr]) -> String {
         None => text += &format!("127.0.1.1 {names}\n"),
     }
     text
+}
+
+/// The network's own resolver answers at once or not at all, so there is no use in waiting long.
+fn resolv_conf(resolver: &Resolver) -> String {
+    if resolver.servers.is_empty() {
+        return String::new();
+    }
+    let mut text: String =
+        resolver.servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    if !resolver.search.is_empty() {
+        text += &format!("search {}\n", resolver.search.join(" "));
+    }
+    text + "options timeout:1 attempts:2\n"
 }
 
 /// The image's own /etc/environment with these set.
@@ -405,6 +430,18 @@ mod tests {
         let text = hosts("ip-10-0-0-5.ec2.internal", &[Ipv4Addr::new(10, 0, 0, 5)]);
         assert!(text.ends_with("10.0.0.5 ip-10-0-0-5.ec2.internal ip-10-0-0-5\n"), "{text}");
         assert!(hosts("box", &[]).ends_with("127.0.1.1 box\n"));
+    }
+
+    #[test]
+    fn names_the_resolver() {
+        let resolver = Resolver {
+            servers: vec![Ipv4Addr::new(10, 0, 0, 2)],
+            search: vec!["ec2.internal".to_owned(), "example.com".to_owned()],
+        };
+        let expected = "nameserver 10.0.0.2\nsearch ec2.internal example.com\n\
+                        options timeout:1 attempts:2\n";
+        assert_eq!(resolv_conf(&resolver), expected);
+        assert_eq!(resolv_conf(&Resolver::default()), "");
     }
 
     #[test]

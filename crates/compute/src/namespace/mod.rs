@@ -29,6 +29,7 @@ mod record;
 mod shim;
 mod sys;
 mod trash;
+mod trust;
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -54,6 +55,8 @@ pub struct Config {
     pub instances: u32,
     /// Most processes and threads of one instance.
     pub pids: u64,
+    /// A certificate authority (PEM) that every instance trusts besides its image's own.
+    pub trusted: Option<String>,
 }
 
 impl Config {
@@ -72,6 +75,7 @@ impl Config {
             first_id: (1 << 30) + slot * instances * IDS_PER_INSTANCE,
             instances,
             pids: 8192,
+            trusted: None,
             state_dir,
         }
     }

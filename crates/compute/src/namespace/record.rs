@@ -64,6 +64,9 @@ pub struct Record {
     pub limits: Limits,
     /// What the root is made of, as directories of this host.
     pub root: RootLayers,
+    /// A certificate authority to trust, PEM.
+    #[serde(default)]
+    pub trusted: Option<String>,
 }
 
 /// Lower directories, lowest first.

@@ -214,5 +214,6 @@ pub fn spec(id: &str) -> Spec {
         env: BTreeMap::from([("AWS_REGION".to_owned(), "us-east-1".to_owned())]),
         user_data: None,
         ssh_keys: vec![],
+        resolver: Default::default(),
     }
 }
