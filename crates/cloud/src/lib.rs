@@ -7,6 +7,7 @@ pub mod cloudtrail;
 pub mod cloudwatch;
 pub mod context;
 pub mod controller;
+pub mod dns;
 pub mod dynamodb;
 pub mod ec2;
 pub mod elbv2;

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use compute::{Nic, Spec};
+use compute::{Nic, Resolver, Spec};
 use store::Snapshot;
 
 use super::model::Instance;
 use super::user_data;
-use crate::Context;
 use crate::ec2::network_interface::{self, NetworkInterface};
 use crate::ec2::{Error, Kind, Result, catalog, dhcp_options, vpc};
+use crate::{Context, dns};
 
 pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec> {
+    let vpc = vpc::ops::vpc(snapshot, cx, &instance.vpc_id)?;
     let size = catalog::instance_type(&instance.instance_type)
         .ok_or_else(|| Error::not_found(Kind::InstanceType, &instance.instance_type))?;
     Ok(Spec {
@@ -30,6 +31,10 @@ pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec
         env: environment(&instance.region),
         user_data: user_data::script(&instance.user_data),
         ssh_keys: instance.public_key.iter().cloned().collect(),
+        resolver: Resolver {
+            servers: vec![dns::ops::server(&vpc)],
+            search: vec![dns::names::private_domain(&cx.region)],
+        },
     })
 }
 

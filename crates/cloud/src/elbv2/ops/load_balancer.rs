@@ -15,7 +15,7 @@ use crate::elbv2::model::{Listener, LoadBalancer, Node, Rule, Scheme};
 use crate::elbv2::ops::tag;
 use crate::elbv2::{Error, Result, quota};
 use crate::tag::Tags;
-use crate::{Context, id};
+use crate::{Context, Env, id};
 
 #[derive(Clone, Debug, Default)]
 pub struct Create {
@@ -172,6 +172,21 @@ fn free_public_ip(snapshot: &Snapshot, cx: &Context) -> Result<Ipv4Addr> {
         .map(|n| Ipv4Addr::new(127, octet, (n >> 8) as u8, n as u8))
         .find(|address| !held.contains(address))
         .ok_or_else(|| Error::InvalidSubnet("No public address is left".to_owned()))
+}
+
+/// The nodes of live zones of the load balancer called so, in an order that changes from call to call.
+/// `None`: none is called so.
+pub fn live_nodes(snapshot: &Snapshot, env: &Env, dns_name: &str) -> Option<Vec<Arc<Node>>> {
+    let owner = snapshot.scan::<LoadBalancer>("").find(|owner| owner.dns_name == dns_name)?;
+    let live = env.balancers.zones();
+    let mut nodes: Vec<Arc<Node>> = snapshot
+        .scan::<Node>("")
+        .filter(|node| node.load_balancer == owner.arn && !node.leaving)
+        .filter(|node| live.contains(&node.zone))
+        .collect();
+    let turn = env.rng.below(nodes.len().max(1) as u64) as usize;
+    nodes.rotate_left(turn);
+    Some(nodes)
 }
 
 /// Marks a node as leaving; the controller takes its addresses away.

@@ -26,6 +26,7 @@ fn bucket(host: &str) -> Option<&str> {
     let service = match labels.as_slice() {
         [.., "s3"] => Some(labels.len() - 1),
         [.., "s3", _region] => Some(labels.len() - 2),
+        [.., "s3", "dualstack", _region] => Some(labels.len() - 3),
         _ => None,
     };
     let bucket = match service {
@@ -52,6 +53,8 @@ mod tests {
             ("pictures.s3.localhost:4566", Some("pictures")),
             ("my.own.pictures.s3.eu-west-1.localhost", Some("my.own.pictures")),
             ("pictures.s3.eu-west-1.amazonaws.com", Some("pictures")),
+            ("pictures.s3.dualstack.eu-west-1.amazonaws.com", Some("pictures")),
+            ("s3.dualstack.eu-west-1.amazonaws.com", None),
             ("cloud.example.com", None),
         ] {
             assert_eq!(bucket(host), expected, "{host}");

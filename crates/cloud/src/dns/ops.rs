@@ -1,0 +1,235 @@
+//! Answers from the records, as they are at the moment of the question.
+//!
+//! Source: VPC User Guide, "DNS attributes for your VPC", "Amazon DNS server"; RFC 6303 and 6761 for
+//! what is never asked of others.
+
+use std::net::Ipv4Addr;
+
+use store::Snapshot;
+
+use super::names::{self, Name};
+use crate::ec2::instance::spec::private_dns_name;
+use crate::ec2::vpc::{self, Vpc};
+use crate::elbv2::ops::load_balancer;
+use crate::{Context, Env, region};
+
+/// In every VPC, besides the address of `server`.
+pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
+const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+
+const TTL_SECONDS: u32 = 60;
+/// A zone that fails must be out of use soon.
+const LOAD_BALANCER_TTL_SECONDS: u32 = 5;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Addresses {
+        addresses: Vec<Ipv4Addr>,
+        ttl_seconds: u32,
+    },
+    /// The name of an address.
+    Name {
+        name: String,
+        ttl_seconds: u32,
+    },
+    NoSuchName,
+    /// Nothing is answered to this network.
+    Refused,
+    /// Others know.
+    Elsewhere,
+}
+
+impl Answer {
+    fn addresses(addresses: impl Into<Vec<Ipv4Addr>>) -> Answer {
+        Answer::Addresses { addresses: addresses.into(), ttl_seconds: TTL_SECONDS }
+    }
+
+    fn name(name: impl Into<String>) -> Answer {
+        Answer::Name { name: name.into(), ttl_seconds: TTL_SECONDS }
+    }
+}
+
+/// The VPC's own resolver: its base plus two.
+pub fn server(vpc: &Vpc) -> Ipv4Addr {
+    vpc.cidr.nth(2)
+}
+
+/// The VPC that a network is, in whichever region.
+pub fn vpc_of(env: &Env, network: &str) -> Option<(Context, Vpc)> {
+    let snapshot = env.store.read();
+    region::ALL.iter().find_map(|region| {
+        let cx = context(env, region.name);
+        let vpc = vpc::ops::vpc(&snapshot, &cx, network).ok()?;
+        Some((cx, vpc))
+    })
+}
+
+pub fn context(env: &Env, region: &str) -> Context {
+    Context::service(env, &env.config.account, region, "route53resolver.amazonaws.com")
+}
+
+/// To whoever asks in the VPC. The name is in lower case, without a final dot.
+pub fn inside(snapshot: &Snapshot, cx: &Context, vpc_id: &str, name: &str) -> Answer {
+    let Ok(vpc) = vpc::ops::vpc(snapshot, cx, vpc_id) else { return Answer::Refused };
+    match names::parse(name) {
+        Name::Private(address, region) if region == cx.region && vpc.cidr.contains(address) => {
+            Answer::addresses([address])
+        }
+        Name::Private(..) | Name::Nowhere => Answer::NoSuchName,
+        Name::Reverse(address) if vpc.cidr.contains(address) => {
+            Answer::name(private_dns_name(&cx.region, address))
+        }
+        Name::Reverse(Ipv4Addr::LOCALHOST) => Answer::name("localhost"),
+        Name::Reverse(address) if is_local(address) => Answer::NoSuchName,
+        Name::LoadBalancer { name, of_aws } => {
+            match load_balancer::live_nodes(snapshot, &cx.env, &name) {
+                Some(nodes) => Answer::Addresses {
+                    addresses: nodes.iter().map(|node| node.private_ip).collect(),
+                    ttl_seconds: LOAD_BALANCER_TTL_SECONDS,
+                },
+                None if of_aws => Answer::Elsewhere,
+                None => Answer::NoSuchName,
+            }
+        }
+        Name::Service(service) => Answer::addresses([service.address]),
+        Name::InstanceData => Answer::addresses([METADATA]),
+        Name::Localhost => Answer::addresses([Ipv4Addr::LOCALHOST]),
+        Name::Public(..) | Name::Reverse(_) | Name::Other => Answer::Elsewhere,
+    }
+}
+
+/// To this host: public names alone.
+pub fn outside(snapshot: &Snapshot, env: &Env, name: &str) -> Answer {
+    match names::parse(name) {
+        Name::LoadBalancer { name, .. } => match load_balancer::live_nodes(snapshot, env, &name) {
+            Some(nodes) => Answer::Addresses {
+                addresses: nodes.iter().filter_map(|node| node.public_ip).collect(),
+                ttl_seconds: LOAD_BALANCER_TTL_SECONDS,
+            },
+            None => Answer::Elsewhere,
+        },
+        Name::Localhost => Answer::addresses([Ipv4Addr::LOCALHOST]),
+        _ => Answer::Elsewhere,
+    }
+}
+
+/// Addresses whose names the outside cannot know.
+fn is_local(address: Ipv4Addr) -> bool {
+    let [a, b, ..] = address.octets();
+    let shared = a == 100 && b & 0xc0 == 64;
+    address.is_private() || address.is_loopback() || address.is_link_local() || shared
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elbv2::model::{LoadBalancer, Node, Scheme};
+    use crate::{elbv2, testing};
+
+    fn addresses(found: &Answer) -> Vec<String> {
+        match found {
+            Answer::Addresses { addresses, .. } => {
+                addresses.iter().map(Ipv4Addr::to_string).collect()
+            }
+            Answer::Name { name, .. } => vec![name.clone()],
+            Answer::NoSuchName => vec!["none".to_owned()],
+            Answer::Refused => vec!["refused".to_owned()],
+            Answer::Elsewhere => vec!["elsewhere".to_owned()],
+        }
+    }
+
+    #[test]
+    fn names_in_a_vpc() {
+        let cx = testing::context();
+        let vpc = vpc::ops::default_vpc(&cx);
+        assert_eq!(server(&vpc).to_string(), "172.31.0.2");
+        for (name, expected) in [
+            ("ip-172-31-0-5.ec2.internal", "172.31.0.5"),
+            ("ip-172-31-0-5.us-east-1.compute.internal", "172.31.0.5"),
+            ("ip-172-31-0-5.eu-west-1.compute.internal", "none"),
+            ("ip-10-0-0-5.ec2.internal", "none"),
+            ("5.0.31.172.in-addr.arpa", "ip-172-31-0-5.ec2.internal"),
+            ("5.0.0.10.in-addr.arpa", "none"),
+            ("253.169.254.169.in-addr.arpa", "none"),
+            ("1.0.0.127.in-addr.arpa", "localhost"),
+            ("8.8.8.8.in-addr.arpa", "elsewhere"),
+            ("instance-data", "169.254.169.254"),
+            ("localhost", "127.0.0.1"),
+            ("printer", "none"),
+            ("db.internal", "none"),
+            ("sts.us-east-1.amazonaws.com", "198.19.255.7"),
+            ("pictures.s3.eu-west-1.amazonaws.com", "198.19.255.1"),
+            ("lambda.us-east-1.amazonaws.com", "elsewhere"),
+            ("web-1.us-east-1.elb.localhost", "none"),
+            ("web-1.us-east-1.elb.amazonaws.com", "elsewhere"),
+            ("example.com", "elsewhere"),
+        ] {
+            assert_eq!(addresses(&inside(&cx.read(), &cx, &vpc.id, name)), [expected], "{name}");
+        }
+        let other = inside(&cx.read(), &cx, "vpc-0123", "sts.amazonaws.com");
+        assert_eq!(other, Answer::Refused);
+        let (found, same) = vpc_of(&cx.env, &vpc.id).unwrap();
+        assert_eq!((found.region.as_str(), same), ("us-east-1", vpc));
+        assert!(vpc_of(&cx.env, "vpc-0123").is_none());
+    }
+
+    #[tokio::test]
+    async fn load_balancers_have_the_addresses_of_their_live_zones() {
+        let cx = testing::context();
+        let vpc_id = vpc::ops::default_vpc(&cx).id;
+        let name = "web-1.us-east-1.elb.localhost";
+        let owner = LoadBalancer {
+            account: cx.account.clone(),
+            region: cx.region.clone(),
+            id: "app/web/1".to_owned(),
+            arn: "arn:web".to_owned(),
+            name: "web".to_owned(),
+            dns_name: name.to_owned(),
+            scheme: Scheme::InternetFacing,
+            vpc_id: vpc_id.clone(),
+            security_groups: vec![],
+            created_at: cx.now,
+            active: true,
+            attributes: elbv2::attribute::Set::new(),
+            tags: Default::default(),
+        };
+        let node = |n: u8, zone: &str, leaving| Node {
+            account: cx.account.clone(),
+            region: cx.region.clone(),
+            load_balancer: owner.arn.clone(),
+            zone: zone.to_owned(),
+            subnet_id: format!("subnet-{n}"),
+            vpc_id: vpc_id.clone(),
+            private_ip: [172, 31, 0, n].into(),
+            public_ip: Some([127, 64, 0, n].into()),
+            leaving,
+        };
+        let nodes = [
+            node(1, "us-east-1a", false),
+            node(2, "us-east-1b", false),
+            node(3, "us-east-1c", false),
+            node(4, "us-east-1a", true),
+        ];
+        let written = cx.write(|tx| {
+            tx.put(owner.clone());
+            nodes.iter().for_each(|node| tx.put(node.clone()));
+            Ok::<_, store::Error>(())
+        });
+        written.await.unwrap();
+        cx.env.balancers.apply("us-east-1a", Default::default());
+        cx.env.balancers.apply("us-east-1c", Default::default());
+        let sorted = |answer: Answer| {
+            let mut found = addresses(&answer);
+            found.sort();
+            found
+        };
+        for name in [name, "web-1.us-east-1.elb.amazonaws.com"] {
+            let found = inside(&cx.read(), &cx, &vpc_id, name);
+            assert_eq!(sorted(found), ["172.31.0.1", "172.31.0.3"]);
+            let found = outside(&cx.read(), &cx.env, name);
+            assert_eq!(sorted(found), ["127.64.0.1", "127.64.0.3"]);
+        }
+        cx.env.balancers.kill("us-east-1a");
+        assert_eq!(sorted(inside(&cx.read(), &cx, &vpc_id, name)), ["172.31.0.3"]);
+    }
+}
