@@ -65,7 +65,7 @@ pub fn secret_key(path: &Path, rng: &Rng) -> Result<[u8; 32]> {
 }
 
 /// Whole or not at all, readable by its owner only.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = path.with_extension("new");
     let mut file = std::fs::OpenOptions::new()
         .create(true)

@@ -10,22 +10,25 @@ use cloud::ec2::instance::metadata;
 use cloud::env::{Balancers, Config, Env, Parts, Rng};
 use cloud::fake_balancers::FakeBalancers;
 use cloud::seal::Seal;
-use cloud::{Timestamp, controller};
+use cloud::{Timestamp, controller, dns};
 use compute::Driver;
 use compute::fake;
 use compute::namespace::{self, NamespaceDriver};
 use fabric::linux::LinuxFabric;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::balancers::Processes;
+use crate::ca::Authority;
+use crate::dns::Resolver;
 use crate::gateway::{Door, Gateway};
-use crate::networks::{Opened, ServedFabric};
+use crate::mounts::Mounts;
+use crate::networks::{Change, ServedFabric};
 use crate::paths::Paths;
 use crate::pool::Pool;
 use crate::slot::{INSTANCES_PER_SLOT, Record, Slot};
-use crate::{credentials, imds, outbound, teardown};
+use crate::{credentials, outbound, teardown, tls};
 
 pub struct Options {
     pub paths: Paths,
@@ -36,6 +39,8 @@ pub struct Options {
     pub fake: bool,
     pub account: String,
     pub region: String,
+    /// Where this host may ask for public names.
+    pub dns: Option<SocketAddr>,
 }
 
 pub fn run(options: Options) -> Result<()> {
@@ -47,6 +52,7 @@ pub fn run(options: Options) -> Result<()> {
     let listener = std::net::TcpListener::bind(options.listen)
         .with_context(|| format!("cannot listen on {}; is another cloud up?", options.listen))?;
     listener.set_nonblocking(true)?;
+    let names = options.dns.map(bind_names).transpose()?;
     let listen = listener.local_addr()?;
     let record = Record {
         data_dir: paths.data.clone(),
@@ -75,11 +81,17 @@ pub fn run(options: Options) -> Result<()> {
     let root = credentials::open(paths, listen, &rng)?;
     let secret_key = credentials::secret_key(&paths.secret_key(), &rng)?;
 
+    let authority = Authority::open(paths, &rng).context("certificate authority")?;
+
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let _entered = runtime.enter();
-    let (served, mut opened) = tokio::sync::mpsc::unbounded_channel();
-    let (driver, fabric, balancers) =
-        if options.fake { simulated() } else { real(&runtime, paths, &slot, served)? };
+    let (changed, changes) = tokio::sync::mpsc::unbounded_channel();
+    let real = match options.fake {
+        true => None,
+        false => Some(real(&runtime, paths, &slot, &authority, changed)?),
+    };
+    let served = real.as_ref().map(|(_, fabric, _)| Arc::clone(fabric));
+    let (driver, fabric, balancers) = real.map_or_else(simulated, |(d, f, b)| (d, f as _, b));
     let metrics = cloud::cloudwatch::Metrics::default();
     let seal = Seal::new(credentials::secret_key(&paths.secret_key(), &rng)?);
     let trail = cloud::iam::Trail::default();
@@ -99,26 +111,31 @@ pub fn run(options: Options) -> Result<()> {
     };
     let env = Env::new(parts);
     cloud::s3::sweep(&env).map_err(|error| anyhow!("cannot sweep the object store: {error:?}"))?;
+    if let Some(fabric) = served {
+        let env = env.clone();
+        let resolver = move |network: &str| {
+            dns::ops::vpc_of(&env, network).map(|(_, vpc)| dns::ops::server(&vpc))
+        };
+        fabric.begin(Box::new(resolver))?;
+    }
     let answer = runtime.block_on(async {
         let gateway = Arc::new(Gateway::new(env.clone(), root, listen, paths.images()));
         let metadata = Arc::new(metadata::Service::new(env.clone(), secret_key));
-        let mounts = async {
-            while let Some(network) = opened.recv().await {
-                let door = TcpListener::from_std(network.endpoint)?;
-                tokio::spawn(Arc::clone(&gateway).serve(door, Door::Network));
-                let listener = TcpListener::from_std(network.metadata)?;
-                tokio::spawn(imds::serve(Arc::clone(&metadata), network.name, listener));
-            }
-            std::future::pending::<std::io::Result<()>>().await
-        };
+        let (env, gateway_inside) = (env.clone(), Arc::clone(&gateway));
+        let tls = tls::acceptor(authority)?;
+        let mounts = Mounts { env: env.clone(), gateway: gateway_inside, metadata, tls };
+        if let Some((udp, tcp)) = names {
+            let (udp, tcp) = (UdpSocket::from_std(udp)?, TcpListener::from_std(tcp)?);
+            tokio::spawn(Arc::new(Resolver::of_host(&env)).serve(udp, tcp));
+        }
         let listener = TcpListener::from_std(listener)?;
         println!("{}", ready(listen, &options));
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
-            () = Arc::clone(&gateway).serve(listener, Door::Host) => Ok(()),
+            () = Arc::clone(&gateway).serve(listener, Door::Host, None) => Ok(()),
             () = controller::run(env.clone()) => Ok(()),
-            result = mounts => result.context("cannot serve a network"),
+            result = mounts.serve(changes) => result.context("cannot serve a network"),
             _ = interrupt.recv() => Ok(()),
             _ = terminate.recv() => Ok(()),
         }
@@ -133,34 +150,34 @@ pub fn run(options: Options) -> Result<()> {
     answer
 }
 
-type Outside = (Arc<dyn compute::Driver>, Arc<dyn fabric::Fabric>, Arc<dyn Balancers>);
+/// A driver, a fabric and balancers.
+type Outside<Fabric> = (Arc<dyn compute::Driver>, Arc<Fabric>, Arc<dyn Balancers>);
 
 /// This host's namespaces, networks and balancer processes.
 fn real(
     runtime: &tokio::runtime::Runtime,
     paths: &Paths,
     slot: &Slot,
-    served: UnboundedSender<Opened>,
-) -> Result<Outside> {
+    authority: &Authority,
+    changed: UnboundedSender<Change>,
+) -> Result<Outside<ServedFabric>> {
     let linux = Arc::new(LinuxFabric::open(&paths.run())?);
     runtime.spawn(outbound::serve(linux.outbound()?, Arc::new(outbound::Host)));
     let config = namespace::Config {
         cgroup: slot.cgroup(),
         first_id: slot.first_user_id(),
         instances: INSTANCES_PER_SLOT,
+        trusted: Some(authority.certificate.clone()),
         ..namespace::Config::new(paths.compute())
     };
     let driver = runtime.block_on(NamespaceDriver::open(config, linux.clone()))?;
     let balancers = runtime.block_on(Processes::start(&paths.run()))?;
-    Ok((
-        Arc::new(driver),
-        Arc::new(ServedFabric::new(linux, Pool::of(slot), served)?),
-        Arc::new(balancers),
-    ))
+    let fabric = ServedFabric::new(linux, Pool::of(slot), changed);
+    Ok((Arc::new(driver), Arc::new(fabric), Arc::new(balancers)))
 }
 
 /// Entries in books: instances take a moment to boot and to stop, and nothing answers.
-fn simulated() -> Outside {
+fn simulated() -> Outside<dyn fabric::Fabric> {
     let timing = fake::Timing { boot: Duration::from_millis(50), stop: Duration::from_millis(20) };
     let driver = fake::Fake::in_real_time(timing);
     let seen = Arc::clone(&driver);
@@ -169,6 +186,19 @@ fn simulated() -> Outside {
         seen.list().iter().any(|o| o.id == instance && o.phase == compute::Phase::Up)
     });
     (driver, Arc::new(fabric::fake::Fake::new()), Arc::new(balancers))
+}
+
+type Names = (std::net::UdpSocket, std::net::TcpListener);
+
+fn bind_names(address: SocketAddr) -> Result<Names> {
+    let bind = || {
+        let names: Names =
+            (std::net::UdpSocket::bind(address)?, std::net::TcpListener::bind(address)?);
+        names.0.set_nonblocking(true)?;
+        names.1.set_nonblocking(true)?;
+        Ok::<_, std::io::Error>(names)
+    };
+    bind().with_context(|| format!("cannot answer names on {address}"))
 }
 
 fn ready(listen: SocketAddr, options: &Options) -> String {

@@ -15,6 +15,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cloud::iam::{self, Caller, Refusal};
@@ -23,7 +24,9 @@ use http_body_util::{BodyExt, Full, Limited, combinators::BoxBody};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use wire::Protocol;
 use wire::route::{Refused, Routed};
 use wire::sigv4::{Body, Verified};
@@ -36,13 +39,14 @@ pub type Answer = http::Response<Content>;
 
 /// Of everything but S3: AWS's own limits are below it (DynamoDB batches 16 MiB).
 const MAX_BODY: usize = 20 << 20;
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Where a connection came in.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Door {
     /// The gateway's own address.
     Host,
-    /// The endpoint inside a VPC.
+    /// The endpoint inside a VPC, and the services there under AWS's names.
     Network,
 }
 
@@ -70,15 +74,24 @@ impl Gateway {
         Gateway { env, root, listen, images, s3, table }
     }
 
-    /// Accepts connections until dropped.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, door: Door) {
+    /// Accepts connections until dropped; with `tls`, encrypted ones.
+    pub async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        door: Door,
+        tls: Option<TlsAcceptor>,
+    ) {
         loop {
             let Ok((stream, peer)) = listener.accept().await else {
                 // Out of descriptors, most likely: let connections end first.
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
                 continue;
             };
-            tokio::spawn(Arc::clone(&self).connection(stream, peer, door));
+            let gateway = Arc::clone(&self);
+            match tls.clone() {
+                None => tokio::spawn(gateway.connection(stream, peer, door)),
+                Some(tls) => tokio::spawn(gateway.encrypted(stream, peer, door, tls)),
+            };
         }
     }
 
@@ -89,6 +102,29 @@ impl Gateway {
         {
             return tunnel::carry(&self.env, &name, stream).await;
         }
+        self.exchange(stream, peer, door).await;
+    }
+
+    async fn encrypted(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        door: Door,
+        tls: TlsAcceptor,
+    ) {
+        let _ = stream.set_nodelay(true);
+        // Whoever does not trust the certificate, or falls silent, is let go.
+        if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+            self.exchange(stream, peer, door).await;
+        }
+    }
+
+    async fn exchange(
+        self: Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: SocketAddr,
+        door: Door,
+    ) {
         let service = service_fn(move |request| {
             let gateway = Arc::clone(&self);
             async move { Ok::<_, Infallible>(gateway.answer(request, peer, door).await) }
@@ -109,7 +145,7 @@ impl Gateway {
             Door::Host => self.listen,
             Door::Network => crate::networks::ENDPOINT.into(),
         };
-        if let Err(refusal) = guard::check(request.headers(), listen) {
+        if let Err(refusal) = guard::check(request.headers(), listen, door == Door::Network) {
             return text(http::StatusCode::FORBIDDEN, refusal.message());
         }
         if request.uri().path().starts_with("/_drover/") {
@@ -239,7 +275,8 @@ impl Gateway {
     }
 }
 
-/// Signed for S3, or nothing that any other service could be asked with.
+/// Signed for S3, or sent to S3's name, or to none and nothing that any other service could be asked
+/// with.
 fn is_for_s3(request: &http::Request<Incoming>) -> bool {
     let (uri, headers) = (request.uri(), request.headers());
     match wire::route::signing_name(uri, headers) {
@@ -249,7 +286,8 @@ fn is_for_s3(request: &http::Request<Incoming>) -> bool {
                 .get(http::header::CONTENT_TYPE)
                 .is_some_and(|ty| ty.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
             let action = uri.query().is_some_and(|query| query.contains("Action="));
-            !form && !action && !headers.contains_key("x-amz-target")
+            let other = guard::service(headers).is_some_and(|service| service.name != "s3");
+            !form && !action && !other && !headers.contains_key("x-amz-target")
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use cloud::ec2::vpc::services::{self, Service};
 use http::HeaderMap;
 
 /// Why a request is refused.
@@ -23,10 +24,17 @@ impl Refusal {
     }
 }
 
-pub fn check(headers: &HeaderMap, listen: SocketAddr) -> Result<(), Refusal> {
+/// The service whose name, one of AWS's, the request was sent to.
+pub fn service(headers: &HeaderMap) -> Option<&'static Service> {
+    services::of_name(&name(headers.get("host")?.to_str().ok()?))
+}
+
+/// `in_network`: the door is one inside a VPC, where services have AWS's names.
+pub fn check(headers: &HeaderMap, listen: SocketAddr, in_network: bool) -> Result<(), Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(host) = text("host")
         && !known(host, listen)
+        && !(in_network && service(headers).is_some())
     {
         return Err(Refusal::ForeignHost);
     }
@@ -42,12 +50,18 @@ pub fn check(headers: &HeaderMap, listen: SocketAddr) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn known(authority: &str, listen: SocketAddr) -> bool {
+/// An authority's host in lower case, without port, brackets or a final dot.
+fn name(authority: &str) -> String {
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => authority,
     };
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+    host.to_ascii_lowercase()
+}
+
+fn known(authority: &str, listen: SocketAddr) -> bool {
+    let host = name(authority);
     if host == "localhost" || host.ends_with(".localhost") {
         return true;
     }
@@ -74,6 +88,10 @@ mod tests {
             (loopback, "host", "localhost.evil.example:4566", Err(Refusal::ForeignHost)),
             (loopback, "host", "10.0.0.1", Err(Refusal::ForeignHost)),
             (metadata, "host", "169.254.169.254:4566", Ok(())),
+            (metadata, "host", "sts.us-east-1.amazonaws.com", Ok(())),
+            (metadata, "host", "pictures.s3.us-east-1.amazonaws.com:443", Ok(())),
+            (metadata, "host", "evil.us-east-1.amazonaws.com", Err(Refusal::ForeignHost)),
+            (loopback, "host", "sts.us-east-1.amazonaws.com", Err(Refusal::ForeignHost)),
             (loopback, "origin", "http://localhost:4566", Ok(())),
             (loopback, "origin", "https://evil.example", Err(Refusal::CrossSite)),
             (loopback, "origin", "null", Err(Refusal::CrossSite)),
@@ -82,7 +100,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().unwrap());
-            assert_eq!(check(&headers, listen), expected, "{name}: {value}");
+            assert_eq!(check(&headers, listen, listen == metadata), expected, "{name}: {value}");
         }
     }
 }

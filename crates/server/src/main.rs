@@ -2,12 +2,15 @@
 
 mod admin;
 mod balancers;
+mod ca;
 mod cli;
 mod credentials;
 mod daemon;
+mod dns;
 mod gateway;
 mod guard;
 mod imds;
+mod mounts;
 mod networks;
 mod outbound;
 mod paths;
@@ -15,6 +18,7 @@ mod pool;
 mod slot;
 mod status;
 mod teardown;
+mod tls;
 mod tunnel;
 
 use std::process::ExitCode;

@@ -1,13 +1,15 @@
 //! Glue between parts that do not know each other: the balancer dials and listens in the fabric's
-//! networks, networks come with metadata and endpoint served, and the cloud's view of balancers is the
-//! keeper of their processes.
+//! networks, networks come with metadata, endpoint, services and resolver served, and the cloud's view of
+//! balancers is the keeper of their processes.
 
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use cloud::dns::ops::RESOLVER;
+use cloud::ec2::vpc::services;
 use fabric::linux::LinuxFabric;
 use fabric::{Counters, Fabric, Interface, Result};
 use tokio::sync::mpsc::UnboundedSender;
@@ -18,48 +20,97 @@ pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 pub const METADATA: SocketAddrV4 = SocketAddrV4::new(ADDRESS, 80);
 pub const ENDPOINT: SocketAddrV4 = SocketAddrV4::new(ADDRESS, 4566);
 
+pub enum Change {
+    Opened(Opened),
+    Removed(String),
+}
+
 /// A network that has just come up here, with its listeners already open.
 pub struct Opened {
     pub name: String,
     pub metadata: TcpListener,
     pub endpoint: TcpListener,
+    /// Of the services under their own names, by HTTP and by HTTPS.
+    pub plain: Vec<TcpListener>,
+    pub secure: Vec<TcpListener>,
+    pub resolvers: Vec<(UdpSocket, TcpListener)>,
 }
 
-/// The fabric, with metadata and endpoint listening in a network before `ensure_network` returns, so
-/// that no instance can ask too early.
+/// The resolver's address in the network's own range, if it has one.
+pub type ResolverOf = dyn Fn(&str) -> Option<Ipv4Addr> + Send + Sync;
+
+/// The fabric, with all that is served in a network listening before `ensure_network` returns, so that
+/// no instance can ask too early.
 pub struct ServedFabric {
     inner: Arc<LinuxFabric>,
     pool: Pool,
     served: Mutex<BTreeSet<String>>,
-    opened: UnboundedSender<Opened>,
+    changes: UnboundedSender<Change>,
+    resolver: OnceLock<Box<ResolverOf>>,
 }
 
 impl ServedFabric {
-    /// Serves the networks that exist already, as after a restart.
     pub fn new(
         inner: Arc<LinuxFabric>,
         pool: Pool,
-        opened: UnboundedSender<Opened>,
-    ) -> Result<ServedFabric> {
-        let fabric = ServedFabric { inner, pool, served: Mutex::default(), opened };
-        for network in fabric.networks()? {
-            fabric.ensure_network(&network)?;
+        changes: UnboundedSender<Change>,
+    ) -> ServedFabric {
+        let (served, resolver) = (Mutex::default(), OnceLock::new());
+        ServedFabric { inner, pool, served, changes, resolver }
+    }
+
+    /// Serves the networks that exist already, as after a restart. Comes before any `ensure_network`.
+    pub fn begin(&self, resolver: Box<ResolverOf>) -> Result<()> {
+        let _ = self.resolver.set(resolver);
+        self.networks()?.iter().try_for_each(|network| self.ensure_network(network))
+    }
+
+    fn open(&self, network: &str) -> Result<Opened> {
+        self.inner.ensure_address(network, ADDRESS)?;
+        let mut opened = Opened {
+            name: network.to_owned(),
+            metadata: self.listen(network, METADATA)?,
+            endpoint: self.listen(network, ENDPOINT)?,
+            plain: vec![],
+            secure: vec![],
+            resolvers: vec![],
+        };
+        for service in services::ALL {
+            self.inner.ensure_address(network, service.address)?;
+            let address = |port| SocketAddrV4::new(service.address, port);
+            opened.plain.push(self.listen(network, address(80))?);
+            opened.secure.push(self.listen(network, address(443))?);
         }
-        Ok(fabric)
+        let own = self.resolver.get().and_then(|resolver| resolver(network));
+        for address in [RESOLVER].into_iter().chain(own) {
+            self.inner.ensure_address(network, address)?;
+            let address = SocketAddrV4::new(address, 53);
+            opened.resolvers.push((self.bind(network, address)?, self.listen(network, address)?));
+        }
+        Ok(opened)
     }
 
     fn listen(&self, network: &str, address: SocketAddrV4) -> Result<TcpListener> {
         let socket = socket2::Socket::from(self.inner.tcp_socket(network)?);
         let listen = || {
             socket.set_reuse_address(true)?;
-            socket.set_nonblocking(true)?;
             socket.bind(&SocketAddr::V4(address).into())?;
             socket.listen(1024)
         };
-        listen()
-            .map_err(|source| fabric::Error::Os { what: format!("listen on {address}"), source })?;
+        listen().map_err(|source| os("listen on", address, source))?;
         Ok(socket.into())
     }
+
+    fn bind(&self, network: &str, address: SocketAddrV4) -> Result<UdpSocket> {
+        let socket = socket2::Socket::from(self.inner.udp_socket(network)?);
+        let bound = socket.bind(&SocketAddr::V4(address).into());
+        bound.map_err(|source| os("bind to", address, source))?;
+        Ok(socket.into())
+    }
+}
+
+fn os(what: &str, address: SocketAddrV4, source: std::io::Error) -> fabric::Error {
+    fabric::Error::Os { what: format!("{what} {address}"), source }
 }
 
 impl Fabric for ServedFabric {
@@ -69,20 +120,15 @@ impl Fabric for ServedFabric {
         if served.contains(network) {
             return Ok(());
         }
-        self.inner.ensure_address(network, ADDRESS)?;
-        let opened = Opened {
-            name: network.to_owned(),
-            metadata: self.listen(network, METADATA)?,
-            endpoint: self.listen(network, ENDPOINT)?,
-        };
         // Nobody to receive: the daemon is ending.
-        let _ = self.opened.send(opened);
+        let _ = self.changes.send(Change::Opened(self.open(network)?));
         served.insert(network.to_owned());
         Ok(())
     }
 
     fn remove_network(&self, network: &str) -> Result<()> {
         self.served.lock().expect("no panics under the lock").remove(network);
+        let _ = self.changes.send(Change::Removed(network.to_owned()));
         self.inner.remove_network(network)
     }
 

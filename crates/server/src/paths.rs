@@ -7,6 +7,7 @@
 //!   images/                imported machine images
 //!   credentials.json       generated root key (0600), when the gateway is bound beyond loopback
 //!   secret.key             encrypts secrets at rest (0600)
+//!   ca.key  ca.pem         the installation's certificate authority: its key (0600), its certificate
 //!   run/                   sockets, pinned network namespaces, logs: gone with `drover down`
 //! RUNTIME/slots/N          which clouds exist on this host, see `slot`
 //! ```
@@ -53,6 +54,14 @@ impl Paths {
 
     pub fn secret_key(&self) -> PathBuf {
         self.data.join("secret.key")
+    }
+
+    pub fn ca_key(&self) -> PathBuf {
+        self.data.join("ca.key")
+    }
+
+    pub fn ca_certificate(&self) -> PathBuf {
+        self.data.join("ca.pem")
     }
 
     pub fn run(&self) -> PathBuf {

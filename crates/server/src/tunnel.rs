@@ -3,10 +3,12 @@
 //! header names the balancer, and from then on bytes pass unread to one of its live nodes.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cloud::Env;
 use cloud::elbv2::model::{Listener, LoadBalancer, Node};
+use cloud::elbv2::ops::load_balancer;
 use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 
@@ -93,15 +95,9 @@ pub fn nodes(env: &Env, name: &str) -> Option<Vec<SocketAddr>> {
         .map(|listener| listener.port)
         .collect();
     let port = ports.iter().copied().find(|port| *port == 80).or(ports.into_iter().min());
-    let live = env.balancers.zones();
-    let mut nodes: Vec<SocketAddr> = snapshot
-        .scan::<Node>("")
-        .filter(|node| node.load_balancer == balancer.arn && live.contains(&node.zone))
-        .filter_map(|node| Some(SocketAddr::from((node.public_ip?, port?))))
-        .collect();
-    let turn = env.rng.below(nodes.len().max(1) as u64) as usize;
-    nodes.rotate_left(turn);
-    Some(nodes)
+    let nodes = load_balancer::live_nodes(&snapshot, env, name)?;
+    let address = |node: &Arc<Node>| Some(SocketAddr::from((node.public_ip?, port?)));
+    Some(nodes.iter().filter_map(address).collect())
 }
 
 async fn refuse(client: &mut TcpStream, status: &str, text: &str) {

@@ -1,7 +1,9 @@
 //! The command line: what each command takes, and where it is done.
 
 mod admin;
+mod ca;
 mod demo;
+mod dns;
 mod doctor;
 mod down;
 mod env;
@@ -42,6 +44,10 @@ enum Command {
     Down(down::Options),
     /// Print the shell lines that point AWS clients at a cloud: eval "$(drover env)"
     Env(env::Options),
+    /// Print the certificate that signs for AWS's names inside of instances
+    Ca(ca::Options),
+    /// Say how this host comes to know the cloud's public names
+    Dns(dns::Options),
     /// Show zones, instances, groups and balancers
     Status(status::Options),
     /// Check what this host can enforce, and say how to fix what is missing
@@ -95,6 +101,8 @@ pub fn main() -> anyhow::Result<()> {
         Command::Up(options) => up::run(options),
         Command::Down(options) => down::run(options),
         Command::Env(options) => env::run(options),
+        Command::Ca(options) => ca::run(options),
+        Command::Dns(options) => dns::run(options),
         Command::Status(options) => status::run(options),
         Command::Doctor(options) => doctor::run(options),
         Command::Zone(command) => zone::run(command),

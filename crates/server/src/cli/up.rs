@@ -31,6 +31,9 @@ pub struct Options {
     /// Address of the gateway
     #[arg(long, default_value = "127.0.0.1:4566")]
     listen: SocketAddr,
+    /// Also answer this host's questions for public names, by DNS (see `drover dns`)
+    #[arg(long, value_name = "ADDRESS")]
+    dns: Option<SocketAddr>,
     /// What runs instances
     #[arg(long, value_enum, default_value_t = Driver::Namespace)]
     driver: Driver,
@@ -83,5 +86,6 @@ pub fn run(options: Options) -> Result<()> {
         fake,
         account: options.account,
         region: options.region,
+        dns: options.dns,
     })
 }
