@@ -4,12 +4,15 @@
 //! what is never asked of others.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use store::Snapshot;
 
 use super::names::{self, Name};
-use crate::ec2::instance::spec::private_dns_name;
+use crate::ec2::elastic_ip::model::PublicAddress;
+use crate::ec2::instance::spec::{private_dns_name, public_dns_name};
 use crate::ec2::vpc::{self, Vpc};
+use crate::ec2::{elastic_ip, network_interface};
 use crate::elbv2::ops::load_balancer;
 use crate::{Context, Env, region};
 
@@ -81,6 +84,12 @@ pub fn inside(snapshot: &Snapshot, cx: &Context, vpc_id: &str, name: &str) -> An
         }
         Name::Reverse(Ipv4Addr::LOCALHOST) => Answer::name("localhost"),
         Name::Reverse(address) if is_local(address) => Answer::NoSuchName,
+        Name::Reverse(address) => name_of_public(snapshot, address),
+        Name::Public(address, region) => match in_use(snapshot, address, &region) {
+            // From within, the way is the shorter one.
+            Some(holder) => Answer::addresses([private(snapshot, cx, &vpc, &holder)]),
+            None => Answer::Elsewhere,
+        },
         Name::LoadBalancer { name, of_aws } => {
             match load_balancer::live_nodes(snapshot, &cx.env, &name) {
                 Some(nodes) => Answer::Addresses {
@@ -94,7 +103,7 @@ pub fn inside(snapshot: &Snapshot, cx: &Context, vpc_id: &str, name: &str) -> An
         Name::Service(service) => Answer::addresses([service.address]),
         Name::InstanceData => Answer::addresses([METADATA]),
         Name::Localhost => Answer::addresses([Ipv4Addr::LOCALHOST]),
-        Name::Public(..) | Name::Reverse(_) | Name::Other => Answer::Elsewhere,
+        Name::Other => Answer::Elsewhere,
     }
 }
 
@@ -108,14 +117,40 @@ pub fn outside(snapshot: &Snapshot, env: &Env, name: &str) -> Answer {
             },
             None => Answer::Elsewhere,
         },
+        Name::Public(address, region) if in_use(snapshot, address, &region).is_some() => {
+            Answer::addresses([address])
+        }
+        Name::Reverse(address) => name_of_public(snapshot, address),
         Name::Localhost => Answer::addresses([Ipv4Addr::LOCALHOST]),
         _ => Answer::Elsewhere,
+    }
+}
+
+/// The public address, if it is one of this cloud and of the region that its name says.
+fn in_use(snapshot: &Snapshot, address: Ipv4Addr, region: &str) -> Option<Arc<PublicAddress>> {
+    elastic_ip::ops::by_address(snapshot, address).filter(|found| found.region == region)
+}
+
+/// What a public address stands for in the VPC; elsewhere it stands for itself.
+fn private(snapshot: &Snapshot, cx: &Context, vpc: &Vpc, of: &PublicAddress) -> Ipv4Addr {
+    let of_vpc = of.association.as_ref().filter(|association| {
+        let interface = network_interface::ops::by_id(snapshot, cx, &association.interface_id);
+        interface.is_ok_and(|interface| interface.vpc_id == vpc.id)
+    });
+    of_vpc.map_or(of.address, |association| association.private_ip)
+}
+
+fn name_of_public(snapshot: &Snapshot, address: Ipv4Addr) -> Answer {
+    match elastic_ip::ops::by_address(snapshot, address) {
+        Some(found) => Answer::name(public_dns_name(&found.region, address)),
+        None => Answer::Elsewhere,
     }
 }
 
 /// Addresses whose names the outside cannot know.
 fn is_local(address: Ipv4Addr) -> bool {
     let [a, b, ..] = address.octets();
+    // RFC 6598.
     let shared = a == 100 && b & 0xc0 == 64;
     address.is_private() || address.is_loopback() || address.is_link_local() || shared
 }
@@ -123,6 +158,7 @@ fn is_local(address: Ipv4Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ec2::elastic_ip::model::Association;
     use crate::elbv2::model::{LoadBalancer, Node, Scheme};
     use crate::{elbv2, testing};
 
@@ -171,6 +207,41 @@ mod tests {
         let (found, same) = vpc_of(&cx.env, &vpc.id).unwrap();
         assert_eq!((found.region.as_str(), same), ("us-east-1", vpc));
         assert!(vpc_of(&cx.env, "vpc-0123").is_none());
+    }
+
+    #[tokio::test]
+    async fn public_names_are_private_addresses_within_and_public_ones_without() {
+        let cx = testing::context();
+        let vpc_id = vpc::ops::default_vpc(&cx).id;
+        let subnet = vpc::ops::subnets(&cx.read(), &cx).remove(0).id;
+        let written = cx.write(|tx| {
+            let address = elastic_ip::ops::allocate(tx, &cx, &Default::default())?;
+            let new = network_interface::ops::New::in_subnet(&subnet, vec![]);
+            let interface = network_interface::ops::create(tx, &cx, &new, None, None)?;
+            let association = Association {
+                id: "eipassoc-1".to_owned(),
+                interface_id: interface.id.clone(),
+                private_ip: interface.primary(),
+            };
+            tx.put(PublicAddress { association: Some(association), ..address.clone() });
+            Ok::<_, crate::ec2::Error>((address.address, interface.primary()))
+        });
+        let (public, private) = written.await.unwrap();
+        let name = public_dns_name("us-east-1", public);
+        let other = public_dns_name("eu-west-1", public);
+        let [a, b, c, d] = public.octets();
+        let reverse = format!("{d}.{c}.{b}.{a}.in-addr.arpa");
+        let snapshot = cx.read();
+        assert_eq!(addresses(&inside(&snapshot, &cx, &vpc_id, &name)), [private.to_string()]);
+        assert_eq!(addresses(&inside(&snapshot, &cx, &vpc_id, &other)), ["elsewhere"]);
+        assert_eq!(addresses(&inside(&snapshot, &cx, &vpc_id, &reverse)), [name.clone()]);
+        assert_eq!(addresses(&outside(&snapshot, &cx.env, &name)), [public.to_string()]);
+        assert_eq!(addresses(&outside(&snapshot, &cx.env, &reverse)), [name]);
+        let mut abroad = cx.clone();
+        abroad.region = "eu-west-1".to_owned();
+        let there = vpc::ops::default_vpc(&abroad).id;
+        let name = public_dns_name("us-east-1", public);
+        assert_eq!(addresses(&inside(&snapshot, &abroad, &there, &name)), [public.to_string()]);
     }
 
     #[tokio::test]

@@ -6,23 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use fabric::network::{Block, Group, Network, Node, Peer, Port, Rule, Subnet, Table, Traffic};
+use fabric::network::{
+    Block, Group, Network, Node, Peer, Port, Rule, Service, Subnet, Table, Traffic,
+};
 use store::Snapshot;
 
-use crate::Context;
 use crate::ec2::instance::spec::interface_name;
 use crate::ec2::network_interface::model::{Kind, NetworkInterface};
 use crate::ec2::security_group::model::{self as group, Direction, SecurityGroup};
-use crate::ec2::vpc::Cidr;
+use crate::ec2::vpc::{Cidr, services};
 use crate::ec2::{prefix_list, security_group, vpc};
-use crate::elbv2;
 use crate::env::Env;
+use crate::{Context, dns, elbv2};
 
 /// Where metadata and the API are served in every network.
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
-
-/// The resolver, beside the VPC's own address for it.
-const RESOLVER: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
 
 /// Every network that has somebody in it, by name.
 pub fn compile(snapshot: &Snapshot, env: &Env) -> BTreeMap<String, Network> {
@@ -86,7 +84,11 @@ fn of_region(snapshot: &Snapshot, cx: &Context) -> BTreeMap<String, Network> {
     for vpc in vpc::ops::vpcs(snapshot, cx) {
         if let Some(network) = networks.get_mut(name(&vpc.id)) {
             network.blocks = vpc.blocks().map(block).collect();
-            network.open = [METADATA, RESOLVER, vpc.cidr.nth(2)].into();
+            network.open = [METADATA, dns::ops::RESOLVER, dns::ops::server(&vpc)].into();
+            let sources: BTreeSet<Block> = network.blocks.iter().copied().collect();
+            let service = Service { sources };
+            network.services =
+                services::ALL.iter().map(|known| (known.address, service.clone())).collect();
             network.tables.insert("main".to_owned(), Table::default());
         }
     }
