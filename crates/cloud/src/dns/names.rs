@@ -37,14 +37,6 @@ pub enum Name {
 const LOAD_BALANCERS: &str = ".elb.localhost";
 const LOAD_BALANCERS_OF_AWS: &str = ".elb.amazonaws.com";
 
-/// What the private names of a region's instances end in: `ec2.internal`.
-pub fn private_domain(region: &str) -> String {
-    match region {
-        "us-east-1" => "ec2.internal".to_owned(),
-        region => format!("{region}.compute.internal"),
-    }
-}
-
 /// Of a name in lower case, without a final dot.
 pub fn parse(name: &str) -> Name {
     if let Some(rest) = name.strip_suffix(".in-addr.arpa") {

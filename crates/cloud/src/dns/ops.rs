@@ -73,13 +73,17 @@ pub fn context(env: &Env, region: &str) -> Context {
 
 /// To whoever asks in the VPC. The name is in lower case, without a final dot.
 pub fn inside(snapshot: &Snapshot, cx: &Context, vpc_id: &str, name: &str) -> Answer {
-    let Ok(vpc) = vpc::ops::vpc(snapshot, cx, vpc_id) else { return Answer::Refused };
+    let vpc = match vpc::ops::vpc(snapshot, cx, vpc_id) {
+        Ok(vpc) if vpc.dns_support => vpc,
+        _ => return Answer::Refused,
+    };
+    let is_here = |address| vpc.blocks().any(|block| block.contains(address));
     match names::parse(name) {
-        Name::Private(address, region) if region == cx.region && vpc.cidr.contains(address) => {
+        Name::Private(address, region) if region == cx.region && is_here(address) => {
             Answer::addresses([address])
         }
         Name::Private(..) | Name::Nowhere => Answer::NoSuchName,
-        Name::Reverse(address) if vpc.cidr.contains(address) => {
+        Name::Reverse(address) if is_here(address) => {
             Answer::name(private_dns_name(&cx.region, address))
         }
         Name::Reverse(Ipv4Addr::LOCALHOST) => Answer::name("localhost"),
@@ -135,7 +139,7 @@ fn in_use(snapshot: &Snapshot, address: Ipv4Addr, region: &str) -> Option<Arc<Pu
 fn private(snapshot: &Snapshot, cx: &Context, vpc: &Vpc, of: &PublicAddress) -> Ipv4Addr {
     let of_vpc = of.association.as_ref().filter(|association| {
         let interface = network_interface::ops::by_id(snapshot, cx, &association.interface_id);
-        interface.is_ok_and(|interface| interface.vpc_id == vpc.id)
+        vpc.dns_hostnames && interface.is_ok_and(|interface| interface.vpc_id == vpc.id)
     });
     of_vpc.map_or(of.address, |association| association.private_ip)
 }
@@ -177,7 +181,7 @@ mod tests {
     #[test]
     fn names_in_a_vpc() {
         let cx = testing::context();
-        let vpc = vpc::ops::default_vpc(&cx);
+        let vpc = vpc::ops::default_vpc(&cx.read(), &cx).unwrap();
         assert_eq!(server(&vpc).to_string(), "172.31.0.2");
         for (name, expected) in [
             ("ip-172-31-0-5.ec2.internal", "172.31.0.5"),
@@ -212,7 +216,7 @@ mod tests {
     #[tokio::test]
     async fn public_names_are_private_addresses_within_and_public_ones_without() {
         let cx = testing::context();
-        let vpc_id = vpc::ops::default_vpc(&cx).id;
+        let vpc_id = vpc::ops::default_vpc(&cx.read(), &cx).unwrap().id;
         let subnet = vpc::ops::subnets(&cx.read(), &cx).remove(0).id;
         let written = cx.write(|tx| {
             let address = elastic_ip::ops::allocate(tx, &cx, &Default::default())?;
@@ -239,7 +243,7 @@ mod tests {
         assert_eq!(addresses(&outside(&snapshot, &cx.env, &reverse)), [name]);
         let mut abroad = cx.clone();
         abroad.region = "eu-west-1".to_owned();
-        let there = vpc::ops::default_vpc(&abroad).id;
+        let there = vpc::ops::default_vpc(&cx.read(), &abroad).unwrap().id;
         let name = public_dns_name("us-east-1", public);
         assert_eq!(addresses(&inside(&snapshot, &abroad, &there, &name)), [public.to_string()]);
     }
@@ -247,7 +251,7 @@ mod tests {
     #[tokio::test]
     async fn load_balancers_have_the_addresses_of_their_live_zones() {
         let cx = testing::context();
-        let vpc_id = vpc::ops::default_vpc(&cx).id;
+        let vpc_id = vpc::ops::default_vpc(&cx.read(), &cx).unwrap().id;
         let name = "web-1.us-east-1.elb.localhost";
         let owner = LoadBalancer {
             account: cx.account.clone(),

@@ -64,6 +64,12 @@ pub fn domain_name(snapshot: &Snapshot, cx: &Context, vpc: &Vpc) -> Option<Strin
     options.values("domain-name").first().cloned()
 }
 
+/// Whether instances of the VPC are to ask its own resolver.
+pub fn provides_dns(snapshot: &Snapshot, cx: &Context, vpc: &Vpc) -> bool {
+    let options = resource::get::<DhcpOptions>(snapshot, cx, &vpc.dhcp_options_id);
+    options.is_some_and(|options| !options.values("domain-name-servers").is_empty())
+}
+
 pub fn create(
     tx: &mut Tx,
     cx: &Context,

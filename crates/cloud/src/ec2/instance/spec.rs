@@ -32,8 +32,11 @@ pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec
         user_data: user_data::script(&instance.user_data),
         ssh_keys: instance.public_key.iter().cloned().collect(),
         resolver: Resolver {
-            servers: vec![dns::ops::server(&vpc)],
-            search: vec![dns::names::private_domain(&cx.region)],
+            servers: dhcp_options::ops::provides_dns(snapshot, cx, &vpc)
+                .then(|| dns::ops::server(&vpc))
+                .into_iter()
+                .collect(),
+            search: dhcp_options::ops::domain_name(snapshot, cx, &vpc).into_iter().collect(),
         },
     })
 }
