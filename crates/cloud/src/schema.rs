@@ -41,6 +41,7 @@ pub fn schema() -> store::Schema {
         .record::<crate::ec2::vpc_peering::VpcPeering>()
         .record::<crate::ec2::vpc::Subnet>()
         .record::<crate::ec2::vpc::Vpc>()
+        .record::<crate::ec2::vpc_endpoint::VpcEndpoint>()
         .record::<crate::iam::model::AccessKey>()
         .record::<crate::iam::model::Alias>()
         .record::<crate::iam::model::Identity>()

@@ -135,6 +135,8 @@ pub enum Error {
     PrefixListMaxEntriesExceeded { entries: usize, max_entries: usize },
     #[error("The prefix list '{id}' is at version {version} by now.")]
     PrefixListVersionMismatch { id: String, version: i64 },
+    #[error("Network {0} is not attached to any internet gateway")]
+    NoInternetGateway(String),
     #[error("The maximum number of addresses has been reached.")]
     AddressLimitExceeded,
     #[error("There are not enough free public addresses to satisfy the request.")]
@@ -241,6 +243,7 @@ impl Error {
             PrivateIpAddressLimitExceeded => "PrivateIpAddressLimitExceeded",
             PrefixListMaxEntriesExceeded { .. } => "PrefixListMaxEntriesExceeded",
             PrefixListVersionMismatch { .. } => "PrefixListVersionMismatch",
+            NoInternetGateway(_) => "Gateway.NotAttached",
             AddressLimitExceeded => "AddressLimitExceeded",
             InsufficientAddressCapacity => "InsufficientAddressCapacity",
             NetworkAclEntryAlreadyExists(_) => "NetworkAclEntryAlreadyExists",
@@ -315,6 +318,8 @@ pub enum Kind {
     Volume,
     Vpc,
     VpcCidrAssociation,
+    VpcEndpoint,
+    VpcEndpointService,
     VpcPeeringConnection,
     Zone,
 }
@@ -347,6 +352,8 @@ impl Kind {
             Kind::Volume => "InvalidVolume",
             Kind::Vpc => "InvalidVpcID",
             Kind::VpcCidrAssociation => "InvalidVpcCidrBlockAssociationID",
+            Kind::VpcEndpoint => "InvalidVpcEndpointId",
+            Kind::VpcEndpointService => "InvalidServiceName",
             Kind::VpcPeeringConnection => "InvalidVpcPeeringConnectionID",
             Kind::Zone => "InvalidZone",
         }
@@ -355,6 +362,7 @@ impl Kind {
     fn not_found_code(self) -> String {
         match self {
             Kind::InstanceType => "InvalidInstanceType".to_owned(),
+            Kind::VpcEndpointService => self.stem().to_owned(),
             Kind::LaunchTemplateName => format!("{}.NotFoundException", self.stem()),
             Kind::NatGateway => "NatGatewayNotFound".to_owned(),
             _ => format!("{}.NotFound", self.stem()),
@@ -398,6 +406,7 @@ impl Kind {
             Kind::Subnet => "subnet-",
             Kind::Volume => "vol-",
             Kind::Vpc => "vpc-",
+            Kind::VpcEndpoint => "vpce-",
             Kind::VpcPeeringConnection => "pcx-",
             Kind::Association
             | Kind::Gateway
@@ -406,6 +415,7 @@ impl Kind {
             | Kind::LaunchTemplateName
             | Kind::PublicAddress
             | Kind::VpcCidrAssociation
+            | Kind::VpcEndpointService
             | Kind::Zone => "",
         }
     }
@@ -459,6 +469,10 @@ impl Kind {
             Kind::Volume => plain("volume"),
             Kind::Vpc => plain("vpc ID"),
             Kind::VpcCidrAssociation => plain("vpc CIDR block association ID"),
+            Kind::VpcEndpoint => format!("The Vpc Endpoint Id '{list}' does not exist"),
+            Kind::VpcEndpointService => {
+                format!("The Vpc Endpoint Service '{list}' does not exist")
+            }
             Kind::VpcPeeringConnection => plain("vpcPeeringConnection ID"),
             Kind::Zone => format!("The zone '{list}' does not exist."),
         }

@@ -30,6 +30,7 @@ pub fn operations() -> Vec<Entry> {
     entries.extend(super::security_group::handlers::operations());
     entries.extend(super::tag::handlers::operations());
     entries.extend(super::vpc::handlers::operations());
+    entries.extend(super::vpc_endpoint::handlers::operations());
     entries.extend(super::vpc_peering::handlers::operations());
     entries
 }

@@ -24,6 +24,7 @@ pub mod route_table;
 pub mod security_group;
 pub mod tag;
 pub mod vpc;
+pub mod vpc_endpoint;
 pub mod vpc_peering;
 
 pub use error::{Error, Kind, Result};

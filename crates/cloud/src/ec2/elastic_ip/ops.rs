@@ -11,7 +11,7 @@ use crate::ec2::instance::model::Instance;
 use crate::ec2::instance::state::InstanceState;
 use crate::ec2::network_interface::{self, NetworkInterface};
 use crate::ec2::vpc::Cidr;
-use crate::ec2::{Error, Kind, Result, instance, tag};
+use crate::ec2::{Error, Kind, Result, instance, internet_gateway, tag};
 use crate::tag::Tags;
 use crate::{Context, id};
 
@@ -184,6 +184,9 @@ pub fn associate(
     reassociate: bool,
 ) -> Result<Association> {
     let (interface, private_ip) = target.resolve(tx, cx)?;
+    if internet_gateway::ops::of_vpc(tx, cx, &interface.vpc_id).is_none() {
+        return Err(Error::NoInternetGateway(interface.vpc_id.clone()));
+    }
     if let Some(present) = &address.association {
         if present.interface_id == interface.id && present.private_ip == private_ip {
             return Ok(present.clone());

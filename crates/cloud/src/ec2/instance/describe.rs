@@ -7,7 +7,7 @@ use store::Snapshot;
 
 use super::model::Instance;
 use super::ops;
-use super::spec::{private_dns_name, public_dns_name};
+use super::spec::{private_dns_name, public_host};
 use super::state::{InstanceState, Status};
 use crate::ec2::image::model::{ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
 use crate::ec2::listing::{self, Listing};
@@ -259,7 +259,7 @@ fn instance_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -
         "vpc-id" => i.vpc_id.clone(),
         "dns-name" => {
             let public = public_ip(snapshot, cx, i);
-            return public.map(|ip| public_dns_name(&i.region, ip)).into_iter().collect();
+            return public.map(|ip| public_host(snapshot, cx, &i.vpc_id, ip)).into_iter().collect();
         }
         "ip-address" => {
             return public_ip(snapshot, cx, i).iter().map(ToString::to_string).collect();

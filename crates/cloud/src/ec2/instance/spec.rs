@@ -88,6 +88,12 @@ pub fn public_dns_name(region: &str, address: Ipv4Addr) -> String {
     }
 }
 
+/// Its public name, in a VPC that gives names to instances (`enableDnsHostnames`); empty in others.
+pub fn public_host(snapshot: &Snapshot, cx: &Context, vpc_id: &str, address: Ipv4Addr) -> String {
+    let named = vpc::ops::vpc(snapshot, cx, vpc_id).is_ok_and(|vpc| vpc.dns_hostnames);
+    if named { public_dns_name(&cx.region, address) } else { String::new() }
+}
+
 /// `ip-172-31-0-5.ec2.internal`; elsewhere than in us-east-1 under `REGION.compute.internal`.
 pub fn private_dns_name(region: &str, address: Ipv4Addr) -> String {
     format!("{}.{}", host_name(address), dhcp_options::ops::region_domain(region))

@@ -9,7 +9,7 @@ use super::model::NetworkInterface;
 use super::ops;
 use crate::Context;
 use crate::ec2::instance::model::Instance;
-use crate::ec2::instance::spec::{private_dns_name, public_dns_name};
+use crate::ec2::instance::spec::{private_dns_name, public_host};
 use crate::ec2::instance::state::InstanceState;
 use crate::ec2::instance::{describe as instance, resolve};
 use crate::ec2::listing::{self, Listing};
@@ -82,11 +82,11 @@ pub fn values(snapshot: &Snapshot, cx: &Context, i: &NetworkInterface, name: &st
         return attachment_value(snapshot, cx, i, rest).into_iter().collect();
     }
     if let Some(rest) = name.strip_prefix("addresses.association.") {
-        let all = i.addresses.iter().filter_map(|address| association(snapshot, i, *address));
+        let all = i.addresses.iter().filter_map(|address| association(snapshot, cx, i, *address));
         return all.filter_map(|of| association_value(of, rest)).collect();
     }
     if let Some(rest) = name.strip_prefix("association.") {
-        let of = association(snapshot, i, i.primary());
+        let of = association(snapshot, cx, i, i.primary());
         return of.and_then(|of| association_value(of, rest)).into_iter().collect();
     }
     let one = match name {
@@ -137,6 +137,7 @@ pub struct Association {
 
 pub fn association(
     snapshot: &Snapshot,
+    cx: &Context,
     i: &NetworkInterface,
     private_ip: Ipv4Addr,
 ) -> Option<Association> {
@@ -152,7 +153,7 @@ pub fn association(
             .map(|association| association.id.clone()),
         owner: if elastic { i.account.clone() } else { "amazon".to_owned() },
         public_ip,
-        dns_name: public_dns_name(&i.region, public_ip),
+        dns_name: public_host(snapshot, cx, &i.vpc_id, public_ip),
     })
 }
 

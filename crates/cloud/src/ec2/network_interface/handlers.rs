@@ -136,7 +136,7 @@ async fn describe_interfaces(
 
 fn interface_out(snapshot: &Snapshot, cx: &Context, i: &NetworkInterface) -> w::NetworkInterface {
     let association = |address: &Ipv4Addr| {
-        let association = describe::association(snapshot, i, *address)?;
+        let association = describe::association(snapshot, cx, i, *address)?;
         Some(w::NetworkInterfaceAssociation {
             allocation_id: association.allocation_id,
             association_id: association.id,

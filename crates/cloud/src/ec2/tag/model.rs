@@ -45,4 +45,5 @@ const TYPES: &[(&str, &str)] = &[
     ("subnet", "subnet"),
     ("vol", "volume"),
     ("vpc", "vpc"),
+    ("vpce", "vpc-endpoint"),
 ];

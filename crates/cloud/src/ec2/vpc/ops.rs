@@ -12,7 +12,7 @@ use crate::ec2::resource::{self, Resource};
 use crate::ec2::route_table::model::{Destination, Route, Target};
 use crate::ec2::route_table::{self, RouteTable};
 use crate::ec2::security_group::{self, SecurityGroup};
-use crate::ec2::{Error, Kind, Result, dhcp_options, tag, vpc_peering};
+use crate::ec2::{Error, Kind, Result, dhcp_options, tag, vpc_endpoint, vpc_peering};
 use crate::tag::Tags;
 use crate::{Context, id, zone};
 
@@ -151,6 +151,7 @@ pub fn delete(tx: &mut Tx, cx: &Context, id: &str) -> Result<()> {
     let in_use = subnets(tx, cx).iter().any(|subnet| subnet.vpc_id == id)
         || internet_gateway::ops::of_vpc(tx, cx, id).is_some()
         || vpc_peering::ops::has_some(tx, cx, id)
+        || !vpc_endpoint::ops::of_vpc(tx, cx, id).is_empty()
         || tables.iter().any(|table| table.main.is_none())
         || acls.iter().any(|acl| !acl.is_default)
         || groups.iter().any(|group| !group.is_default());

@@ -6,7 +6,7 @@ use store::Snapshot;
 use wire::ec2 as w;
 
 use super::super::model::{Instance, MetadataOptions, Reservation};
-use super::super::spec::{private_dns_name, public_dns_name};
+use super::super::spec::{private_dns_name, public_host};
 use super::super::{describe, state};
 use crate::Context;
 use crate::clock::Timestamp;
@@ -127,7 +127,9 @@ fn instance(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::Instance {
         }),
         private_ip_address: alive.then(|| i.private_ip.to_string()),
         product_codes: Some(vec![]),
-        public_dns_name: Some(public.map(|ip| public_dns_name(&i.region, ip)).unwrap_or_default()),
+        public_dns_name: Some(
+            public.map(|ip| public_host(snapshot, cx, &i.vpc_id, ip)).unwrap_or_default(),
+        ),
         public_ip_address: public.map(|ip| ip.to_string()),
         root_device_name: Some(ROOT_DEVICE.to_owned()),
         root_device_type: Some("ebs".to_owned()),
@@ -168,7 +170,7 @@ fn interface(
     i: &NetworkInterface,
 ) -> w::InstanceNetworkInterface {
     let association = |address: &Ipv4Addr| {
-        let association = network_interface::describe::association(snapshot, i, *address)?;
+        let association = network_interface::describe::association(snapshot, cx, i, *address)?;
         Some(w::InstanceNetworkInterfaceAssociation {
             ip_owner_id: Some(association.owner),
             public_dns_name: Some(association.dns_name),

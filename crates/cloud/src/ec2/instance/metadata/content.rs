@@ -6,7 +6,7 @@ use serde_json::json;
 use store::Snapshot;
 
 use super::super::model::Instance;
-use super::super::spec::{private_dns_name, public_dns_name};
+use super::super::spec::{private_dns_name, public_host};
 use super::super::{describe, resolve};
 use crate::Context;
 use crate::ec2::image::model::ROOT_DEVICE;
@@ -121,7 +121,7 @@ fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec
         put(&format!("meta-data/{name}"), value);
     }
     if let Some(public) = describe::public_ip(snapshot, cx, i) {
-        put("meta-data/public-hostname", &public_dns_name(&i.region, public));
+        put("meta-data/public-hostname", &public_host(snapshot, cx, &i.vpc_id, public));
         put("meta-data/public-ipv4", &public.to_string());
     }
     if let Some(id) = describe::zone_id(cx, &i.zone) {
@@ -191,7 +191,7 @@ fn of_interface(
         ("vpc-id", interface.vpc_id.clone()),
     ];
     if let Some(public) = interface.public.get(&interface.primary()) {
-        values.push(("public-hostname", public_dns_name(&interface.region, *public)));
+        values.push(("public-hostname", public_host(snapshot, cx, &interface.vpc_id, *public)));
     }
     if !interface.public.is_empty() {
         let all = interface.public.values().map(ToString::to_string);
