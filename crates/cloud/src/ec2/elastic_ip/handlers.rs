@@ -135,6 +135,7 @@ async fn associate(
                 crate::ec2::network_interface::ops::changeable(tx, &cx, interface)?;
             }
             let association = ops::associate(tx, &cx, &address, &target, reassociate)?;
+            ops::check_gateway(tx, &cx, &association)?;
             dry_run(input.dry_run)?;
             Ok::<_, Error>(association)
         })

@@ -184,9 +184,6 @@ pub fn associate(
     reassociate: bool,
 ) -> Result<Association> {
     let (interface, private_ip) = target.resolve(tx, cx)?;
-    if internet_gateway::ops::of_vpc(tx, cx, &interface.vpc_id).is_none() {
-        return Err(Error::NoInternetGateway(interface.vpc_id.clone()));
-    }
     if let Some(present) = &address.association {
         if present.interface_id == interface.id && present.private_ip == private_ip {
             return Ok(present.clone());
@@ -204,6 +201,15 @@ pub fn associate(
     unbind_address(tx, cx, address);
     unbind(tx, cx, &interface.id, private_ip);
     bind(tx, cx, address, &interface.id, private_ip)
+}
+
+/// What users associate must be of a VPC that is joined to the internet.
+pub fn check_gateway(snapshot: &Snapshot, cx: &Context, association: &Association) -> Result<()> {
+    let interface = network_interface::ops::by_id(snapshot, cx, &association.interface_id)?;
+    match internet_gateway::ops::of_vpc(snapshot, cx, &interface.vpc_id) {
+        Some(_) => Ok(()),
+        None => Err(Error::NoInternetGateway(interface.vpc_id.clone())),
+    }
 }
 
 fn already_associated(resource: &str, association: &str) -> Error {

@@ -12,7 +12,7 @@ use crate::ec2::network_interface::attribute::{self, Change};
 use crate::ec2::network_interface::{self, NetworkInterface};
 use crate::ec2::{Error, image, instance};
 use crate::tag::Tags;
-use crate::testing;
+use crate::testing::{self, ok, refused, text};
 
 async fn allocate(cx: &Context) -> Result<PublicAddress, Error> {
     cx.write(|tx| ops::allocate(tx, cx, &Tags::new())).await
@@ -153,4 +153,45 @@ async fn a_lent_address_lasts_while_the_instance_runs() {
     cx.write(|tx| instance::ops::terminate(tx, &cx, &ids, false)).await.unwrap();
     see(&cx, &i.id, Event::Gone).await;
     assert_eq!(in_use(&cx), [elastic.address]);
+}
+
+#[tokio::test]
+async fn as_clients_see_them() {
+    let cx = testing::context();
+    let i = run(&cx, true).await;
+    let shown = ok(&cx, "DescribeInstances", &format!("InstanceId.1={}", i.id)).await;
+    let lent = text(&shown, "ipAddress");
+    let name = format!("ec2-{}.compute-1.amazonaws.com", lent.replace('.', "-"));
+    assert_eq!(text(&shown, "dnsName"), name);
+    assert_eq!(text(&shown, "ipOwnerId"), "amazon");
+    let made = ok(&cx, "AllocateAddress", "Domain=vpc").await;
+    let (id, public) = (text(&made, "allocationId"), text(&made, "publicIp"));
+    assert_eq!(refused(&cx, "AllocateAddress", "Domain=standard").await, "UnsupportedOperation");
+    let to_instance = format!("AllocationId={id}&InstanceId={}", i.id);
+    let dry = format!("{to_instance}&DryRun=true");
+    assert_eq!(refused(&cx, "AssociateAddress", &dry).await, "DryRunOperation");
+    let association = text(&ok(&cx, "AssociateAddress", &to_instance).await, "associationId");
+    let by_instance = format!("Filter.1.Name=instance-id&Filter.1.Value.1={}", i.id);
+    let found = ok(&cx, "DescribeAddresses", &by_instance).await;
+    assert_eq!(text(&found, "publicIp"), public);
+    assert_eq!(text(&found, "privateIpAddress"), i.private_ip.to_string());
+    let by_ip = format!("Filter.1.Name=ip-address&Filter.1.Value.1={public}");
+    let found = ok(&cx, "DescribeInstances", &by_ip).await;
+    assert_eq!(text(&found, "instanceId"), i.id);
+    let release = format!("AllocationId={id}");
+    assert_eq!(refused(&cx, "ReleaseAddress", &release).await, "InvalidIPAddress.InUse");
+    ok(&cx, "DisassociateAddress", &format!("AssociationId={association}")).await;
+    ok(&cx, "ReleaseAddress", &release).await;
+    let gone = refused(&cx, "DescribeAddresses", &format!("AllocationId.1={id}")).await;
+    assert_eq!(gone, "InvalidAllocationID.NotFound");
+    let apart = ok(&cx, "CreateVpc", "CidrBlock=10.0.0.0/16").await;
+    let subnet = format!("VpcId={}&CidrBlock=10.0.0.0/24", text(&apart, "vpcId"));
+    let subnet = text(&ok(&cx, "CreateSubnet", &subnet).await, "subnetId");
+    let interface = ok(&cx, "CreateNetworkInterface", &format!("SubnetId={subnet}")).await;
+    let made = ok(&cx, "AllocateAddress", "").await;
+    let (id, interface) = (text(&made, "allocationId"), text(&interface, "networkInterfaceId"));
+    let unreachable = format!("AllocationId={id}&NetworkInterfaceId={interface}");
+    assert_eq!(refused(&cx, "AssociateAddress", &unreachable).await, "Gateway.NotAttached");
+    let attributes = ok(&cx, "DescribeAccountAttributes", "").await;
+    assert!(attributes.contains("vpc-max-elastic-ips"), "{attributes}");
 }

@@ -11,7 +11,7 @@ use crate::ec2::instance::model::Instance;
 use crate::ec2::instance::state::Event;
 use crate::ec2::{Error, image, instance, security_group, vpc};
 use crate::tag::Tags;
-use crate::testing;
+use crate::testing::{self, ok, refused, text};
 
 fn subnet(cx: &Context, n: usize) -> String {
     vpc::ops::subnets(&cx.read(), cx)[n].id.clone()
@@ -248,4 +248,69 @@ async fn groups_are_those_of_the_interface() {
     }
     end(&cx, &instance.id).await;
     cx.write(|tx| security_group::ops::delete(tx, &cx, &group)).await.unwrap();
+}
+
+#[tokio::test]
+async fn as_clients_see_them() {
+    let cx = testing::context();
+    let create = format!(
+        "SubnetId={}&Description=mine&PrivateIpAddresses.1.PrivateIpAddress=172.31.0.50\
+         &PrivateIpAddresses.1.Primary=true&SecondaryPrivateIpAddressCount=1&ClientToken=once\
+         &TagSpecification.1.ResourceType=network-interface&TagSpecification.1.Tag.1.Key=Name\
+         &TagSpecification.1.Tag.1.Value=eni",
+        subnet(&cx, 0)
+    );
+    let made = ok(&cx, "CreateNetworkInterface", &create).await;
+    let id = text(&made, "networkInterfaceId");
+    let again = ok(&cx, "CreateNetworkInterface", &create).await;
+    assert_eq!((text(&again, "networkInterfaceId"), held(&cx)), (id.clone(), 2));
+    let other = create.replace("mine", "yours");
+    let mismatch = refused(&cx, "CreateNetworkInterface", &other).await;
+    assert_eq!(mismatch, "IdempotentParameterMismatch");
+    for (members, code) in [
+        ("Ipv6AddressCount=1", "UnsupportedOperation"),
+        ("InterfaceType=efa", "UnsupportedOperation"),
+        ("PrivateIpAddress=172.31.0.1", "InvalidParameterValue"),
+        ("DryRun=true", "DryRunOperation"),
+    ] {
+        let asked = format!("SubnetId={}&{members}", subnet(&cx, 0));
+        assert_eq!(refused(&cx, "CreateNetworkInterface", &asked).await, code, "{members}");
+    }
+    assert_eq!(held(&cx), 2);
+    for (name, value, count) in [
+        ("addresses.private-ip-address", "172.31.0.50", 1),
+        ("status", "available", 1),
+        ("attachment.instance-id", "*", 0),
+        ("group-name", "default", 1),
+        ("tag:Name", "e*", 1),
+        ("association.public-ip", "*", 0),
+    ] {
+        let filter = format!("Filter.1.Name={name}&Filter.1.Value.1={value}");
+        let found = ok(&cx, "DescribeNetworkInterfaces", &filter).await;
+        assert_eq!(found.matches("<networkInterfaceId>").count(), count, "{name}");
+    }
+    let by_id = format!("NetworkInterfaceId={id}");
+    let change = format!("{by_id}&SourceDestCheck.Value=false");
+    ok(&cx, "ModifyNetworkInterfaceAttribute", &change).await;
+    let shown = |attribute| {
+        let members = format!("{by_id}&Attribute={attribute}");
+        let cx = &cx;
+        async move { ok(cx, "DescribeNetworkInterfaceAttribute", &members).await }
+    };
+    assert_eq!(text(&text(&shown("sourceDestCheck").await, "sourceDestCheck"), "value"), "false");
+    ok(&cx, "ResetNetworkInterfaceAttribute", &format!("{by_id}&SourceDestCheck=")).await;
+    assert_eq!(text(&text(&shown("sourceDestCheck").await, "sourceDestCheck"), "value"), "true");
+    assert_eq!(text(&text(&shown("description").await, "description"), "value"), "mine");
+
+    let instance = running(&cx).await;
+    let attach = format!("{by_id}&InstanceId={}&DeviceIndex=0", instance.id);
+    let code = refused(&cx, "AttachNetworkInterface", &attach).await;
+    assert!(code.starts_with("InvalidParameter"), "{code}");
+    let addresses = format!("{by_id}&PrivateIpAddress.1=172.31.0.60");
+    ok(&cx, "AssignPrivateIpAddresses", &addresses).await;
+    assert_eq!(present(&cx, &id).unwrap().addresses.len(), 3);
+    ok(&cx, "UnassignPrivateIpAddresses", &addresses).await;
+    assert_eq!(present(&cx, &id).unwrap().addresses.len(), 2);
+    ok(&cx, "DeleteNetworkInterface", &by_id).await;
+    assert_eq!(present(&cx, &id), None);
 }

@@ -10,7 +10,7 @@ use crate::ec2::security_group::permission::{Permission, PrefixListRef};
 use crate::ec2::security_group::{self, describe};
 use crate::filter::Filter;
 use crate::tag::Tags;
-use crate::testing;
+use crate::testing::{self, ok, refused, text};
 
 fn entry(block: &str) -> Entry {
     Entry { block: block.parse().unwrap(), description: None }
@@ -135,4 +135,48 @@ async fn aws_has_lists_of_its_own() {
     let refused = modify(&cx, &s3, Change::default()).await.unwrap_err();
     assert_eq!(refused.code(), "OperationNotPermitted");
     group_with(&cx, &s3).await.unwrap();
+}
+
+#[tokio::test]
+async fn as_clients_see_them() {
+    let cx = testing::context();
+    let create = "PrefixListName=offices&MaxEntries=5&AddressFamily=IPv4&Entry.1.Cidr=10.0.0.0/8\
+                  &Entry.1.Description=one&Entry.2.Cidr=192.168.0.0/16&ClientToken=once";
+    let id = text(&ok(&cx, "CreateManagedPrefixList", create).await, "prefixListId");
+    let again = ok(&cx, "CreateManagedPrefixList", create).await;
+    assert_eq!(text(&again, "prefixListId"), id);
+    let ipv6 = create.replace("IPv4", "IPv6");
+    assert_eq!(refused(&cx, "CreateManagedPrefixList", &ipv6).await, "UnsupportedOperation");
+    let by_id = format!("PrefixListId={id}");
+    let entries = ok(&cx, "GetManagedPrefixListEntries", &format!("{by_id}&MaxResults=1")).await;
+    assert_eq!(
+        (text(&entries, "cidr"), text(&entries, "description")),
+        ("10.0.0.0/8".into(), "one".into())
+    );
+    let next = format!("{by_id}&NextToken={}", text(&entries, "nextToken"));
+    let entries = ok(&cx, "GetManagedPrefixListEntries", &next).await;
+    assert_eq!(text(&entries, "cidr"), "192.168.0.0/16");
+    let group = ok(&cx, "CreateSecurityGroup", "GroupName=web&GroupDescription=x").await;
+    let rule = format!(
+        "GroupId={}&IpPermissions.1.IpProtocol=tcp&IpPermissions.1.FromPort=443\
+         &IpPermissions.1.ToPort=443&IpPermissions.1.PrefixListIds.1.PrefixListId={id}",
+        text(&group, "groupId")
+    );
+    let added = ok(&cx, "AuthorizeSecurityGroupIngress", &rule).await;
+    assert_eq!(text(&added, "prefixListId"), id);
+    let users = ok(&cx, "GetManagedPrefixListAssociations", &by_id).await;
+    assert_eq!(text(&users, "resourceId"), text(&group, "groupId"));
+    assert_eq!(refused(&cx, "DeleteManagedPrefixList", &by_id).await, "DependencyViolation");
+    let groups = ok(&cx, "DescribeSecurityGroups", "GroupName.1=web").await;
+    assert_eq!(text(&groups, "prefixListId"), id);
+    ok(&cx, "RevokeSecurityGroupIngress", &rule).await;
+    ok(&cx, "DeleteManagedPrefixList", &by_id).await;
+    let aws = ok(&cx, "DescribePrefixLists", "").await;
+    assert_eq!(aws.matches("<prefixListName>").count(), 2);
+    let owned = "Filter.1.Name=owner-id&Filter.1.Value.1=AWS";
+    let aws = ok(&cx, "DescribeManagedPrefixLists", owned).await;
+    assert!(aws.contains("arn:aws:ec2:us-east-1:aws:prefix-list/"), "{aws}");
+    let vpc = crate::ec2::vpc::ops::first_id(&cx);
+    let groups = ok(&cx, "GetSecurityGroupsForVpc", &format!("VpcId={vpc}")).await;
+    assert_eq!(groups.matches("<groupId>").count(), 2);
 }

@@ -4,7 +4,7 @@ use super::ops::{self, New};
 use crate::Context;
 use crate::ec2::{Error, route_table, vpc};
 use crate::tag::Tags;
-use crate::testing;
+use crate::testing::{self, ok, refused, text};
 
 async fn create(cx: &Context, service_name: &str, tables: &[String]) -> Result<String, Error> {
     cx.write(|tx| {
@@ -76,4 +76,33 @@ fn only_full_access_is_a_policy() {
         let got = ops::check_policy(policy).err().map(|error| error.code());
         assert_eq!(got.as_deref(), code, "{policy}");
     }
+}
+
+#[tokio::test]
+async fn as_clients_see_them() {
+    let cx = testing::context();
+    let vpc = vpc::ops::first_id(&cx);
+    let main = route_table::ops::main_of(&cx.read(), &cx, &vpc).unwrap().id.clone();
+    let create =
+        format!("VpcId={vpc}&ServiceName=com.amazonaws.us-east-1.s3&RouteTableId.1={main}");
+    let interface = format!("{create}&VpcEndpointType=Interface");
+    assert_eq!(refused(&cx, "CreateVpcEndpoint", &interface).await, "UnsupportedOperation");
+    let made = ok(&cx, "CreateVpcEndpoint", &create).await;
+    assert_eq!(
+        (text(&made, "state"), text(&made, "vpcEndpointType")),
+        ("available".into(), "Gateway".into())
+    );
+    let id = text(&made, "vpcEndpointId");
+    let routes = ok(&cx, "DescribeRouteTables", &format!("RouteTableId.1={main}")).await;
+    assert!(routes.contains("<destinationPrefixListId>pl-") && routes.contains(&id), "{routes}");
+    let found =
+        ok(&cx, "DescribeVpcEndpoints", "Filter.1.Name=service-name&Filter.1.Value.1=*s3").await;
+    assert!(found.contains(&main), "{found}");
+    let services = ok(&cx, "DescribeVpcEndpointServices", "").await;
+    assert!(services.contains("com.amazonaws.us-east-1.dynamodb"), "{services}");
+    let unknown = "VpcEndpointId.1=vpce-12345678";
+    let partly = ok(&cx, "DeleteVpcEndpoints", &format!("{unknown}&VpcEndpointId.2={id}")).await;
+    assert_eq!(text(&partly, "code"), "InvalidVpcEndpointId.NotFound");
+    let routes = ok(&cx, "DescribeRouteTables", &format!("RouteTableId.1={main}")).await;
+    assert!(!routes.contains("<destinationPrefixListId>pl-"), "{routes}");
 }
