@@ -162,7 +162,12 @@ fn real(
     changed: UnboundedSender<Change>,
 ) -> Result<Outside<ServedFabric>> {
     let linux = Arc::new(LinuxFabric::open(&paths.run())?);
-    runtime.spawn(outbound::serve(linux.outbound()?, Arc::new(outbound::Host)));
+    let outbound = linux.outbound()?;
+    runtime.spawn(async {
+        if let Err(error) = outbound::serve(outbound, Arc::new(outbound::Host)).await {
+            tracing::error!("nobody relays to the world: {error}");
+        }
+    });
     let config = namespace::Config {
         cgroup: slot.cgroup(),
         first_id: slot.first_user_id(),
