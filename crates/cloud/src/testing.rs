@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use compute::fake::{Fake, Fault, Point, Timing};
 
+#[cfg(test)]
+pub use crate::ec2::handlers::testing::{call, ok, refused, text};
 use crate::ec2::vpc::Cidr;
 use crate::env::{Config, Env, Parts, Rng};
 use crate::fake_balancers::FakeBalancers;
@@ -67,52 +69,4 @@ pub fn with_balancers(cx: &Context, balancers: Arc<FakeBalancers>) -> Context {
     let parts: &Parts = &cx.env;
     let env = Env::new(Parts { balancers, ..parts.clone() });
     Context { env, ..cx.clone() }
-}
-
-/// An operation of EC2 as a client sends it: status and body, or what is wrong.
-#[cfg(test)]
-pub async fn call(cx: &Context, operation: &str, members: &str) -> (u16, String) {
-    let mut table = crate::services::table().into_iter();
-    let entry = table.find(|e| e.service == "ec2" && e.operation == operation).expect("is served");
-    let body = format!("Action={operation}&Version=2016-11-15&{members}");
-    let request = wire::Request {
-        service: "ec2",
-        operation: operation.to_owned(),
-        protocol: wire::Protocol::Ec2,
-        method: http::Method::POST,
-        uri: http::Uri::from_static("/"),
-        headers: http::HeaderMap::new(),
-        body: body.into_bytes().into(),
-    };
-    match (entry.call)(cx.clone(), Arc::new(request)).await {
-        Ok(response) => {
-            let text = String::from_utf8(response.body.to_vec()).expect("XML is UTF-8");
-            (response.status.as_u16(), text)
-        }
-        Err(error) => (error.status, format!("{}: {}", error.code, error.message)),
-    }
-}
-
-/// The body of a call that must succeed.
-#[cfg(test)]
-pub async fn ok(cx: &Context, operation: &str, members: &str) -> String {
-    let (status, body) = call(cx, operation, members).await;
-    assert_eq!(status, 200, "{operation} {members}: {body}");
-    body
-}
-
-/// The code of a call that must fail.
-#[cfg(test)]
-pub async fn refused(cx: &Context, operation: &str, members: &str) -> String {
-    let (status, body) = call(cx, operation, members).await;
-    assert_ne!(status, 200, "{operation} {members}: {body}");
-    body.split(':').next().unwrap_or_default().to_owned()
-}
-
-/// The text of the first element of that name.
-#[cfg(test)]
-pub fn text(body: &str, name: &str) -> String {
-    let opened = body.split_once(&format!("<{name}>")).map(|(_, rest)| rest);
-    let inner = opened.and_then(|rest| rest.split_once(&format!("</{name}>")));
-    inner.unwrap_or_else(|| panic!("no {name} in {body}")).0.to_owned()
 }

@@ -1,5 +1,8 @@
 //! All operations of EC2, and the translations that its handlers share.
 
+#[cfg(test)]
+pub mod testing;
+
 use std::collections::BTreeMap;
 
 use wire::ec2 as w;
