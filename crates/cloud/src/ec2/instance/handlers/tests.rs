@@ -159,7 +159,7 @@ async fn what_is_refused_by_name() {
         ("DryRun=true", 412, "DryRunOperation"),
         ("CpuOptions.CoreCount=1", 400, "UnsupportedOperation"),
         ("InstanceMarketOptions.MarketType=spot", 400, "UnsupportedOperation"),
-        ("IamInstanceProfile.Name=x", 400, "UnsupportedOperation"),
+        ("IamInstanceProfile.Name=x", 400, "InvalidParameterValue"),
         ("Placement.Tenancy=dedicated", 400, "UnsupportedOperation"),
         ("PrivateIpAddress=172.31.0.1&SubnetId=subnet-x", 400, "InvalidSubnetID.Malformed"),
         ("UserData=I2Nsb3VkLWNvbmZpZwo=", 400, "UnsupportedOperation"),
