@@ -8,6 +8,7 @@
 //!  POST /_drover/zones/ZONE/fail|heal   takes a zone down, brings it back
 //!  POST /_drover/instances/ID/kill      pulls an instance's power cord
 //!  POST /_drover/images                 registers an archive as a machine image
+//!  POST /_drover/why                    whether one can connect to another, and what decides
 //!  GET  /_drover/resolve/NAME           addresses of a load balancer's live nodes on this host
 //! ```
 
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, anyhow};
 use cloud::Context;
 use cloud::ec2::image;
+use cloud::ec2::network::path;
 use cloud::iam::Event;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -39,6 +41,10 @@ pub async fn answer(gateway: &Gateway, request: http::Request<Incoming>) -> Answ
         }
         (&Method::POST, ["instances", id, "kill"]) => kill(gateway, id),
         (&Method::GET, ["resolve", name]) => resolve(gateway, name),
+        (&Method::POST, ["why"]) => match Limited::new(body, 1 << 16).collect().await {
+            Ok(body) => why(gateway, &body.to_bytes()),
+            Err(error) => Err(anyhow!("{error}")),
+        },
         (&Method::POST, ["images"]) => match Limited::new(body, 1 << 20).collect().await {
             Ok(body) => import(gateway, &body.to_bytes()).await,
             Err(error) => Err(anyhow!("{error}")),
@@ -128,6 +134,25 @@ fn resolve(gateway: &Gateway, name: &str) -> Result<Value> {
     let nodes = tunnel::nodes(&gateway.env, &name.to_ascii_lowercase())
         .context("no load balancer has this name")?;
     Ok(json!({"addresses": nodes}))
+}
+
+#[derive(Deserialize)]
+struct Why {
+    from: String,
+    to: String,
+    port: u16,
+    protocol: path::Protocol,
+    region: String,
+}
+
+fn why(gateway: &Gateway, body: &[u8]) -> Result<Value> {
+    let Why { from, to, port, protocol, region } = serde_json::from_slice(body)?;
+    let cx = Context::service(&gateway.env, &gateway.env.config.account, &region, "drover");
+    let question = path::Question { from, to, protocol, port };
+    match path::why(&cx.read(), &cx, &question) {
+        Ok(answer) => Ok(serde_json::to_value(answer)?),
+        Err(error) => Err(anyhow!("{}", wire::Error::from(error).message)),
+    }
 }
 
 #[derive(Deserialize)]

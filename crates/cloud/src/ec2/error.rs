@@ -151,6 +151,10 @@ pub enum Error {
     AlreadyAssociated(String),
     #[error("Address {0} is in use.")]
     AddressInUse(std::net::Ipv4Addr),
+    #[error("The network insights path {0} has analyses, which must be deleted first.")]
+    AnalysisExistsForNetworkInsightsPath(String),
+    #[error("Flow log already exists.")]
+    FlowLogAlreadyExists,
     #[error("{0}")]
     InvalidUserData(String),
     #[error("{0}")]
@@ -253,6 +257,8 @@ impl Error {
             InsufficientInstanceCapacity { .. } => "InsufficientInstanceCapacity",
             InsufficientFreeAddressesInSubnet(_) => "InsufficientFreeAddressesInSubnet",
             AddressInUse(_) => "InvalidIPAddress.InUse",
+            AnalysisExistsForNetworkInsightsPath(_) => "AnalysisExistsForNetworkInsightsPath",
+            FlowLogAlreadyExists => "FlowLogAlreadyExists",
             InvalidUserData(_) => "InvalidUserData.Malformed",
             InvalidBlockDeviceMapping(_) => "InvalidBlockDeviceMapping",
             Store(_) => "InternalError",
@@ -291,6 +297,9 @@ impl From<crate::page::BadToken> for Error {
 /// What an id or a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    FlowLog,
+    NetworkInsightsAnalysis,
+    NetworkInsightsPath,
     Allocation,
     /// Of a subnet with a route table or a network ACL, or of a public address.
     Association,
@@ -333,6 +342,9 @@ impl Kind {
             Kind::Attachment => "InvalidAttachmentID",
             Kind::DhcpOptions => "InvalidDhcpOptionID",
             Kind::Gateway => "InvalidGatewayID",
+            Kind::FlowLog => "InvalidFlowLogId",
+            Kind::NetworkInsightsAnalysis => "InvalidNetworkInsightsAnalysisId",
+            Kind::NetworkInsightsPath => "InvalidNetworkInsightsPathId",
             Kind::Instance => "InvalidInstanceID",
             Kind::Image => "InvalidAMIID",
             Kind::InstanceType => "InvalidInstanceType",
@@ -391,6 +403,9 @@ impl Kind {
             Kind::Allocation => "eipalloc-",
             Kind::Attachment => "eni-attach-",
             Kind::DhcpOptions => "dopt-",
+            Kind::FlowLog => "fl-",
+            Kind::NetworkInsightsAnalysis => "nia-",
+            Kind::NetworkInsightsPath => "nip-",
             Kind::Instance => "i-",
             Kind::Image => "ami-",
             Kind::InternetGateway => "igw-",
@@ -443,6 +458,9 @@ impl Kind {
             Kind::Attachment => plain("attachment ID"),
             Kind::DhcpOptions => plain("dhcpOption ID"),
             Kind::Gateway => plain("gateway ID"),
+            Kind::FlowLog => plain("flow log ID"),
+            Kind::NetworkInsightsAnalysis => plain("network insights analysis ID"),
+            Kind::NetworkInsightsPath => plain("network insights path ID"),
             Kind::Instance => plain("instance ID"),
             Kind::Image => format!("The image id '[{list}]' does not exist"),
             Kind::InstanceType => {

@@ -22,6 +22,8 @@ pub fn operations() -> Vec<Entry> {
     entries.extend(super::instance::handlers::operations());
     entries.extend(super::instance_profile::handlers::operations());
     entries.extend(super::internet_gateway::handlers::operations());
+    entries.extend(super::flow_log::handlers::operations());
+    entries.extend(super::network_insights::handlers::operations());
     entries.extend(super::key_pair::handlers::operations());
     entries.extend(super::launch_template::handlers::operations());
     entries.extend(super::network_interface::handlers::operations());

@@ -15,15 +15,25 @@ mod tests;
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
 pub use error::{Error, Result};
 pub use handlers::Source;
 pub use handlers::service;
 pub use model::{Bucket, BucketPolicy};
+pub use ops::bucket;
 
 use crate::env::Env;
 
 /// The bulk keyspace of objects, uploads and their parts.
 pub const OBJECTS: &str = "s3.objects";
+
+/// What a service writes into a user's bucket.
+pub async fn deposit(env: &Env, bucket: &Bucket, key: &str, bytes: Bytes) -> Result<()> {
+    let body = futures_util::stream::iter([Ok(bytes)]);
+    let ingested = ingest::ingest(env, body, &ingest::Claims::default(), |_| None).await?;
+    let object = ops::object(env, ingested, model::About::default());
+    ops::put(env, bucket, key, &object, &ops::Guard::default()).await
+}
 
 /// Removes blobs that a crash has left without an object. Before anybody writes; blocks.
 pub fn sweep(env: &Env) -> Result<usize> {

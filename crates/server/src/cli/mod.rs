@@ -12,6 +12,7 @@ mod image;
 mod status;
 mod table;
 mod up;
+mod why;
 mod zone;
 
 use std::path::PathBuf;
@@ -55,6 +56,8 @@ enum Command {
     /// Take a zone down, or bring it back
     #[command(subcommand)]
     Zone(zone::Command),
+    /// Say whether one instance can connect to another, and what decides
+    Why(why::Options),
     /// Machine images
     #[command(subcommand)]
     Image(image::Command),
@@ -105,6 +108,7 @@ pub fn main() -> anyhow::Result<()> {
         Command::Dns(options) => dns::run(options),
         Command::Status(options) => status::run(options),
         Command::Doctor(options) => doctor::run(options),
+        Command::Why(options) => why::run(options),
         Command::Zone(command) => zone::run(command),
         Command::Image(command) => image::run(command),
         Command::Iam(command) => iam::run(command),

@@ -1,8 +1,9 @@
 """Who may talk to whom: rules as packets between instances, and through a load balancer, show them."""
 
+import gzip
 import re
 
-from harness import WEB, wait
+from harness import WEB, flags, wait
 from tier import get
 
 
@@ -117,3 +118,40 @@ def serves(cloud, balancer, node, instance):
     except ConnectionError:
         return False
     return status == 200 and body.startswith(instance)
+
+
+@flags("--time-scale", "60")
+def test_flow_logs_say_what_passed_and_what_did_not(cloud):
+    ec2, s3 = cloud.client("ec2"), cloud.client("s3")
+    s3.create_bucket(Bucket="flows")
+    [vpc] = ec2.describe_vpcs()["Vpcs"]
+    log = ec2.create_flow_logs(
+        ResourceIds=[vpc["VpcId"]], ResourceType="VPC", TrafficType="ALL", MaxAggregationInterval=60,
+        LogDestinationType="s3", LogDestination="arn:aws:s3:::flows/vpc/")["FlowLogIds"][0]
+    server = group(ec2, "server")
+    [web] = cloud.run(WEB, SecurityGroupIds=[server])
+    cloud.wait_console(web, "web is up")
+    address = cloud.instance(web)["PrivateIpAddress"]
+    prober = Prober(cloud, address)
+    prober.expect("closed")
+    own = cloud.instance(prober.id)["PrivateIpAddress"]
+    wait("the rejected packets", lambda: f"{own} {address} " in lines(s3, "REJECT"), 30)
+    ec2.authorize_security_group_ingress(GroupId=server, IpPermissions=tcp(80, IpRanges=[{"CidrIp": own + "/32"}]))
+    prober.expect("open")
+    accepted = wait("the accepted packets", lambda: [
+        line for line in lines(s3, "ACCEPT").splitlines() if f"{own} {address} " in line], 30)
+    fields = accepted[0].split()
+    assert (fields[0], fields[1], fields[6], fields[7], fields[13]) == ("2", "123456789012", "80", "6", "OK"), fields
+    assert int(fields[8]) >= 2 and int(fields[9]) >= 80 and int(fields[11]) >= int(fields[10]), fields
+    assert ec2.describe_flow_logs(FlowLogIds=[log])["FlowLogs"][0]["DeliverLogsStatus"] == "SUCCESS"
+    assert "169.254." not in lines(s3, "")
+    ec2.delete_flow_logs(FlowLogIds=[log])
+
+
+def lines(s3, action):
+    """Every line that was delivered and has this word in it."""
+    found = []
+    for item in s3.list_objects_v2(Bucket="flows", Prefix="vpc/AWSLogs/123456789012/vpcflowlogs/us-east-1/").get("Contents", []):
+        text = gzip.decompress(s3.get_object(Bucket="flows", Key=item["Key"])["Body"].read()).decode()
+        found += [line for line in text.splitlines()[1:] if action in line]
+    return "\n".join(found)

@@ -6,16 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use fabric::network::{
-    Block, Group, Network, Node, Peer, Port, Rule, Service, Subnet, Table, Traffic,
-};
+use fabric::network::{Block, Group, Network, Node, Peer, Port, Rule, Traffic};
 use store::Snapshot;
 
+use super::routing;
 use crate::ec2::instance::spec::interface_name;
 use crate::ec2::network_interface::model::{Kind, NetworkInterface};
 use crate::ec2::security_group::model::{self as group, Direction, SecurityGroup};
-use crate::ec2::vpc::{Cidr, services};
-use crate::ec2::{prefix_list, security_group, vpc};
+use crate::ec2::vpc::Cidr;
+use crate::ec2::{flow_log, prefix_list, security_group, vpc};
 use crate::env::Env;
 use crate::{Context, dns, elbv2};
 
@@ -29,6 +28,7 @@ pub fn compile(snapshot: &Snapshot, env: &Env) -> BTreeMap<String, Network> {
         let cx = Context::service(env, &account, &region, "ec2.amazonaws.com");
         networks.extend(of_region(snapshot, &cx));
     }
+    routing::introduce(&mut networks);
     networks
 }
 
@@ -74,22 +74,17 @@ fn of_region(snapshot: &Snapshot, cx: &Context) -> BTreeMap<String, Network> {
             network.groups.insert(group.id.clone(), rules(snapshot, cx, &group));
         }
     }
-    for subnet in vpc::ops::subnets(snapshot, cx) {
-        if let Some(network) = networks.get_mut(name(&subnet.vpc_id)) {
-            let block = block(subnet.cidr);
-            let table = "main".to_owned();
-            network.subnets.insert(subnet.id, Subnet { block, acl: None, table });
+    for log in flow_log::ops::flow_logs(snapshot, cx) {
+        if log.traffic.wants(false) {
+            // Which of them it is does not matter: what is not asked for is not written.
+            networks.values_mut().for_each(|network| network.log = true);
         }
     }
     for vpc in vpc::ops::vpcs(snapshot, cx) {
         if let Some(network) = networks.get_mut(name(&vpc.id)) {
             network.blocks = vpc.blocks().map(block).collect();
             network.open = [METADATA, dns::ops::RESOLVER, dns::ops::server(&vpc)].into();
-            let sources: BTreeSet<Block> = network.blocks.iter().copied().collect();
-            let service = Service { sources };
-            network.services =
-                services::ALL.iter().map(|known| (known.address, service.clone())).collect();
-            network.tables.insert("main".to_owned(), Table::default());
+            routing::fill(snapshot, cx, &vpc, network);
         }
     }
     networks
@@ -115,7 +110,7 @@ fn rules(snapshot: &Snapshot, cx: &Context, group: &SecurityGroup) -> Group {
 }
 
 /// `None` for IPv6, of which there is none here.
-fn rule(snapshot: &Snapshot, cx: &Context, rule: &group::Rule) -> Option<Rule> {
+pub fn rule(snapshot: &Snapshot, cx: &Context, rule: &group::Rule) -> Option<Rule> {
     let peer = match &rule.peer {
         group::Peer::Ipv4(cidr) => Peer::Blocks([block(cidr.parse().ok()?)].into()),
         group::Peer::Ipv6(_) => return None,
@@ -129,7 +124,7 @@ fn rule(snapshot: &Snapshot, cx: &Context, rule: &group::Rule) -> Option<Rule> {
 }
 
 /// As EC2 writes it; the numbers are IANA's.
-fn traffic(of: &group::Traffic) -> Option<Traffic> {
+pub fn traffic(of: &group::Traffic) -> Option<Traffic> {
     let ports = || match of.ports {
         None | Some((-1, _)) => (0, u16::MAX),
         Some((first, last)) => (first as u16, last as u16),
@@ -148,6 +143,6 @@ fn traffic(of: &group::Traffic) -> Option<Traffic> {
     })
 }
 
-fn block(cidr: Cidr) -> Block {
+pub fn block(cidr: Cidr) -> Block {
     Block { base: cidr.base, prefix: cidr.prefix }
 }

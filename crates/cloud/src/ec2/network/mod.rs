@@ -3,6 +3,8 @@
 
 mod compile;
 pub mod controller;
+pub mod path;
+mod routing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;

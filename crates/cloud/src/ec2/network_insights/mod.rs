@@ -1,0 +1,9 @@
+//! The Reachability Analyzer: paths to be looked at, and what was found on them.
+
+pub mod handlers;
+pub mod model;
+pub mod ops;
+mod show;
+
+#[cfg(test)]
+mod tests;
