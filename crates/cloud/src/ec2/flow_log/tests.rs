@@ -19,7 +19,7 @@ fn wanted(resource: &str, destination: &str) -> w::CreateFlowLogsRequest {
 #[tokio::test]
 async fn a_flow_logs_life() {
     let cx = testing::context();
-    let vpc = crate::ec2::vpc::ops::default_vpc(&cx).id;
+    let vpc = crate::ec2::vpc::ops::first_id(&cx);
     let create = |request| handlers::create_flow_logs(cx.clone(), request);
     let refused = create(wanted(&vpc, "arn:aws:s3:::logs/flows/")).await.unwrap_err();
     assert_eq!(refused.code(), "InvalidParameterValue");

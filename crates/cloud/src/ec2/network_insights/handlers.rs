@@ -1,9 +1,11 @@
 //! Paths and analyses on the wire.
 
+mod show;
+
 use wire::ec2 as w;
 
 use super::model::{Analysis, Path};
-use super::{ops, show};
+use super::ops;
 use crate::Context;
 use crate::ec2::handlers::{listing, tags_of_type, tags_out};
 use crate::ec2::listing::dry_run;
@@ -77,7 +79,7 @@ fn path_out(cx: &Context, path: &Path) -> w::NetworkInsightsPath {
             cx.arn("ec2", &format!("network-insights-path/{}", path.id)),
         ),
         network_insights_path_id: Some(path.id.clone()),
-        protocol: Some(show::protocol(path.protocol).to_owned()),
+        protocol: Some(path.protocol.name().to_owned()),
         source: Some(path.source.clone()),
         tags: tags_out(tag::ops::tags_of(&cx.read(), cx, &path.id)),
         ..Default::default()

@@ -3,7 +3,6 @@
 pub mod handlers;
 pub mod model;
 pub mod ops;
-mod show;
 
 #[cfg(test)]
 mod tests;

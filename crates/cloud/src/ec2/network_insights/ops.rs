@@ -130,7 +130,7 @@ pub fn describe_paths(
         let tags = || tag::ops::tags_of(snapshot, cx, &path.id);
         listing.keeps(tags, |name| match name {
             "destination" => vec![path.destination.clone()],
-            "protocol" => vec![super::show::protocol(path.protocol).to_owned()],
+            "protocol" => vec![path.protocol.name().to_owned()],
             "source" => vec![path.source.clone()],
             _ => vec![],
         })

@@ -5,7 +5,7 @@ use wire::ec2 as w;
 use super::{handlers, ops};
 use crate::ec2::instance::launch::Launch;
 use crate::ec2::security_group::model::Direction;
-use crate::ec2::{image, instance, security_group};
+use crate::ec2::{image, instance, security_group, vpc};
 use crate::testing;
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn an_analysis_says_what_stops_a_packet() {
     assert!(forward.iter().any(|c| c.security_group_rule.is_some()), "{forward:?}");
     // … until its rules are gone.
     cx.write(|tx| {
-        let id = security_group::ops::default_id(&cx);
+        let id = security_group::ops::default_id(&cx, &vpc::ops::first_id(&cx));
         let group = security_group::ops::group(tx, &cx, &id)?;
         let rules: Vec<String> =
             group.rules_of(Direction::Ingress).map(|rule| rule.id.clone()).collect();

@@ -197,7 +197,6 @@ fn rule_out(
         security_group_rule_id: Some(rule.id.clone()),
         tags: tags_out(tag::ops::tags_of(snapshot, cx, &rule.id)),
         to_port,
-        ..Default::default()
     }
 }
 
@@ -473,7 +472,6 @@ async fn revoke(
             referenced_group_id: referenced(&rule.peer),
             security_group_rule_id: Some(rule.id.clone()),
             to_port,
-            ..Default::default()
         }
     };
     let unknown_out = |single: Single| {

@@ -3,14 +3,7 @@
 use wire::ec2 as w;
 
 use crate::Context;
-use crate::ec2::network::path::{Answer, GroupRule, Protocol, Told, What};
-
-pub fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    }
-}
+use crate::ec2::network::path::{Answer, GroupRule, Told, What};
 
 /// Of the way there, or of the answer's way back; none of a path that was not found.
 pub fn components(cx: &Context, answer: &Answer, back: bool) -> Option<Vec<w::PathComponent>> {
