@@ -492,3 +492,101 @@ async fn a_user_reads_his_own_without_naming_himself() {
     let bob = [("UserName", "bob")];
     assert_eq!(cloud.refused(&ann, "iam", "GetUser", &bob).await.0, "AccessDenied");
 }
+
+/// What an instance reads at a path of its metadata; none where there is nothing.
+fn metadata(cloud: &Cloud, instance_id: &str, path: &str) -> Option<String> {
+    let (env, cx) = (&cloud.cx.env, &cloud.cx);
+    let instance = crate::ec2::instance::ops::instance(&cx.read(), cx, instance_id).unwrap();
+    let service = crate::ec2::instance::metadata::Service::new(env.clone(), [7; 32]);
+    let request = http::Request::builder().uri(format!("/latest/meta-data/{path}"));
+    let request = request.body(()).unwrap();
+    let answer = service.answer(&instance.vpc_id, instance.private_ip, &request);
+    let found = answer.status().is_success();
+    found.then(|| String::from_utf8(answer.into_body()).unwrap())
+}
+
+#[tokio::test]
+async fn an_instance_finds_its_roles_credentials_and_new_ones_before_they_end() {
+    let cloud = Cloud::new();
+    cloud.role("web", &json!({"Service": "ec2.amazonaws.com"}), &allow("ec2:*", "*")).await;
+    let profile = ("InstanceProfileName", "web");
+    cloud.ok("iam", "CreateInstanceProfile", &[profile]).await;
+    cloud.ok("iam", "AddRoleToInstanceProfile", &[profile, ("RoleName", "web")]).await;
+    let images = cloud.ok("ec2", "DescribeImages", &[]).await;
+    let launch = [
+        ("ImageId", element(&images, "imageId")),
+        ("MinCount", "1"),
+        ("MaxCount", "1"),
+        ("InstanceType", "t3.micro"),
+        ("IamInstanceProfile.Name", "web"),
+    ];
+    let launched = cloud.ok("ec2", "RunInstances", &launch).await;
+    let id = element(&launched, "instanceId");
+    let expected = "arn:aws:iam::123456789012:instance-profile/web";
+    assert_eq!(element(element(&launched, "iamInstanceProfile"), "arn"), expected);
+    let list = "iam/security-credentials/";
+    assert_eq!(metadata(&cloud, id, list).as_deref(), Some("web"));
+    let offered = || -> Value {
+        let text = metadata(&cloud, id, "iam/security-credentials/web").unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    let caller = |offered: &Value| {
+        let key = offered["AccessKeyId"].as_str().unwrap();
+        of_key(&cloud.cx.env, key, offered["Token"].as_str())
+    };
+    let first = offered();
+    let who = cloud.as_caller(caller(&first).unwrap());
+    let identity = cloud.call(&who, "sts", "GetCallerIdentity", &[]).await.unwrap();
+    let arn = format!("arn:aws:sts::123456789012:assumed-role/web/{id}");
+    assert_eq!(element(&identity, "Arn"), arn);
+    cloud.call(&who, "ec2", "DescribeVpcs", &[]).await.unwrap();
+    cloud.advance(Duration::from_secs(5 * 3600 - 1));
+    assert_eq!(offered()["AccessKeyId"], first["AccessKeyId"]);
+    cloud.advance(Duration::from_secs(1));
+    let second = offered();
+    assert_ne!(second["AccessKeyId"], first["AccessKeyId"]);
+    assert!(caller(&first).is_ok() && caller(&second).is_ok());
+    cloud.advance(Duration::from_secs(3600));
+    assert_eq!(caller(&first).err(), Some(Refusal::Expired));
+    // A role that EC2 may not assume gives nothing.
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
+        "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
+    let parameters = [("RoleName", "web"), ("PolicyDocument", &*trust.to_string())];
+    cloud.ok("iam", "UpdateAssumeRolePolicy", &parameters).await;
+    assert_eq!(offered()["Code"], "AssumeRoleUnauthorizedAccess");
+    let shown = cloud.ok("ec2", "DescribeIamInstanceProfileAssociations", &[]).await;
+    let association = [("AssociationId", element(&shown, "associationId"))];
+    cloud.ok("ec2", "DisassociateIamInstanceProfile", &association).await;
+    assert_eq!(metadata(&cloud, id, list), None);
+    let refused =
+        cloud.refused(&cloud.cx, "ec2", "DisassociateIamInstanceProfile", &association).await;
+    assert_eq!(refused.0, "NoSuchAssociation");
+}
+
+#[tokio::test]
+async fn simulations_say_what_would_be_and_what_is_missing() {
+    let cloud = Cloud::new();
+    let conditional = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
+        "Action": "ec2:RunInstances", "Resource": "*",
+        "Condition": {"StringEquals": {"ec2:InstanceType": "t3.micro"}}}]});
+    cloud.user("ann", &conditional.to_string()).await;
+    let source = ("PolicySourceArn", "arn:aws:iam::123456789012:user/ann");
+    let action = ("ActionNames.member.1", "ec2:RunInstances");
+    let without = cloud.ok("iam", "SimulatePrincipalPolicy", &[source, action]).await;
+    assert_eq!(element(&without, "EvalDecision"), "implicitDeny");
+    assert!(element(&without, "MissingContextValues").contains("ec2:InstanceType"), "{without}");
+    let with = [
+        source,
+        action,
+        ("ContextEntries.member.1.ContextKeyName", "ec2:InstanceType"),
+        ("ContextEntries.member.1.ContextKeyType", "string"),
+        ("ContextEntries.member.1.ContextKeyValues.member.1", "t3.micro"),
+    ];
+    let with = cloud.ok("iam", "SimulatePrincipalPolicy", &with).await;
+    assert_eq!(element(&with, "EvalDecision"), "allowed");
+    assert_eq!(element(&with, "SourcePolicyId"), "own");
+    let keys = cloud.ok("iam", "GetContextKeysForPrincipalPolicy", &[source]).await;
+    assert!(keys.contains("<member>ec2:InstanceType</member>"), "{keys}");
+    let bad = [("PolicyInputList.member.1", "{}"), action];
+    assert_eq!(cloud.code("SimulateCustomPolicy", &bad).await, "InvalidInput");
+}

@@ -28,7 +28,8 @@ def client(cloud, service, key, token=None):
         service, region_name="us-east-1", endpoint_url=cloud.endpoint,
         aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"],
         aws_session_token=key.get("SessionToken", token),
-        config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}))
+        config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"},
+                      signature_version="s3v4" if service == "s3" else None))
 
 
 def user(cloud, name, policy):
