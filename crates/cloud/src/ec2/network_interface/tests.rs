@@ -163,7 +163,12 @@ async fn attached_to_what_runs_and_detached() {
 
     let seen = present(&cx, &own.id).unwrap();
     let settle = async |seen: &NetworkInterface| {
-        cx.write(|tx| Ok::<_, Error>(ops::settle(tx, &cx, seen))).await.unwrap();
+        cx.write(|tx| {
+            ops::settle(tx, &cx, seen);
+            Ok::<_, Error>(())
+        })
+        .await
+        .unwrap();
     };
     settle(&seen).await;
     let attached = present(&cx, &own.id).unwrap();

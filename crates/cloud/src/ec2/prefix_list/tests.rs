@@ -103,7 +103,7 @@ async fn rules_use_lists_and_count_their_size() {
     let id = create(&cx, new(40, &["10.0.0.0/8"])).await.unwrap();
     group_with(&cx, &id).await.unwrap();
     let group = security_group::ops::by_name(&cx.read(), &cx, "web").unwrap();
-    assert_eq!(ops::users(&cx.read(), &cx, &id), [group.id.clone()]);
+    assert_eq!(ops::users(&cx.read(), &cx, &id), std::slice::from_ref(&group.id));
     let again = group_with(&cx, &id).await.unwrap_err();
     assert_eq!(again.code(), "InvalidPermission.Duplicate");
     let in_use = cx.write(|tx| ops::delete(tx, &cx, &id)).await.unwrap_err();
