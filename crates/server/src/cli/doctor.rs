@@ -90,13 +90,6 @@ fn checks() -> Result<Vec<Check>> {
         fix: if bootstrap.is_some() { String::new() } else { "apt-get install mmdebstrap".into() },
     });
     checks.extend(public_addresses()?);
-    checks.push(Check {
-        name: "security groups".into(),
-        state: State::Optional,
-        detail: "stored and described, not yet enforced: instances of a VPC reach each other"
-            .into(),
-        fix: String::new(),
-    });
     Ok(checks)
 }
 
