@@ -11,6 +11,7 @@ use cloud::cloudwatch::alarm::Alarm;
 use cloud::ec2::instance::{Instance, InstanceState, Status};
 use cloud::ec2::network_interface::NetworkInterface;
 use cloud::ec2::vpc::model::Address;
+use cloud::ec2::vpc::services;
 use cloud::elbv2::model::TargetState;
 use cloud::elbv2::{LoadBalancer, Node, Target, TargetGroup};
 use cloud::env::Balancers as _;
@@ -237,7 +238,11 @@ impl Checker for Addresses {
         }
         for network in sight.network.networks().map_err(|error| error.to_string())? {
             let present = sight.network.addresses(&network).map_err(|error| error.to_string())?;
-            let served = |address: &Ipv4Addr| address.is_link_local() || *address == RESOLVER;
+            let of_service =
+                |address: &Ipv4Addr| services::ALL.iter().any(|s| s.address == *address);
+            let served = |address: &Ipv4Addr| {
+                address.is_link_local() || *address == RESOLVER || of_service(address)
+            };
             let present: BTreeSet<Ipv4Addr> =
                 present.into_iter().filter(|address| !served(address)).collect();
             let wanted = nodes.iter().filter(|node| node.vpc_id == network);
