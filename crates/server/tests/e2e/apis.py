@@ -42,7 +42,8 @@ def test_foreign_pages_and_names_are_refused(api):
 
 
 def test_operations_not_served_are_refused_by_name(api):
-    assert "CreateVpc" in error("UnsupportedOperation", api.client("ec2").create_vpc, CidrBlock="10.0.0.0/16")
+    assert "CreateSpotDatafeed" in error(
+        "UnsupportedOperation", api.client("ec2").create_spot_datafeed_subscription, Bucket="x")
     assert "DescribeWarmPool" in error(
         "InvalidAction", api.client("autoscaling").describe_warm_pool, AutoScalingGroupName="x")
     error("UnknownOperationException", api.client("dynamodb").list_backups)

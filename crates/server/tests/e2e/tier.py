@@ -99,7 +99,7 @@ def test_group_serves_and_heals(cloud):
     assert len(after - ids) == 1
     activities = cloud.client("autoscaling").describe_scaling_activities(AutoScalingGroupName="web")["Activities"]
     causes = " ".join(a["Cause"] for a in activities)
-    assert "health check" in causes, causes
+    assert "an unhealthy instance needing to be replaced" in causes, causes
 
 
 @flags("--time-scale", "60")
