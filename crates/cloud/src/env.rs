@@ -1,7 +1,7 @@
 //! The only door from the control plane to the outside: time, randomness, storage, compute, networks
 //! and balancers all come in here, so that a simulator can stand in for each.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::clock::Clock;
 use crate::ec2::vpc::Cidr;
@@ -29,6 +29,12 @@ pub struct Parts {
 impl Env {
     pub fn new(parts: Parts) -> Env {
         Env(Arc::new(parts))
+    }
+
+    /// For what an environment holds itself: it must not keep its holder alive.
+    pub fn downgrade(&self) -> impl Fn() -> Option<Env> + Send + Sync + use<> {
+        let weak: Weak<Parts> = Arc::downgrade(&self.0);
+        move || weak.upgrade().map(Env)
     }
 }
 

@@ -112,9 +112,9 @@ pub fn run(options: Options) -> Result<()> {
     let env = Env::new(parts);
     cloud::s3::sweep(&env).map_err(|error| anyhow!("cannot sweep the object store: {error:?}"))?;
     if let Some(fabric) = served {
-        let env = env.clone();
+        let env = env.downgrade();
         let resolver = move |network: &str| {
-            dns::ops::vpc_of(&env, network).map(|(_, vpc)| dns::ops::server(&vpc))
+            dns::ops::vpc_of(&env()?, network).map(|(_, vpc)| dns::ops::server(&vpc))
         };
         fabric.begin(Box::new(resolver))?;
     }
