@@ -262,7 +262,10 @@ impl Random {
             if !wanted {
                 continue;
             }
-            let value = self.value(&member.ty, depth + 1);
+            let mut value = self.value(&member.ty, depth + 1);
+            while self.no_empties && member.required && nothing(&value) {
+                value = self.value(&member.ty, depth + 1);
+            }
             if !self.no_empties || member.required || !empty(&value) {
                 members.push((index, value));
             }
@@ -333,6 +336,13 @@ impl Random {
                 "0a1b2c3d-0a1b-2c3d-4e5f-0a1b2c3d4e5f",
                 "ipam-pool-1",
                 "ipv4pool-coip-1",
+                "10.0.1.5",
+                "us-east-1",
+                "v2",
+                "abc",
+                "/a/",
+                "123456",
+                "123456789012",
                 "a long enough text that some of them want, of 60 characters",
                 "AllCharactersArePlainHereAndThereAreMany",
             ];
@@ -350,6 +360,11 @@ impl Random {
         let length = min + self.below(max - min + 1);
         (0..length).map(|_| ALPHABET[self.below(ALPHABET.len())]).collect()
     }
+}
+
+/// A structure of which a form would not say a word.
+fn nothing(value: &Value) -> bool {
+    matches!(value, Value::Structure(_)) && empty(value)
 }
 
 fn empty(value: &Value) -> bool {
