@@ -140,7 +140,7 @@ async fn acts(
     let began = Instant::now();
     let image = bake(aws, directory, "1").await?;
     screen.fact(&format!("the web application is baked into {image}"));
-    let tier = Tier::deploy(aws.clone(), &image, ("test", "test")).await?;
+    let tier = Tier::deploy(aws.clone(), &image).await?;
     screen.fact(&format!(
         "template, balancer, table and bucket stand; the tier is http://{}",
         tier.dns_name

@@ -12,6 +12,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use wire::sigv4::Credentials;
 
 /// Where the cloud is and who calls it.
 #[derive(Clone, Debug)]
@@ -26,6 +27,7 @@ pub struct Target {
 #[derive(Clone)]
 pub struct Client {
     target: Target,
+    keys: Arc<Mutex<Credentials>>,
     idle: Arc<Mutex<VecDeque<SendRequest<Full<Bytes>>>>>,
 }
 
@@ -36,7 +38,17 @@ struct Answer {
 
 impl Client {
     pub fn new(target: Target) -> Client {
-        Client { target, idle: Arc::default() }
+        let keys = Credentials {
+            access_key: target.access_key_id.clone(),
+            secret: target.secret_access_key.clone(),
+            session_token: None,
+        };
+        Client { target, keys: Arc::new(Mutex::new(keys)), idle: Arc::default() }
+    }
+
+    /// Signs with these from now on.
+    pub fn use_keys(&self, keys: Credentials) {
+        *self.keys.lock().expect("no panics under the lock") = keys;
     }
 
     /// A JSON service: `target` is what `X-Amz-Target` says, such as `DynamoDB_20120810.GetItem`.
@@ -149,11 +161,7 @@ impl Client {
     ) -> Result<Answer> {
         let (mut parts, ()) = request.body(())?.into_parts();
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as i64;
-        let credentials = wire::sigv4::Credentials {
-            access_key: self.target.access_key_id.clone(),
-            secret: self.target.secret_access_key.clone(),
-            session_token: None,
-        };
+        let credentials = self.keys.lock().expect("no panics under the lock").clone();
         wire::sigv4::sign(
             &parts.method,
             &parts.uri,

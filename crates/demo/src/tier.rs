@@ -20,6 +20,9 @@ pub const REQUESTS_PER_TARGET: u32 = 30;
 const EC2: &str = "2016-11-15";
 const ELB: &str = "2015-12-01";
 const AUTO_SCALING: &str = "2011-01-01";
+const IAM: &str = "2010-05-08";
+/// Also the name of its instance profile.
+const ROLE: &str = "web";
 
 pub struct Tier {
     pub aws: Client,
@@ -46,7 +49,7 @@ impl Tier {
     }
 
     /// Everything but the group, so that its boot can be timed alone.
-    pub async fn deploy(aws: Client, image: &str, keys: (&str, &str)) -> Result<Tier> {
+    pub async fn deploy(aws: Client, image: &str) -> Result<Tier> {
         let table = json!({
             "TableName": "sessions",
             "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
@@ -65,16 +68,14 @@ impl Tier {
         }
         aws.put_object("pictures", "", Bytes::new()).await?;
 
-        // Until instances have roles, the key of this private cloud comes with the user data.
-        let (access_key, secret) = keys;
         let user_data = format!(
             "#!/bin/sh\n\
-             export AWS_ACCESS_KEY_ID={access_key} AWS_SECRET_ACCESS_KEY={secret}\n\
              export TIER_TABLE=sessions TIER_BUCKET=pictures\n\
              setsid /opt/tier/{} </dev/null >>/var/log/tier-web.log 2>&1 &\n",
             web::PROGRAM
         );
         let groups = Groups::create(&aws).await?;
+        create_role(&aws).await?;
         let user_data = base64::engine::general_purpose::STANDARD.encode(user_data);
         let template = Tier::ec2(
             &aws,
@@ -85,6 +86,7 @@ impl Tier {
                 ("LaunchTemplateData.InstanceType", "t3.small"),
                 ("LaunchTemplateData.UserData", &user_data),
                 ("LaunchTemplateData.SecurityGroupId.1", &groups.web),
+                ("LaunchTemplateData.IamInstanceProfile.Name", ROLE),
             ],
         )
         .await?;
@@ -221,6 +223,36 @@ impl Tier {
         .await?;
         Ok(())
     }
+}
+
+/// What the instances may do: their table and their bucket, nothing else.
+async fn create_role(aws: &Client) -> Result<()> {
+    let trust = json!({"Version": "2012-10-17", "Statement": {
+        "Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"
+    }});
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        {
+            "Effect": "Allow", "Action": ["dynamodb:GetItem", "dynamodb:PutItem"],
+            "Resource": "arn:aws:dynamodb:*:*:table/sessions"
+        },
+        {
+            "Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"],
+            "Resource": "arn:aws:s3:::pictures/*"
+        },
+        {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::pictures"},
+    ]});
+    let (trust, policy) = (trust.to_string(), policy.to_string());
+    let role = ("RoleName", ROLE);
+    let profile = ("InstanceProfileName", ROLE);
+    for (action, parameters) in [
+        ("CreateRole", &[role, ("AssumeRolePolicyDocument", &trust)][..]),
+        ("PutRolePolicy", &[role, ("PolicyName", "state"), ("PolicyDocument", &policy)]),
+        ("CreateInstanceProfile", &[profile]),
+        ("AddRoleToInstanceProfile", &[profile, role]),
+    ] {
+        aws.query("iam", IAM, action, parameters).await?;
+    }
+    Ok(())
 }
 
 /// Who may talk to whom: everybody to the balancer, only the balancer to the instances.

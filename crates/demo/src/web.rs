@@ -12,6 +12,7 @@
 use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use wire::sigv4::Credentials;
 
 use crate::aws::{Client, Target};
 
@@ -55,9 +57,11 @@ async fn serve() -> Result<()> {
     let aws = Client::new(Target {
         authority,
         region: variable("AWS_REGION")?,
-        access_key_id: variable("AWS_ACCESS_KEY_ID")?,
-        secret_access_key: variable("AWS_SECRET_ACCESS_KEY")?,
+        access_key_id: String::new(),
+        secret_access_key: String::new(),
     });
+    aws.use_keys(role_keys().await?);
+    tokio::spawn(renew(aws.clone()));
     let app = Arc::new(App {
         aws,
         table: variable("TIER_TABLE")?,
@@ -81,6 +85,30 @@ async fn serve() -> Result<()> {
                 .serve_connection(TokioIo::new(stream), service),
         );
     }
+}
+
+/// The role's keys are good for hours; these are never old.
+async fn renew(aws: Client) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        match role_keys().await {
+            Ok(keys) => aws.use_keys(keys),
+            Err(error) => eprintln!("{PROGRAM}: {error:#}"),
+        }
+    }
+}
+
+/// Those of the instance's role.
+async fn role_keys() -> Result<Credentials> {
+    let path = "iam/security-credentials/";
+    let role = metadata(path).await.context("this instance has no role")?;
+    let keys: Value = serde_json::from_str(&metadata(&format!("{path}{role}")).await?)?;
+    let text = |name: &str| keys[name].as_str().map(str::to_owned).context("keys without a part");
+    Ok(Credentials {
+        access_key: text("AccessKeyId")?,
+        secret: text("SecretAccessKey")?,
+        session_token: Some(text("Token")?),
+    })
 }
 
 fn variable(name: &str) -> Result<String> {

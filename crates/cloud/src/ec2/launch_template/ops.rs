@@ -221,7 +221,8 @@ fn add_version(
     Ok((template, version))
 }
 
-/// CreateLaunchTemplateVersion's rule: every member given replaces the source's, whole.
+/// CreateLaunchTemplateVersion's rule: every member given replaces the source's, whole. Names all
+/// members, so that none can be forgotten.
 fn inherit(new: &Launch, source: &Launch) -> Launch {
     fn some<T: Clone>(new: &Option<T>, source: &Option<T>) -> Option<T> {
         new.clone().or_else(|| source.clone())
@@ -239,6 +240,7 @@ fn inherit(new: &Launch, source: &Launch) -> Launch {
         security_group_ids: full(&new.security_group_ids, &source.security_group_ids),
         security_group_names: full(&new.security_group_names, &source.security_group_names),
         interfaces: full(&new.interfaces, &source.interfaces),
+        iam_instance_profile: some(&new.iam_instance_profile, &source.iam_instance_profile),
         key_name: some(&new.key_name, &source.key_name),
         user_data: some(&new.user_data, &source.user_data),
         block_devices: full(&new.block_devices, &source.block_devices),
@@ -251,7 +253,13 @@ fn inherit(new: &Launch, source: &Launch) -> Launch {
         disable_api_stop: some(&new.disable_api_stop, &source.disable_api_stop),
         monitoring: new.monitoring.or(source.monitoring),
         tags: if new.tags.is_empty() { source.tags.clone() } else { new.tags.clone() },
-        ..new.clone()
+        // What no template's data has.
+        min_count: new.min_count,
+        max_count: new.max_count,
+        subnet_id: new.subnet_id.clone(),
+        private_ip: new.private_ip,
+        client_token: new.client_token.clone(),
+        template: new.template.clone(),
     }
 }
 
@@ -393,6 +401,15 @@ mod tests {
         cx.write(|tx| create(tx, cx, "web", &new(data.clone(), Some("t")), &Tags::new()))
             .await
             .unwrap()
+    }
+
+    #[test]
+    fn a_new_version_inherits_what_it_does_not_say() {
+        let profile = launch::InstanceProfile { name: Some("web".to_owned()), arn: None };
+        let source = Launch { iam_instance_profile: Some(profile.clone()), ..launch("t3.micro") };
+        let inherited = inherit(&launch("t3.small"), &source);
+        assert_eq!(inherited.iam_instance_profile, Some(profile));
+        assert_eq!(inherited.instance_type.as_deref(), Some("t3.small"));
     }
 
     #[tokio::test]

@@ -13,7 +13,9 @@ use super::compile;
 use crate::Context;
 use crate::ec2::instance::spec::interface_name;
 use crate::ec2::network_interface::model::NetworkInterface;
-use crate::ec2::{Error, Kind, Result, instance, network_interface, security_group};
+use crate::ec2::{
+    Error, Kind, Result, instance, internet_gateway, network_acl, network_interface, security_group,
+};
 
 /// A port that clients use as their own.
 const EPHEMERAL: u16 = 49152;
@@ -96,7 +98,7 @@ pub struct GroupRule {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AclEntry {
-    pub place: usize,
+    pub number: i32,
     pub allows: bool,
     pub block: String,
     pub traffic: String,
@@ -175,8 +177,12 @@ impl Guide<'_> {
             Step::Acl { acl, subnet, way, entry, .. } => {
                 self.acl(networks, hop, acl, subnet, *way, *entry)
             }
-            Step::Route { table, route } => routed(table.as_deref(), route.as_ref()),
-            Step::Impassable { target, why } => stopped(&name(target), impassable(*why)),
+            Step::Route { table, route } => {
+                self.routed(&hop.network, table.as_deref(), route.as_ref())
+            }
+            Step::Impassable { target, why } => {
+                stopped(&self.target(&hop.network, target), impassable(*why))
+            }
             Step::Service { address, admits: true } => {
                 (What::Translated, format!("the service at {address} answers within the network"))
             }
@@ -263,14 +269,15 @@ impl Guide<'_> {
             });
         let entry = entry.and_then(|place| {
             let entry = entries?.get(place)?;
+            let kept = network_acl::ops::acl(self.snapshot, self.cx, acl).ok()?;
+            let number = kept.entries_of(egress).nth(place)?.number;
             let (block, traffic) = (entry.block.to_string(), words(&entry.traffic));
-            Some(AclEntry { place, allows: entry.allow, block, traffic })
+            Some(AclEntry { number, allows: entry.allow, block, traffic })
         });
         let word = if egress { "out of" } else { "into" };
         let text = match &entry {
-            Some(AclEntry { place, allows, block, traffic }) => format!(
-                "{word} {subnet}: entry {} of {acl} {} {traffic} {} {block}",
-                place + 1,
+            Some(AclEntry { number, allows, block, traffic }) => format!(
+                "{word} {subnet}: rule {number} of {acl} {} {traffic} {} {block}",
                 if *allows { "allows" } else { "denies" },
                 if egress { "to" } else { "from" },
             ),
@@ -278,6 +285,40 @@ impl Guide<'_> {
         };
         let (acl, subnet) = (acl.to_owned(), subnet.to_owned());
         (What::Acl { acl, subnet, egress, entry }, text)
+    }
+
+    fn routed(
+        &self,
+        network: &str,
+        table: Option<&str>,
+        route: Option<&(Block, Target)>,
+    ) -> (What, String) {
+        let of = table.unwrap_or("the network itself");
+        let target = route.map(|(_, target)| self.target(network, target));
+        let text = match (route, &target) {
+            (Some((block, Target::Blackhole)), _) => format!("{of}: {block} is a blackhole"),
+            (Some((block, _)), Some(target)) => format!("{of}: {block} leads to {target}"),
+            _ => format!("{of}: no route leads there"),
+        };
+        let what = What::Route {
+            table: table.map(str::to_owned),
+            destination: route.map(|(block, _)| block.to_string()),
+            target,
+        };
+        (what, text)
+    }
+
+    /// The id of what a route leads to.
+    fn target(&self, network: &str, target: &Target) -> String {
+        match target {
+            Target::Internet => {
+                let gateway = internet_gateway::ops::of_vpc(self.snapshot, self.cx, network);
+                gateway.map_or_else(|| "the internet".to_owned(), |found| found.id.clone())
+            }
+            Target::Nat(id) | Target::Peering(id) => id.clone(),
+            Target::Port(name) => self.of_end(network, &End::Port(name.clone())),
+            Target::Blackhole => "blackhole".to_owned(),
+        }
     }
 
     /// The id of the interface at an end.
@@ -293,21 +334,6 @@ impl Guide<'_> {
         };
         found.map_or_else(|| format!("{end:?}"), |held| held.id.clone())
     }
-}
-
-fn routed(table: Option<&str>, route: Option<&(Block, Target)>) -> (What, String) {
-    let of = table.unwrap_or("the network itself");
-    let text = match route {
-        Some((block, Target::Blackhole)) => format!("{of}: {block} is a blackhole"),
-        Some((block, target)) => format!("{of}: {block} leads to {}", name(target)),
-        None => format!("{of}: no route leads there"),
-    };
-    let what = What::Route {
-        table: table.map(str::to_owned),
-        destination: route.map(|(block, _)| block.to_string()),
-        target: route.map(|(_, target)| name(target)),
-    };
-    (what, text)
 }
 
 fn stopped(component: &str, (code, reason): (&str, &str)) -> (What, String) {
@@ -330,14 +356,6 @@ fn impassable(why: Why) -> (&'static str, &'static str) {
     }
 }
 
-fn name(target: &Target) -> String {
-    match target {
-        Target::Internet => "the internet gateway".to_owned(),
-        Target::Nat(name) | Target::Peering(name) | Target::Port(name) => name.clone(),
-        Target::Blackhole => "blackhole".to_owned(),
-    }
-}
-
 fn words(traffic: &Traffic) -> String {
     let ports = |name: &str, first: u16, last: u16| match (first, last) {
         (0, u16::MAX) => format!("{name} any port"),
@@ -345,7 +363,7 @@ fn words(traffic: &Traffic) -> String {
         _ => format!("{name} ports {first}-{last}"),
     };
     match *traffic {
-        Traffic::All => "everything".to_owned(),
+        Traffic::All => "all".to_owned(),
         Traffic::Tcp(first, last) => ports("tcp", first, last),
         Traffic::Udp(first, last) => ports("udp", first, last),
         Traffic::Icmp(..) => "icmp".to_owned(),

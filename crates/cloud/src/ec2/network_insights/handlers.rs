@@ -39,9 +39,9 @@ pub(super) async fn create_path(
         "udp" => Protocol::Udp,
         other => return Err(Error::value(format!("Invalid value '{other}' for Protocol"))),
     };
-    let port = input.destination_port.map(|port| {
-        u16::try_from(port).map_err(|_| Error::value("DestinationPort must be between 0 and 65535"))
-    });
+    let port = input.destination_port.ok_or_else(|| Error::unsupported("A path to any port"))?;
+    let port = u16::try_from(port)
+        .map_err(|_| Error::value("DestinationPort must be between 0 and 65535"))?;
     let destination = input.destination.or_else(|| input.destination_ip.clone());
     let create = ops::Create {
         source: last(&input.source),
@@ -50,7 +50,7 @@ pub(super) async fn create_path(
             .ok_or(Error::MissingParameter("Destination"))?,
         destination_ip: input.destination_ip,
         protocol,
-        port: port.transpose()?,
+        port,
         client_token: input.client_token,
         tags: tags_of_type(input.tag_specifications, "network-insights-path")?,
     };
@@ -74,7 +74,7 @@ fn path_out(cx: &Context, path: &Path) -> w::NetworkInsightsPath {
         created_date: Some(wire::Timestamp(path.created_at.0)),
         destination: Some(path.destination.clone()),
         destination_ip: path.destination_ip.clone(),
-        destination_port: path.port.map(i32::from),
+        destination_port: Some(path.port.into()),
         network_insights_path_arn: Some(
             cx.arn("ec2", &format!("network-insights-path/{}", path.id)),
         ),

@@ -16,8 +16,7 @@ pub struct Path {
     pub destination: String,
     pub destination_ip: Option<String>,
     pub protocol: Protocol,
-    /// None: any; then the analysis looks at port 443.
-    pub port: Option<u16>,
+    pub port: u16,
     pub created_at: Timestamp,
     pub client_token: String,
 }

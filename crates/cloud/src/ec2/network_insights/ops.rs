@@ -11,15 +11,12 @@ use crate::ec2::{Error, Kind, Result, tag};
 use crate::tag::Tags;
 use crate::{Context, id};
 
-/// Looked at when a path names no port.
-const USUAL_PORT: u16 = 443;
-
 pub struct Create {
     pub source: String,
     pub destination: String,
     pub destination_ip: Option<String>,
     pub protocol: Protocol,
-    pub port: Option<u16>,
+    pub port: u16,
     pub client_token: String,
     pub tags: Tags,
 }
@@ -78,7 +75,7 @@ pub fn analyze(
         from: path.source.clone(),
         to: path.destination_ip.clone().unwrap_or_else(|| path.destination.clone()),
         protocol: path.protocol,
-        port: path.port.unwrap_or(USUAL_PORT),
+        port: path.port,
     };
     let analysis = Analysis {
         account: cx.account.clone(),

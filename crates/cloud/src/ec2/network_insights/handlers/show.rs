@@ -35,19 +35,16 @@ fn shown(cx: &Context, step: &Told) -> w::PathComponent {
             acl_rule: entry.as_ref().map(|entry| w::AnalysisAclRule {
                 cidr: Some(entry.block.clone()),
                 egress: Some(*egress),
+                protocol: entry.traffic.split(' ').next().map(str::to_owned),
                 rule_action: Some(if entry.allows { "allow" } else { "deny" }.to_owned()),
+                rule_number: Some(entry.number),
                 ..Default::default()
             }),
             ..Default::default()
         },
         What::Route { table, destination, target } => w::PathComponent {
             component: table.as_deref().map(|table| component(cx, table)),
-            route_table_route: Some(w::AnalysisRouteTableRoute {
-                destination_cidr: destination.clone(),
-                gateway_id: target.clone(),
-                state: Some("active".to_owned()),
-                ..Default::default()
-            }),
+            route_table_route: Some(route(destination, target)),
             ..Default::default()
         },
         What::Stopped { component: id, .. } => {
@@ -95,6 +92,19 @@ pub fn explanations(cx: &Context, answer: &Answer) -> Option<Vec<w::Explanation>
         What::Translated => return None,
     };
     Some(vec![explanation])
+}
+
+fn route(destination: &Option<String>, target: &Option<String>) -> w::AnalysisRouteTableRoute {
+    let is = |prefix: &str| target.clone().filter(|id| id.starts_with(prefix));
+    w::AnalysisRouteTableRoute {
+        destination_cidr: destination.clone(),
+        gateway_id: is("igw-"),
+        nat_gateway_id: is("nat-"),
+        network_interface_id: is("eni-"),
+        vpc_peering_connection_id: is("pcx-"),
+        state: Some(if is("blackhole").is_some() { "blackhole" } else { "active" }.to_owned()),
+        ..Default::default()
+    }
 }
 
 fn group_rule(rule: &GroupRule, egress: bool) -> w::AnalysisSecurityGroupRule {
