@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cloud::iam::{self, Caller, Refusal};
+use cloud::iam::{self, Caller, Inside, Refusal, Source};
 use cloud::{Context, Env, services};
 use http_body_util::{BodyExt, Full, Limited, combinators::BoxBody};
 use hyper::body::Incoming;
@@ -42,12 +42,30 @@ const MAX_BODY: usize = 20 << 20;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Where a connection came in.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Door {
     /// The gateway's own address.
     Host,
     /// The endpoint inside a VPC, and the services there under AWS's names.
-    Network,
+    Network(Arc<Inside>),
+}
+
+/// Who is at the other end of a connection.
+struct Peer {
+    address: SocketAddr,
+    door: Door,
+    secure: bool,
+}
+
+impl Peer {
+    /// What a call to a service, by its signing name, comes from.
+    fn source(&self, env: &Env, service: &str) -> Source {
+        let (ip, secure) = (self.address.ip(), self.secure);
+        match &self.door {
+            Door::Host => Source { ip: Some(ip), secure, endpoint: None },
+            Door::Network(inside) => inside.source(env, ip, service, secure),
+        }
+    }
 }
 
 pub struct Gateway {
@@ -82,52 +100,47 @@ impl Gateway {
         tls: Option<TlsAcceptor>,
     ) {
         loop {
-            let Ok((stream, peer)) = listener.accept().await else {
+            let Ok((stream, address)) = listener.accept().await else {
                 // Out of descriptors, most likely: let connections end first.
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 continue;
             };
             let gateway = Arc::clone(&self);
+            let peer = Peer { address, door: door.clone(), secure: tls.is_some() };
             match tls.clone() {
-                None => tokio::spawn(gateway.connection(stream, peer, door)),
-                Some(tls) => tokio::spawn(gateway.encrypted(stream, peer, door, tls)),
+                None => tokio::spawn(gateway.connection(stream, peer)),
+                Some(tls) => tokio::spawn(gateway.encrypted(stream, peer, tls)),
             };
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, door: Door) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: Peer) {
         let _ = stream.set_nodelay(true);
-        if door == Door::Host
+        if peer.door == Door::Host
             && let Some(name) = tunnel::peek(&stream).await
         {
             return tunnel::carry(&self.env, &name, stream).await;
         }
-        self.exchange(stream, peer, door).await;
+        self.exchange(stream, peer).await;
     }
 
-    async fn encrypted(
-        self: Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        door: Door,
-        tls: TlsAcceptor,
-    ) {
+    async fn encrypted(self: Arc<Self>, stream: TcpStream, peer: Peer, tls: TlsAcceptor) {
         let _ = stream.set_nodelay(true);
         // Whoever does not trust the certificate, or falls silent, is let go.
         if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-            self.exchange(stream, peer, door).await;
+            self.exchange(stream, peer).await;
         }
     }
 
     async fn exchange(
         self: Arc<Self>,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: SocketAddr,
-        door: Door,
+        peer: Peer,
     ) {
+        let peer = Arc::new(peer);
         let service = service_fn(move |request| {
-            let gateway = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(gateway.answer(request, peer, door).await) }
+            let (gateway, peer) = (Arc::clone(&self), Arc::clone(&peer));
+            async move { Ok::<_, Infallible>(gateway.answer(request, &peer).await) }
         });
         let _ = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -135,21 +148,16 @@ impl Gateway {
             .await;
     }
 
-    async fn answer(
-        &self,
-        request: http::Request<Incoming>,
-        peer: SocketAddr,
-        door: Door,
-    ) -> Answer {
-        let listen = match door {
-            Door::Host => self.listen,
-            Door::Network => crate::networks::ENDPOINT.into(),
+    async fn answer(&self, request: http::Request<Incoming>, peer: &Peer) -> Answer {
+        let (listen, in_network) = match peer.door {
+            Door::Host => (self.listen, false),
+            Door::Network(_) => (crate::networks::ENDPOINT.into(), true),
         };
-        if let Err(refusal) = guard::check(request.headers(), listen, door == Door::Network) {
+        if let Err(refusal) = guard::check(request.headers(), listen, in_network) {
             return text(http::StatusCode::FORBIDDEN, refusal.message());
         }
         if request.uri().path().starts_with("/_drover/") {
-            if door != Door::Host || !peer.ip().is_loopback() {
+            if in_network || !peer.address.ip().is_loopback() {
                 return text(http::StatusCode::FORBIDDEN, "Only from this host.");
             }
             return admin::answer(self, request).await;
@@ -160,8 +168,8 @@ impl Gateway {
         self.aws(request, peer).await
     }
 
-    async fn s3(&self, mut request: http::Request<Incoming>, peer: SocketAddr) -> Answer {
-        request.extensions_mut().insert(cloud::s3::Source(peer.ip()));
+    async fn s3(&self, mut request: http::Request<Incoming>, peer: &Peer) -> Answer {
+        request.extensions_mut().insert(peer.source(&self.env, "s3"));
         match self.s3.call(request.map(s3s::Body::from)).await {
             Ok(answer) => answer.map(|body| body.map_err(Into::into).boxed()),
             Err(error) => {
@@ -171,7 +179,7 @@ impl Gateway {
         }
     }
 
-    async fn aws(&self, request: http::Request<Incoming>, peer: SocketAddr) -> Answer {
+    async fn aws(&self, request: http::Request<Incoming>, peer: &Peer) -> Answer {
         let (parts, body) = request.into_parts();
         let request_id = cloud::id::uuid(&self.env.rng);
         let body = match Limited::new(body, MAX_BODY).collect().await {
@@ -221,7 +229,7 @@ impl Gateway {
         };
         let agent = parts.headers.get(http::header::USER_AGENT);
         let caller = Caller {
-            source_ip: Some(peer.ip()),
+            source: peer.source(&self.env, service.signing_name),
             user_agent: agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned()),
             ..caller
         };

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cloud::Env;
 use cloud::ec2::instance::metadata;
+use cloud::iam::Inside;
+use cloud::{Env, dns};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
@@ -42,15 +43,18 @@ impl Mounts {
 
     fn mount(&self, network: Opened) -> std::io::Result<JoinSet<()>> {
         let mut tasks = JoinSet::new();
+        let region = dns::ops::vpc_of(&self.env, &network.name).map(|(cx, _)| cx.region);
+        let inside = Inside { region: region.unwrap_or_default(), vpc_id: network.name.clone() };
+        let door = Door::Network(Arc::new(inside));
         let metadata = TcpListener::from_std(network.metadata)?;
         tasks.spawn(imds::serve(Arc::clone(&self.metadata), network.name.clone(), metadata));
         for listener in std::iter::once(network.endpoint).chain(network.plain) {
             let listener = TcpListener::from_std(listener)?;
-            tasks.spawn(Arc::clone(&self.gateway).serve(listener, Door::Network, None));
+            tasks.spawn(Arc::clone(&self.gateway).serve(listener, door.clone(), None));
         }
         for listener in network.secure {
             let (listener, tls) = (TcpListener::from_std(listener)?, Some(self.tls.clone()));
-            tasks.spawn(Arc::clone(&self.gateway).serve(listener, Door::Network, tls));
+            tasks.spawn(Arc::clone(&self.gateway).serve(listener, door.clone(), tls));
         }
         let resolver = Arc::new(Resolver::of_network(&self.env, &network.name));
         for (udp, tcp) in network.resolvers {

@@ -110,6 +110,7 @@ pub fn record(cx: &Context, event: &Event) -> Value {
         "awsRegion": event.region,
         "sourceIPAddress": event.source_ip,
         "userAgent": event.user_agent,
+        "vpcEndpointId": event.endpoint,
         "errorCode": code,
         "errorMessage": message,
         "requestID": event.request_id,

@@ -7,7 +7,6 @@
 //!                and whose user or role is still the same ──────────► User, Role or Root
 //! ```
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use store::Snapshot;
@@ -15,6 +14,7 @@ use store::Snapshot;
 use super::model::{AccessKey, Identity, Kind, LastUsed};
 use super::ops::identity;
 use super::session::Session;
+use super::source::Source;
 use crate::arn;
 use crate::env::Env;
 
@@ -25,7 +25,7 @@ pub struct Caller {
     pub access_key: Option<String>,
     /// Of temporary credentials.
     pub session: Option<Box<Session>>,
-    pub source_ip: Option<IpAddr>,
+    pub source: Source,
     pub user_agent: Option<String>,
 }
 

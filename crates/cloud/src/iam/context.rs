@@ -15,11 +15,16 @@ pub fn of_call(snapshot: &Snapshot, cx: &Context) -> Keys {
         .with("aws:CurrentTime", cx.now.iso8601())
         .with("aws:EpochTime", cx.now.seconds().to_string())
         .with("aws:RequestedRegion", cx.region.clone())
-        .with("aws:SecureTransport", "false")
+        .with("aws:SecureTransport", caller.source.secure.to_string())
         .with("aws:PrincipalIsAWSService", "false")
         .with("aws:ViaAWSService", "false");
-    if let Some(ip) = caller.source_ip {
-        keys.set("aws:SourceIp", ip.to_string());
+    let endpoint = caller.source.endpoint.as_ref();
+    if let Some(ip) = caller.source.ip {
+        keys.set(endpoint.map_or("aws:SourceIp", |_| "aws:VpcSourceIp"), ip.to_string());
+    }
+    if let Some(endpoint) = endpoint {
+        keys.set("aws:SourceVpc", endpoint.vpc_id.clone());
+        keys.set("aws:SourceVpce", endpoint.id.clone());
     }
     if let Some(agent) = &caller.user_agent {
         keys.set("aws:UserAgent", agent.clone());

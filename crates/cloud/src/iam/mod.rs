@@ -22,6 +22,7 @@ pub mod ops;
 mod resources;
 mod session;
 mod simulate;
+mod source;
 #[cfg(test)]
 mod tests;
 mod trail;
@@ -33,4 +34,5 @@ pub use document::{Document, Place};
 pub use error::{Error, Result};
 pub use resources::{Call, Demand, demands, is_read};
 pub use session::{Credentials, Session};
+pub use source::{Inside, Source};
 pub use trail::{Event, Trail};

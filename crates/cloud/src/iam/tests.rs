@@ -10,6 +10,8 @@ use super::{Caller, Refusal, Who, of_key};
 use crate::services::{self, Entry};
 use crate::{Context, testing};
 
+mod network;
+
 const ALLOW_ALL: &str =
     r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#;
 

@@ -33,6 +33,8 @@ pub struct Event {
     pub access_key: Option<String>,
     pub source_ip: Option<String>,
     pub user_agent: Option<String>,
+    /// `vpce-…`, by which it came out of a VPC.
+    pub endpoint: Option<String>,
     /// ARNs
     pub resources: Vec<String>,
     pub verdict: Verdict,
@@ -54,8 +56,9 @@ impl Event {
             caller: cx.caller.clone(),
             who: cx.from.who.clone(),
             access_key: cx.from.access_key.clone(),
-            source_ip: cx.from.source_ip.map(|ip| ip.to_string()),
+            source_ip: cx.from.source.ip.map(|ip| ip.to_string()),
             user_agent: cx.from.user_agent.clone(),
+            endpoint: cx.from.source.endpoint.as_ref().map(|endpoint| endpoint.id.clone()),
             resources: vec![],
             verdict,
             error: None,

@@ -3,6 +3,7 @@
 
 mod compile;
 pub mod controller;
+pub mod exit;
 pub mod path;
 mod routing;
 
