@@ -43,48 +43,80 @@ pub struct Denied {
 /// Every demand must be allowed; the first that is not is the answer. The verdict of what is allowed is
 /// that of the first demand.
 pub fn check(cx: &Context, demands: &[Demand]) -> Result<Verdict, Box<Denied>> {
-    if cx.from.may_do_all() {
-        let by = if cx.from.who == Who::Root { "root" } else { "service" };
-        let first = demands.first();
-        return Ok(Verdict {
-            allowed: true,
-            action: first.map(|demand| demand.action.clone()).unwrap_or_default(),
-            resource: first.map(|demand| demand.resource.clone()).unwrap_or_default(),
-            by: by.to_owned(),
-        });
-    }
-    let snapshot = cx.read();
-    let policies = policies_of(&snapshot, cx, &cx.from);
-    let of_call = context::of_call(&snapshot, cx);
-    let principal = principal(&snapshot, cx, &cx.from);
-    let mut first = None;
-    for demand in demands {
-        let mut keys = of_call.clone();
-        for (key, values) in &demand.keys {
-            keys.set_all(key, values.clone());
-        }
-        let request = Request {
-            principal: &principal,
-            action: &demand.action,
-            resource: &demand.resource,
-            account: &cx.account,
-            canonical_user: None,
-            context: &keys,
-        };
-        let resource = demand.policy.clone();
-        let policies = Policies { resource, ..policies.clone() };
-        let decision = policy::evaluate(&policies, &request);
-        if !decision.is_allowed() {
-            return Err(Box::new(denied(cx, demand, &decision, &keys)));
-        }
-        first.get_or_insert_with(|| verdict(demand, &decision));
-    }
+    let judge = Judge::of(cx);
+    let mut verdicts = demands.iter().map(|demand| judge.decide(demand));
+    let first = verdicts.next().transpose()?;
+    verdicts.try_for_each(|verdict| verdict.map(drop))?;
     Ok(first.unwrap_or_else(|| Verdict {
         allowed: true,
         action: String::new(),
         resource: String::new(),
-        by: "no permission is needed".to_owned(),
+        by: freely(&cx.from).unwrap_or("no permission is needed").to_owned(),
     }))
+}
+
+/// On whose word those act whom no policy is asked about.
+fn freely(caller: &Caller) -> Option<&'static str> {
+    let by = if caller.who == Who::Root { "root" } else { "service" };
+    caller.may_do_all().then_some(by)
+}
+
+/// Decides on what one call asks for, demand by demand.
+pub struct Judge<'a> {
+    cx: &'a Context,
+    /// `None`: the caller may do all.
+    bounds: Option<Bounds>,
+}
+
+struct Bounds {
+    principal: Principal,
+    policies: Policies,
+    /// Of the caller and the call.
+    keys: policy::Context,
+}
+
+impl Judge<'_> {
+    pub fn of(cx: &Context) -> Judge<'_> {
+        if cx.from.may_do_all() {
+            return Judge { cx, bounds: None };
+        }
+        let snapshot = cx.read();
+        let bounds = Bounds {
+            principal: principal(&snapshot, cx, &cx.from),
+            policies: policies_of(&snapshot, cx, &cx.from),
+            keys: context::of_call(&snapshot, cx),
+        };
+        Judge { cx, bounds: Some(bounds) }
+    }
+
+    pub fn decide(&self, demand: &Demand) -> Result<Verdict, Box<Denied>> {
+        let Some(Bounds { principal, policies, keys }) = &self.bounds else {
+            return Ok(Verdict {
+                allowed: true,
+                action: demand.action.clone(),
+                resource: demand.resource.clone(),
+                by: freely(&self.cx.from).unwrap_or_default().to_owned(),
+            });
+        };
+        let mut keys = keys.clone();
+        for (key, values) in &demand.keys {
+            keys.set_all(key, values.clone());
+        }
+        let request = Request {
+            principal,
+            action: &demand.action,
+            resource: &demand.resource,
+            account: &self.cx.account,
+            canonical_user: None,
+            context: &keys,
+        };
+        let policies = Policies { resource: demand.policy.clone(), ..policies.clone() };
+        let decision = policy::evaluate(&policies, &request);
+        if !decision.is_allowed() {
+            return Err(Box::new(denied(self.cx, demand, &decision, &keys)));
+        }
+        Ok(verdict(demand, &decision))
+    }
 }
 
 fn verdict(demand: &Demand, decision: &Decision) -> Verdict {

@@ -52,6 +52,9 @@ pub enum Error {
     InvalidRequest(String),
     #[error("Access Denied")]
     AccessDenied,
+    /// Who may not do what.
+    #[error("{0}")]
+    Unauthorized(String),
     /// Real in AWS, not here.
     #[error("{0} is not supported here")]
     NotImplemented(&'static str),
@@ -93,7 +96,7 @@ impl From<Error> for S3Error {
             Error::EntityTooSmall => S3ErrorCode::EntityTooSmall,
             Error::InvalidArgument(_) => S3ErrorCode::InvalidArgument,
             Error::InvalidRequest(_) => S3ErrorCode::InvalidRequest,
-            Error::AccessDenied => S3ErrorCode::AccessDenied,
+            Error::AccessDenied | Error::Unauthorized(_) => S3ErrorCode::AccessDenied,
             Error::NotImplemented(_) => S3ErrorCode::NotImplemented,
             Error::AccessControlListNotSupported => S3ErrorCode::AccessControlListNotSupported,
             Error::IncompleteBody(_) => S3ErrorCode::IncompleteBody,

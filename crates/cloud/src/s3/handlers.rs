@@ -21,7 +21,6 @@ use super::{Error, OBJECTS, Result, key};
 use crate::env::Env;
 use crate::{iam, page};
 use access::Access;
-pub use access::Source;
 use convert::{encoder, etag_out, timestamp_out};
 
 /// The S3 of this cloud, for a hyper server. `secret` knows the secret of root's access key; those of
@@ -415,7 +414,8 @@ impl S3 for Handlers {
         &self,
         request: S3Request<dto::DeleteObjectsInput>,
     ) -> Answer<dto::DeleteObjectsOutput> {
-        object::delete_many(self, request.input).await
+        let S3Request { input, mut extensions, .. } = request;
+        object::delete_many(self, input, extensions.remove().unwrap_or_default()).await
     }
 
     async fn copy_object(

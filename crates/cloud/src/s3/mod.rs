@@ -17,7 +17,6 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 pub use error::{Error, Result};
-pub use handlers::Source;
 pub use handlers::service;
 pub use model::{Bucket, BucketPolicy};
 pub use ops::bucket;

@@ -310,9 +310,10 @@ async fn users_reach_what_their_policies_say() {
     ann.ok(Method::PUT, "/bucket/c", &[("x-amz-copy-source", "/bucket/a")], b"").await;
     let copy = [("x-amz-copy-source", "bucket/secret%2Fb")];
     ann.refused(Method::PUT, "/bucket/d", &copy, b"", denied).await;
-    let delete = b"<Delete><Object><Key>a</Key></Object></Delete>";
-    let sum = base64_md5(delete);
-    ann.refused(Method::POST, "/bucket?delete", &[("content-md5", &sum)], delete, denied).await;
+    // Who may not list is not told that there is nothing.
+    ann.refused(Method::GET, "/bucket/none", &[], b"", denied).await;
+    let copy = [("x-amz-copy-source", "bucket/none")];
+    ann.refused(Method::PUT, "/bucket/d", &copy, b"", denied).await;
     let unknown = root.of(Some(Credentials {
         access_key: "AKIAAAAAAAAAAAAAAAAA".into(),
         secret: "x".into(),
@@ -360,4 +361,140 @@ async fn a_buckets_policy_lets_in_and_keeps_out() {
     root.ok(Method::DELETE, "/bucket", &[], b"").await;
     root.ok(Method::PUT, "/bucket", &[], b"").await;
     root.refused(Method::GET, policy, &[], b"", (404, "NoSuchBucketPolicy")).await;
+}
+
+#[tokio::test]
+async fn of_many_keys_those_are_deleted_that_may_be() {
+    let root = Client::new().await;
+    for key in ["open/a", "open/b", "kept"] {
+        root.ok(Method::PUT, &format!("/bucket/{key}"), &[], b"1").await;
+    }
+    let policy = statement("Allow", "", "s3:DeleteObject", "arn:aws:s3:::bucket/open/*");
+    let ann = root.of(Some(user(&root, "ann", &policy).await));
+    let delete = b"<Delete><Object><Key>open/a</Key></Object><Object><Key>kept</Key></Object>\
+        <Object><Key>open/none</Key></Object>\
+        <Object><Key>open/b</Key><VersionId>null</VersionId></Object></Delete>";
+    let sum = base64_md5(delete);
+    let answer = ann.ok(Method::POST, "/bucket?delete", &[("content-md5", &sum)], delete).await;
+    let (deleted, errors): (Vec<&str>, Vec<&str>) = answer
+        .elements("Deleted")
+        .into_iter()
+        .chain(answer.elements("Error"))
+        .partition(|one| !one.contains("<Code>"));
+    assert_eq!(deleted, ["<Key>open/a</Key>", "<Key>open/none</Key>"]);
+    let codes = answer.elements("Code");
+    assert_eq!((errors.len(), codes), (2, vec!["AccessDenied"; 2]));
+    let messages = answer.elements("Message");
+    let expected = "User: arn:aws:iam::123456789012:user/ann is not authorized to perform: \
+        s3:DeleteObject on resource: arn:aws:s3:::bucket/kept because no identity-based policy \
+        allows the s3:DeleteObject action";
+    assert_eq!(messages[0], expected);
+    assert!(messages[1].contains("s3:DeleteObjectVersion on"), "{}", messages[1]);
+    let event = root.env.trail.events().remove(0);
+    assert_eq!((event.operation.as_str(), event.verdict.allowed), ("DeleteObjects", false));
+    let left = root.ok(Method::GET, "/bucket?list-type=2", &[], b"").await;
+    assert_eq!(left.elements("Key"), ["kept", "open/b"]);
+    let nobody = root.of(None);
+    let answer = nobody.ok(Method::POST, "/bucket?delete", &[("content-md5", &sum)], delete).await;
+    assert_eq!(answer.elements("Message"), ["Access Denied"; 4]);
+}
+
+/// Source: S3 User Guide, "Required permissions for Amazon S3 API operations".
+#[tokio::test]
+async fn each_operation_asks_for_the_actions_that_aws_says() {
+    let root = Client::new().await;
+    root.ok(Method::PUT, "/bucket/a", &[], b"a").await;
+    let none = user(&root, "none", &statement("Allow", "", "ec2:*", "*")).await;
+    let none = root.of(Some(none));
+    let (object, bucket) = ("arn:aws:s3:::bucket/k", "arn:aws:s3:::bucket");
+    let copy = ("x-amz-copy-source", "bucket/a");
+    let acl = ("x-amz-acl", "private");
+    let version = ("x-amz-copy-source", "/bucket/a?versionId=null");
+    let form = ("content-type", "multipart/form-data; boundary=x");
+    for (method, path, header, expected) in [
+        (Method::GET, "/", None, &[("ListAllMyBuckets", "*")][..]),
+        (Method::PUT, "/bucket", None, &[("CreateBucket", bucket)]),
+        (Method::PUT, "/bucket", Some(acl), &[("CreateBucket", bucket), ("PutBucketAcl", bucket)]),
+        (Method::HEAD, "/bucket", None, &[("ListBucket", bucket)]),
+        (Method::DELETE, "/bucket", None, &[("DeleteBucket", bucket)]),
+        (Method::GET, "/bucket", None, &[("ListBucket", bucket)]),
+        (Method::GET, "/bucket?list-type=2", None, &[("ListBucket", bucket)]),
+        (Method::GET, "/bucket?location", None, &[("GetBucketLocation", bucket)]),
+        (Method::GET, "/bucket?policy", None, &[("GetBucketPolicy", bucket)]),
+        (Method::PUT, "/bucket?policy", None, &[("PutBucketPolicy", bucket)]),
+        (Method::DELETE, "/bucket?policy", None, &[("DeleteBucketPolicy", bucket)]),
+        (Method::GET, "/bucket?policyStatus", None, &[("GetBucketPolicyStatus", bucket)]),
+        (Method::GET, "/bucket?uploads", None, &[("ListBucketMultipartUploads", bucket)]),
+        (Method::PUT, "/bucket/k", None, &[("PutObject", object)]),
+        (Method::PUT, "/bucket/k", Some(acl), &[("PutObject", object), ("PutObjectAcl", object)]),
+        (Method::GET, "/bucket/a", None, &[("GetObject", "arn:aws:s3:::bucket/a")]),
+        (Method::GET, "/bucket/k", None, &[("GetObject", object), ("ListBucket", bucket)]),
+        (Method::HEAD, "/bucket/a", None, &[("GetObject", "arn:aws:s3:::bucket/a")]),
+        (
+            Method::GET,
+            "/bucket/a?versionId=null",
+            None,
+            &[("GetObjectVersion", "arn:aws:s3:::bucket/a")],
+        ),
+        (Method::DELETE, "/bucket/k", None, &[("DeleteObject", object)]),
+        (Method::DELETE, "/bucket/k?versionId=null", None, &[("DeleteObjectVersion", object)]),
+        (
+            Method::PUT,
+            "/bucket/k",
+            Some(copy),
+            &[("PutObject", object), ("GetObject", "arn:aws:s3:::bucket/a")],
+        ),
+        (
+            Method::PUT,
+            "/bucket/k?partNumber=1&uploadId=u",
+            Some(version),
+            &[("PutObject", object), ("GetObjectVersion", "arn:aws:s3:::bucket/a")],
+        ),
+        (Method::POST, "/bucket/k?uploads", None, &[("PutObject", object)]),
+        (Method::PUT, "/bucket/k?partNumber=1&uploadId=u", None, &[("PutObject", object)]),
+        (Method::POST, "/bucket/k?uploadId=u", None, &[("PutObject", object)]),
+        (Method::DELETE, "/bucket/k?uploadId=u", None, &[("AbortMultipartUpload", object)]),
+        (Method::GET, "/bucket/k?uploadId=u", None, &[("ListMultipartUploadParts", object)]),
+    ] {
+        let headers: Vec<_> = header.into_iter().collect();
+        let mut statements = Vec::new();
+        for (action, resource) in expected {
+            let answer = none.call(method.clone(), path, &headers, b"").await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");
+            let event = root.env.trail.events().remove(0);
+            let (action, resource) = (format!("s3:{action}"), (*resource).to_owned());
+            assert_eq!((&event.verdict.action, &event.verdict.resource), (&action, &resource));
+            // With that allowed the next is asked for.
+            statements.push(serde_json::json!(
+                {"Effect": "Allow", "Action": action, "Resource": resource}));
+            set_policy(&root, "none", &statements).await;
+        }
+        let answer = none.call(method.clone(), path, &headers, b"").await;
+        assert_ne!(answer.status, StatusCode::FORBIDDEN, "{method} {path} {:?}", answer.body);
+        root.call(Method::PUT, "/bucket", &[], b"").await;
+        root.ok(Method::PUT, "/bucket/a", &[], b"a").await;
+        root.call(Method::DELETE, "/bucket/k", &[], b"").await;
+        set_policy(&root, "none", &[]).await;
+    }
+    let body = b"--x\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nk\r\n--x\r\n\
+        Content-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nbytes\r\n--x--\r\n";
+    let nobody = root.of(None);
+    nobody.refused(Method::POST, "/bucket", &[form], body, (403, "AccessDenied")).await;
+    let event = root.env.trail.events().remove(0);
+    assert_eq!(
+        (event.verdict.action.as_str(), event.verdict.resource.as_str()),
+        ("s3:PutObject", object)
+    );
+}
+
+/// Of a user's one inline policy; nothing is allowed when there are none.
+async fn set_policy(root: &Client, name: &str, statements: &[serde_json::Value]) {
+    let none = serde_json::json!({"Effect": "Allow", "Action": "ec2:*", "Resource": "*"});
+    let statements = statements.iter().cloned().chain([none]).collect::<Vec<_>>();
+    let text = serde_json::json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+    let cx = testing::context();
+    let cx = crate::Context { env: root.env.clone(), ..cx };
+    let kind = crate::iam::model::Kind::User;
+    let put = cx.write(|tx| crate::iam::ops::attachment::put(tx, &cx, kind, name, "own", &text));
+    put.await.unwrap();
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use s3s::{S3Request, dto};
 
+use super::access::Refusals;
 use super::convert::{body_out, claimed, condition, etag_out, sums_of, timestamp, timestamp_out};
 use super::{Answer, Handlers, answer, refuse};
 use crate::Timestamp;
@@ -355,9 +356,11 @@ pub async fn delete(
     answer(dto::DeleteObjectOutput::default())
 }
 
+/// All but those that `refusals` says may not be deleted.
 pub async fn delete_many(
     handlers: &Handlers,
     input: dto::DeleteObjectsInput,
+    refusals: Refusals,
 ) -> Answer<dto::DeleteObjectsOutput> {
     refuse(&[
         (input.mfa.is_some(), "MFA"),
@@ -370,9 +373,13 @@ pub async fn delete_many(
         );
     }
     let quiet = input.delete.quiet.unwrap_or(false);
-    let results = input.delete.objects.into_iter().map(|one| {
+    let refusals = refusals.0.into_iter().chain(std::iter::repeat(None));
+    let results = input.delete.objects.into_iter().zip(refusals).map(|(one, refusal)| {
         let bucket: &Bucket = &bucket;
         async move {
+            if let Some(message) = refusal {
+                return (one.key, Err(Error::Unauthorized(message)));
+            }
             let refused = refuse(&[
                 (one.version_id.as_ref().is_some_and(|version| version != "null"), "VersionId"),
                 (one.size.is_some(), "Size"),
