@@ -64,8 +64,7 @@ async fn calls_from_a_vpc_leave_it_by_the_routes_of_their_subnet() {
     let private = element(&interface, "privateIpAddress");
     let address = async || {
         let made = cloud.ok("ec2", "AllocateAddress", &[]).await;
-        let both = ["allocationId", "publicIp"].map(|name| element(&made, name).to_owned());
-        both
+        ["allocationId", "publicIp"].map(|name| element(&made, name).to_owned())
     };
     let [own, public] = address().await;
     let inside = Inside { region: "us-east-1".to_owned(), vpc_id: vpc.to_owned() };
