@@ -1,7 +1,7 @@
 //! Instance metadata, served at 169.254.169.254 in each network's own namespace; nothing is installed
 //! in a guest for it.
 
-use std::convert::Infallible;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -16,8 +16,6 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::gateway::{Answer, full};
 
-/// Linux's default time-to-live.
-const USUAL_HOPS: u32 = 64;
 const MAX_BODY: usize = 64 << 10;
 
 /// Serves the instances of `network` until dropped.
@@ -45,10 +43,11 @@ async fn connection(
         let (metadata, network, socket) =
             (Arc::clone(&metadata), Arc::clone(&network), Arc::clone(&socket));
         async move {
-            let (answer, hops) = answer(&metadata, &network, source, request).await;
-            // Packets that have spent their hops do not reach a container behind the instance.
-            let _ = socket.set_ttl_v4(hops);
-            Ok::<_, Infallible>(answer)
+            let answer = answer(&metadata, &network, source, request).await;
+            if let Some(HopLimit(limit)) = answer.extensions().get() {
+                limit_hops(&socket, (*limit).into())?;
+            }
+            Ok::<_, io::Error>(answer)
         }
     });
     let _ = hyper::server::conn::http1::Builder::new()
@@ -56,16 +55,20 @@ async fn connection(
         .await;
 }
 
+/// Packets that have spent their hops do not reach a container behind the instance. The limit is there for
+/// as long as the connection is: a token that did not arrive is sent again, along with later answers.
+fn limit_hops(socket: &Socket, limit: u32) -> io::Result<()> {
+    if limit < socket.ttl_v4()? { socket.set_ttl_v4(limit) } else { Ok(()) }
+}
+
 async fn answer(
     metadata: &Service,
     network: &str,
     source: Ipv4Addr,
     request: http::Request<Incoming>,
-) -> (Answer, u32) {
+) -> Answer {
     let (parts, body) = request.into_parts();
     // No request here has a body that matters; it is read so that the connection can go on.
     let _ = Limited::new(body, MAX_BODY).collect().await;
-    let reply = metadata.answer(network, source, &http::Request::from_parts(parts, ()));
-    let hops = reply.extensions().get::<HopLimit>().map_or(USUAL_HOPS, |limit| limit.0.into());
-    (reply.map(full), hops)
+    metadata.answer(network, source, &http::Request::from_parts(parts, ())).map(full)
 }

@@ -1,5 +1,6 @@
 """Runs one test function with a cloud of its own: harness.py SCRIPT FUNCTION DRIVER."""
 
+import ctypes
 import importlib
 import json
 import os
@@ -189,6 +190,8 @@ def main():
     sys.modules["harness"] = sys.modules["__main__"]
     test = getattr(importlib.import_module(script), function)
     flags = getattr(test, "flags", ())
+    if getattr(test, "alone", False):
+        leave_the_network()
     cloud = Cloud(driver, *flags)
     try:
         test(cloud)
@@ -206,6 +209,18 @@ def flags(*words):
         test.flags = words
         return test
     return set_flags
+
+
+def alone(test):
+    """Decorator: the test and its cloud are on a host whose network is nothing but loopback."""
+    test.alone = True
+    return test
+
+
+def leave_the_network():
+    clone_newnet = 0x40000000
+    assert ctypes.CDLL(None, use_errno=True).unshare(clone_newnet) == 0, os.strerror(ctypes.get_errno())
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 if __name__ == "__main__":
