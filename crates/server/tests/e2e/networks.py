@@ -4,6 +4,7 @@ import gzip
 import re
 
 from harness import WEB, flags, wait
+from nodes import Vpc, expect
 from tier import get
 
 
@@ -38,8 +39,8 @@ class Prober:
         assert self.last()[1] == outcome, self.cloud.console(self.id)[-500:]
 
 
-def group(ec2, name):
-    return ec2.create_security_group(GroupName=name, Description=name)["GroupId"]
+def group(ec2, name, **kwargs):
+    return ec2.create_security_group(GroupName=name, Description=name, **kwargs)["GroupId"]
 
 
 def tcp(port, **peer):
@@ -155,3 +156,48 @@ def lines(s3, action):
         text = gzip.decompress(s3.get_object(Bucket="flows", Key=item["Key"])["Body"].read()).decode()
         found += [line for line in text.splitlines()[1:] if action in line]
     return "\n".join(found)
+
+
+def test_acls_are_asked_in_order_and_both_ways(cloud):
+    ec2 = cloud.client("ec2")
+    vpc = Vpc(cloud, "10.0.0.0/16")
+    (near, _), (far, _) = vpc.subnet("10.0.1.0/24"), vpc.subnet("10.0.2.0/24")
+    vpc.node("server", far, "10.0.2.10")
+    client = vpc.node("client", near, "10.0.1.10", {"server": "10.0.2.10"})
+    neighbour = vpc.node("neighbour", far, "10.0.2.20", {"server": "10.0.2.10"})
+    acl = ec2.create_network_acl(VpcId=vpc.id)["NetworkAcl"]["NetworkAclId"]
+
+    def entry(number, action, first, last, egress=False):
+        ec2.create_network_acl_entry(
+            NetworkAclId=acl, RuleNumber=number, RuleAction=action, Protocol="6", Egress=egress,
+            CidrBlock="10.0.1.0/24", PortRange={"From": first, "To": last})
+
+    def associate(acl):
+        """In place of the one that the far subnet has; which is that."""
+        [before] = ec2.describe_network_acls(
+            Filters=[{"Name": "association.subnet-id", "Values": [far]}])["NetworkAcls"]
+        [association] = [a for a in before["Associations"] if a["SubnetId"] == far]
+        ec2.replace_network_acl_association(
+            AssociationId=association["NetworkAclAssociationId"], NetworkAclId=acl)
+        return before["NetworkAclId"]
+
+    open, shut = {"server": "server:10.0.1.10"}, {"server": "timeout"}
+    within = neighbour, {"server": "server:10.0.2.20"}
+    expect((client, open), within)
+    default = associate(acl)
+    expect((client, shut), within)
+    entry(100, "allow", 80, 80)
+    # In but not back: answers go to a port of the client's choice.
+    expect((client, shut), within)
+    entry(100, "allow", 1024, 32767, egress=True)
+    client.expect(**shut)
+    entry(110, "allow", 32768, 65535, egress=True)
+    client.expect(**open)
+    entry(90, "deny", 1, 1000)
+    expect((client, shut), within)
+    entry(80, "allow", 80, 80)
+    client.expect(**open)
+    ec2.delete_network_acl_entry(NetworkAclId=acl, RuleNumber=80, Egress=False)
+    client.expect(**shut)
+    assert associate(default) == acl
+    client.expect(**open)
