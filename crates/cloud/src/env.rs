@@ -22,8 +22,8 @@ pub struct Parts {
     pub metrics: crate::cloudwatch::Metrics,
     pub trail: crate::iam::Trail,
     pub seal: crate::seal::Seal,
-    /// Held while networks are made as the records say.
-    pub network_gate: Arc<Mutex<()>>,
+    /// Held while networks are made as the records say; what they said last.
+    pub network_gate: Arc<Mutex<Option<crate::ec2::network::Compiled>>>,
 }
 
 impl Env {

@@ -33,7 +33,7 @@ pub use blobs::{Blobs, Reader, Writer};
 pub use keyspace::{Batch, Keyspace, Range, View};
 pub use locks::Locked;
 pub use schema::Schema;
-pub use snapshot::{Snapshot, Tx};
+pub use snapshot::{Reads, Snapshot, Tx};
 
 use commit::{Committer, Heads, Job, Work};
 use engine::Engine;

@@ -11,26 +11,41 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use fabric::network::Network;
+use store::Reads;
 
 pub use compile::{METADATA, compile, name};
 
 use crate::controller::Error;
 use crate::env::Env;
 
+/// What the records said, and which of them.
+pub struct Compiled {
+    networks: BTreeMap<String, Network>,
+    reads: Reads,
+}
+
 /// Makes every network be what the records say now, and have the addresses that it answers at itself.
-/// Cheap when nothing changed: the fabric knows what it applied last.
+/// Cheap when nothing changed: what was compiled is kept, and the fabric knows what it applied last.
 ///
 /// The gate keeps an older state from being applied after a newer one. For the same reason what is
 /// there is looked at before the records are.
 pub fn sync(env: &Env) -> Result<(), Error> {
-    let _gate = env.network_gate.lock().expect("no panics under the lock");
+    let mut gate = env.network_gate.lock().expect("no panics under the lock");
     let mut present: BTreeMap<String, BTreeSet<Ipv4Addr>> = BTreeMap::new();
     for name in env.fabric.networks()? {
         let addresses = env.fabric.addresses(&name)?.into_iter().collect();
         present.insert(name, addresses);
     }
-    let networks = compile(&env.store.read(), env);
-    for (name, network) in &networks {
+    let records = env.store.read();
+    let compiled = match gate.take().filter(|compiled| compiled.reads.hold_in(&records)) {
+        Some(compiled) => compiled,
+        None => {
+            let (networks, reads) = records.trace(|records| compile(records, env));
+            Compiled { networks, reads }
+        }
+    };
+    let networks = &gate.insert(compiled).networks;
+    for (name, network) in networks {
         if !present.contains_key(name) {
             env.fabric.ensure_network(name)?;
         }
