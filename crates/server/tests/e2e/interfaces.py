@@ -1,6 +1,6 @@
 """Network interfaces of running instances: attached hot, with more addresses, routing for others, and forging."""
 
-from harness import error
+from harness import error, wait
 from nodes import SHUT, Vpc, outsider
 
 
@@ -41,24 +41,59 @@ def test_a_second_interface_comes_and_goes_while_the_instance_runs(cloud):
     error("InvalidNetworkInterfaceID.NotFound", ec2.describe_network_interfaces, NetworkInterfaceIds=[interface])
 
 
+# Says from whom datagrams come, since a forger gets no answer in any case.
+HEAR = r"""
+perl -MIO::Socket::INET -e '
+    my $socket = IO::Socket::INET->new(LocalPort => 9, Proto => "udp") or die "bind: $!";
+    print STDERR "hearing\n";
+    print STDERR "heard ", $socket->peerhost, "\n" while defined $socket->recv(my $text, 9);
+' 2>/dev/console &"""
+
+# Sends in this order, over and over: when the last was heard the others had their chance.
+SEND = r"""
+ip address add 10.0.1.99/32 dev eth0
+ip address add 10.0.1.30/32 dev eth0
+perl -MIO::Socket::INET -e '
+    while (1) {
+        for my $source (qw(10.0.1.99 10.0.1.30 10.0.1.20)) {
+            my $socket = IO::Socket::INET->new(
+                LocalAddr => $source, PeerAddr => "10.0.1.10", PeerPort => 9, Proto => "udp") or die "$source: $!";
+            $socket->send("hello");
+        }
+        select undef, undef, undef, 0.1;
+    }
+' 2>/dev/console &"""
+
+
 def test_sources_cannot_be_forged(cloud):
     ec2 = cloud.client("ec2")
     vpc = Vpc(cloud, "10.0.0.0/16")
     subnet, _ = vpc.subnet("10.0.1.0/24")
-    vpc.node("server", subnet, "10.0.1.10")
-    victim = vpc.node("victim", subnet, "10.0.1.30")
+    ec2.authorize_security_group_ingress(
+        GroupId=vpc.open, IpProtocol="udp", FromPort=9, ToPort=9, CidrIp="0.0.0.0/0")
+    server = vpc.node("server", subnet, "10.0.1.10", setup=HEAR)
+    vpc.node("victim", subnet, "10.0.1.30")
+    cloud.wait_console(server.id, "hearing")
     forger = vpc.node(
         "forger", subnet, "10.0.1.20",
-        {"own": "10.0.1.10", "nobodys": "10.0.1.10@10.0.1.99", "victims": "10.0.1.10@10.0.1.30"},
-        setup="ip address add 10.0.1.99/32 dev eth0\nip address add 10.0.1.30/32 dev eth0")
-    victim.expect_address("10.0.1.30")
-    forger.expect_address("10.0.1.30")
+        {"own": "10.0.1.10", "nobodys": "10.0.1.10@10.0.1.99", "victims": "10.0.1.10@10.0.1.30"}, setup=SEND)
+
+    def heard():
+        """From whom, in the last three rounds."""
+        sources = [line.split()[1] for line in cloud.console(server.id).splitlines() if line.startswith("heard ")]
+        own = [at for at, source in enumerate(sources) if source == "10.0.1.20"]
+        return len(own) > 4 and set(sources[own[-4] + 1:])
+
+    wait("the forger's own", lambda: heard() == {"10.0.1.20"})
     forger.expect(own="server:10.0.1.20", nobodys="timeout", victims="timeout")
+    assert "heard 10.0.1.99" not in cloud.console(server.id)
     # Once it is its own it may be used.
     ec2.assign_private_ip_addresses(NetworkInterfaceId=forger.interface, PrivateIpAddresses=["10.0.1.99"])
+    wait("the new one", lambda: heard() == {"10.0.1.20", "10.0.1.99"})
     forger.expect(own="server:10.0.1.20", nobodys="server:10.0.1.99", victims="timeout")
     ec2.unassign_private_ip_addresses(NetworkInterfaceId=forger.interface, PrivateIpAddresses=["10.0.1.99"])
     forger.expect(own="server:10.0.1.20", nobodys=SHUT, victims="timeout")
+    assert "heard 10.0.1.30" not in cloud.console(server.id)
 
 
 # What AWS's guide to NAT instances has one do.
