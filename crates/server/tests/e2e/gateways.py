@@ -1,6 +1,8 @@
 """Gateways of networks: internet and NAT gateways, peerings, endpoints; each proven by real connections, and by
 those that must fail."""
 
+import signal
+
 from harness import alone, error, wait
 from networks import group, tcp
 from nodes import Node, SHUT, Server, Vpc, outsider, reached, state_of_route
@@ -72,6 +74,12 @@ def test_nat_gateways_lead_out_only(cloud):
     node.expect(world=f"world:{address}", host=f"server:{server.host}")
     world.expect(nat=SHUT)
     assert reached(address) is None, "a NAT gateway lets nobody in"
+
+    # The next daemon finds the ways, and relays again.
+    cloud.restart(signal.SIGKILL)
+    ec2 = cloud.client("ec2")
+    node.expect(world=f"world:{address}", host=f"server:{server.host}")
+    world.expect(nat=SHUT)
 
     # What this host does not reach fails at once.
     server.cut()

@@ -1,13 +1,15 @@
 """Network interfaces of running instances: attached hot, with more addresses, routing for others, and forging."""
 
 from harness import error, wait
-from nodes import SHUT, Vpc, outsider
+from nodes import SHUT, Vpc, outsider, reached
 
 
 def test_a_second_interface_comes_and_goes_while_the_instance_runs(cloud):
     ec2 = cloud.client("ec2")
     vpc = Vpc(cloud, "10.0.0.0/16")
-    (first, _), (second, _) = vpc.subnet("10.0.1.0/24"), vpc.subnet("10.0.2.0/24")
+    (first, _), (second, table) = vpc.subnet("10.0.1.0/24"), vpc.subnet("10.0.2.0/24")
+    ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=vpc.join_internet())
+    heir = vpc.node("heir", first, "10.0.1.30")
     server = vpc.node("server", first, "10.0.1.10")
     client = vpc.node("client", first, "10.0.1.20", {"first": "10.0.1.10", "second": "10.0.2.50", "other": "10.0.2.60"})
     client.expect(first="server:10.0.1.20", second=SHUT, other=SHUT)
@@ -37,6 +39,19 @@ def test_a_second_interface_comes_and_goes_while_the_instance_runs(cloud):
     client.expect(first="server:10.0.1.20", second=SHUT)
     ec2.get_waiter("network_interface_available").wait(
         NetworkInterfaceIds=[interface], WaiterConfig={"Delay": 1})
+
+    # Another instance has it now, and answers at its public address by it.
+    elastic = ec2.allocate_address(Domain="vpc")
+    ec2.associate_address(AllocationId=elastic["AllocationId"], NetworkInterfaceId=interface)
+    assert reached(elastic["PublicIp"]) is None
+    attachment = ec2.attach_network_interface(
+        NetworkInterfaceId=interface, InstanceId=heir.id, DeviceIndex=1)["AttachmentId"]
+    client.expect(first="server:10.0.1.20", second="heir:10.0.1.20")
+    wait("the public address", lambda: (reached(elastic["PublicIp"]) or "").startswith("heir:198.18."))
+    ec2.detach_network_interface(AttachmentId=attachment)
+    ec2.get_waiter("network_interface_available").wait(
+        NetworkInterfaceIds=[interface], WaiterConfig={"Delay": 1})
+    assert reached(elastic["PublicIp"]) is None
     ec2.delete_network_interface(NetworkInterfaceId=interface)
     error("InvalidNetworkInterfaceID.NotFound", ec2.describe_network_interfaces, NetworkInterfaceIds=[interface])
 
