@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use compute::driver::BoxFuture;
 use serde_json::Value;
-use wire::schema::Type;
+use wire::Shape;
+use wire::schema::{Structure, Type};
 use wire::value::{Fields, View};
 
 use crate::context::Context;
-use crate::iam::{self, Denied, Event};
+use crate::iam::{self, Denied, Event, Launching};
 
 type Call = dyn Fn(Context, Arc<wire::Request>) -> BoxFuture<'static, Result<wire::Response, wire::Error>>
     + Send
@@ -20,6 +21,8 @@ type Call = dyn Fn(Context, Arc<wire::Request>) -> BoxFuture<'static, Result<wir
 pub struct Entry {
     pub service: &'static str,
     pub operation: &'static str,
+    /// What it takes.
+    pub input: &'static Structure,
     pub call: Box<Call>,
 }
 
@@ -34,6 +37,7 @@ where
     Entry {
         service: O::SERVICE.name,
         operation: O::NAME,
+        input: O::Input::SCHEMA,
         call: Box::new(move |cx, request| {
             Box::pin(async move {
                 let input = wire::decode::<O>(&request)?;
@@ -67,12 +71,17 @@ fn authorize<O: wire::Operation>(
     if unjudged && is_data {
         return Ok(None);
     }
-    let demands = match unjudged && iam::is_read(O::NAME) {
-        true => vec![],
+    let (demands, launching) = match unjudged && iam::is_read(O::NAME) {
+        true => (vec![], None),
         false => {
-            let input = members(<O::Input as wire::Shape>::SCHEMA, input);
+            let input = members(O::Input::SCHEMA, input);
             let call = iam::Call { service, operation: O::NAME, input: &input };
-            iam::demands(&cx.read(), cx, &call)
+            let snapshot = cx.read();
+            let launching = match unjudged {
+                true => None,
+                false => iam::launching(&snapshot, cx, &call),
+            };
+            (iam::demands(&snapshot, cx, &call), launching)
         }
     };
     let event = |verdict| {
@@ -81,16 +90,31 @@ fn authorize<O: wire::Operation>(
         resources.dedup();
         Event { resources, is_data, ..Event::new(cx, service, O::NAME, verdict) }
     };
-    match iam::authorize::check(cx, &demands) {
+    let judged = iam::authorize::check(cx, &demands)
+        .map_err(|denied| (refusal(request.protocol, &denied), denied))
+        .and_then(|verdict| match &launching {
+            Some(launching) => may_launch(cx, launching).map(|()| verdict),
+            None => Ok(verdict),
+        });
+    match judged {
         Ok(verdict) => Ok(Some(event(verdict))),
-        Err(denied) => {
-            let error = refusal(request.protocol, &denied);
+        Err((error, denied)) => {
             let mut event = event(denied.verdict);
             event.error = Some((error.code.clone(), error.message.clone()));
             cx.env.trail.record(event);
             Err(error)
         }
     }
+}
+
+/// Auto Scaling tries the launch as its caller, and tells no more than that it failed.
+fn may_launch(cx: &Context, launching: &Launching) -> Result<(), (wire::Error, Box<Denied>)> {
+    let judged = iam::authorize::check(cx, &launching.demands);
+    judged.map(drop).map_err(|denied| {
+        let message =
+            format!("You are not authorized to use launch template: {}", launching.template);
+        (wire::Error::new(400, "ValidationError", message), denied)
+    })
 }
 
 /// A request by its members' names in the model, which no protocol bends.

@@ -10,7 +10,7 @@ mod index;
 mod key;
 mod model;
 mod number;
-mod ops;
+pub mod ops;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -20,6 +20,7 @@ mod write;
 pub use controller::Sweeper;
 pub use error::{Error, Result};
 pub use model::Table;
+pub use read::queried_partition;
 
 /// The bulk keyspace of all items.
 pub const ITEMS: &str = "dynamodb.items";

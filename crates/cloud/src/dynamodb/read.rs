@@ -1,12 +1,16 @@
 //! Reads of items: by key, by Query and by Scan.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use store::Range;
 
 use super::capacity::{Capacity, read_units};
-use super::expression::{Condition, KeyCondition, Projection, SortCondition};
+use super::expression::{
+    self, Condition, FILTER, KEY_CONDITION, KeyCondition, PROJECTION, Placeholders, Projection,
+    SortCondition,
+};
 use super::model::{Index, IndexKind, Table};
 use super::value::{self, Item, Value};
 use super::write::{decode, get};
@@ -15,6 +19,26 @@ use crate::Context;
 
 /// A page ends with the item that reaches this.
 const MAX_PAGE_BYTES: usize = 1 << 20;
+
+/// The placeholder whose value is the partition that a Query with this key condition is about.
+pub fn queried_partition<'a>(
+    table: &Table,
+    index: Option<&str>,
+    key_condition: &str,
+    names: BTreeMap<String, String>,
+    values: impl Iterator<Item = &'a String>,
+) -> Option<String> {
+    // Each value stands for itself: only which of them it is counts.
+    let values = values.map(|name| (name.clone(), Value::S(name.clone()))).collect();
+    let names = Some(names).filter(|names| !names.is_empty());
+    let given = [KEY_CONDITION, FILTER, PROJECTION].map(|name| (name, true));
+    let with = Placeholders::new(names, Some(values), &given).ok()?;
+    let (partition, sort) = Query::key_names(table, index).ok()?;
+    match expression::key_condition(key_condition, &with, partition, sort).ok()?.partition {
+        Value::S(name) => Some(name),
+        _ => None,
+    }
+}
 
 pub struct Get {
     pub table: Arc<Table>,

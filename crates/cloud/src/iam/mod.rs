@@ -32,7 +32,7 @@ pub use authorize::{Denied, Verdict};
 pub use caller::{Caller, Refusal, Who, note_use, of_key, secret};
 pub use document::{Document, Place};
 pub use error::{Error, Result};
-pub use resources::{Call, Demand, demands, is_read};
+pub use resources::{Call, Demand, Launching, demands, is_read, launching};
 pub use session::{Credentials, Session};
 pub use source::{Inside, Source};
 pub use trail::{Event, Trail};

@@ -11,6 +11,8 @@ use crate::services::{self, Entry};
 use crate::{Context, testing};
 
 mod network;
+mod resources;
+mod served;
 
 const ALLOW_ALL: &str =
     r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#;

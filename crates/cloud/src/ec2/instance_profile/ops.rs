@@ -110,7 +110,7 @@ pub fn remove(tx: &mut Tx, cx: &Context, id: &str) -> Result<Arc<Association>> {
     Ok(association)
 }
 
-fn by_id(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<Arc<Association>> {
+pub fn by_id(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<Arc<Association>> {
     let found = alive(snapshot, cx).into_iter().find(|association| association.id == id);
     found.ok_or_else(|| Error::NoSuchAssociation(id.to_owned()))
 }

@@ -56,7 +56,7 @@ pub fn for_subnet(snapshot: &Snapshot, cx: &Context, subnet: &Subnet) -> Result<
     associated(snapshot, cx, subnet).map(|(acl, _)| acl)
 }
 
-fn associated(
+pub fn associated(
     snapshot: &Snapshot,
     cx: &Context,
     subnet: &Subnet,

@@ -184,7 +184,7 @@ fn association_of(
 }
 
 /// The table an association is of; of the main table's own there is none to speak of.
-fn associated(
+pub fn associated(
     snapshot: &Snapshot,
     cx: &Context,
     id: &str,

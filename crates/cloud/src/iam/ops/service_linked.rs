@@ -18,13 +18,8 @@ const SERVICES: &[(&str, &str, bool)] = &[
     ("spot.amazonaws.com", "AWSServiceRoleForEC2Spot", false),
 ];
 
-pub fn create(
-    tx: &mut Tx,
-    cx: &Context,
-    service: &str,
-    description: Option<&str>,
-    suffix: Option<&str>,
-) -> Result<Identity> {
+/// Of a service's role.
+pub fn name(service: &str, suffix: Option<&str>) -> Result<String> {
     let known = SERVICES.iter().find(|(name, ..)| *name == service);
     let Some((_, base, suffixes)) = known else {
         return Err(Error::InvalidInput(format!(
@@ -34,7 +29,21 @@ pub fn create(
     if suffix.is_some() && !suffixes {
         return Err(Error::InvalidInput(format!("Custom suffix is not allowed for {service}")));
     }
-    let name = suffix.map_or_else(|| base.to_string(), |suffix| format!("{base}_{suffix}"));
+    Ok(suffix.map_or_else(|| base.to_string(), |suffix| format!("{base}_{suffix}")))
+}
+
+pub fn path(service: &str) -> String {
+    format!("/aws-service-role/{service}/")
+}
+
+pub fn create(
+    tx: &mut Tx,
+    cx: &Context,
+    service: &str,
+    description: Option<&str>,
+    suffix: Option<&str>,
+) -> Result<Identity> {
+    let name = name(service, suffix)?;
     if identity::get(tx, cx, Kind::Role, &name).is_ok() {
         return Err(Error::InvalidInput(format!(
             "Service role name {name} has been taken in this account, please try a different \
@@ -48,7 +57,7 @@ pub fn create(
     let new = New {
         kind: Kind::Role,
         name,
-        path: Some(format!("/aws-service-role/{service}/")),
+        path: Some(path(service)),
         tags: Tags::new(),
         boundary: None,
         role: Some(Role {

@@ -1,6 +1,9 @@
 //! What a call asks for: actions, each on a resource, with the condition keys of both. Told from the
 //! request's members by the table; what a table cannot say stands in `special`.
 
+mod dynamodb;
+mod keys;
+mod resolve;
 mod special;
 mod table;
 
@@ -9,8 +12,9 @@ use serde_json::Value;
 use store::Snapshot;
 
 use super::model::{Identity, InstanceProfile, Kind, ManagedPolicy};
-use crate::tag::Tags;
-use crate::{Context, arn, autoscaling, dynamodb, ec2, elbv2, ssm};
+use crate::{Context, arn, autoscaling, ssm};
+
+pub use special::{Launching, launching};
 
 /// A call as its members say it, by their names.
 pub struct Call<'a> {
@@ -79,11 +83,12 @@ pub fn demands(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Vec<Demand
         None => by_names(snapshot, cx, call, &mut demands),
     }
     if demands.is_empty() {
-        demands.push(Demand::new(action(call, None), "*"));
+        demands.push(Demand::new(action(call, None), special::everything(cx, call)));
     }
     for demand in &mut demands {
-        demand.keys.extend(keys_of_resource(snapshot, cx, call.service, &demand.resource));
-        demand.keys.extend(special::keys(call, &demand.resource));
+        demand.keys.extend(keys::of_resource(snapshot, cx, call.service, &demand.resource));
+        demand.keys.extend(keys::of_request(snapshot, cx, call, &demand.resource));
+        demand.keys.extend(dynamodb::keys(snapshot, cx, call, &demand.resource));
     }
     tag(call, &mut demands);
     demands.extend(special::passed_roles(snapshot, cx, call));
@@ -109,7 +114,7 @@ fn by_word(
     let mut push = |resource| demands.push(Demand::new(action.clone(), resource));
     let Some((kind, rest)) = word.split_once('/') else {
         for value in strings(call.input, word) {
-            if let Some(resource) = self_describing(cx, &value) {
+            if let Some(resource) = self_describing(cx, call.service, &value) {
                 push(resource);
             }
         }
@@ -146,17 +151,16 @@ fn by_names(snapshot: &Snapshot, cx: &Context, call: &Call<'_>, demands: &mut Ve
             ("iam", "GroupName") => "group",
             ("iam", "RoleName") => "role",
             ("iam", "InstanceProfileName") => "instance-profile",
+            // A policy that is attached is no resource of it, but a condition.
+            ("iam", "PolicyArn") if !call.operation.contains("tach") => "policy",
             ("dynamodb", "TableName") => "table",
             ("autoscaling", "AutoScalingGroupName") => "autoScalingGroup",
-            ("iam", name) if name != "PolicyArn" => continue,
-            _ => "",
+            ("dynamodb", "ResourceArn") | ("ec2" | "elasticloadbalancing", _) => "",
+            _ => continue,
         };
         for value in texts(value) {
-            // A policy that is attached is no resource of it, but a condition.
-            let attached = kind.is_empty() && call.operation.contains("tach");
             let resource = match kind {
-                "" if attached && call.service == "iam" => None,
-                "" => self_describing(cx, &value),
+                "" => self_describing(cx, call.service, &value),
                 kind => Some(named(snapshot, cx, call, kind, &value)),
             };
             demands.extend(resource.map(|found| Demand::new(action(call, None), found)));
@@ -191,12 +195,12 @@ fn texts(value: &Value) -> Vec<String> {
     }
 }
 
-/// The ARN of what says its own kind: an ARN, or an id of EC2.
-fn self_describing(cx: &Context, value: &str) -> Option<String> {
-    if value.starts_with("arn:") {
-        return Some(value.to_owned());
+/// The ARN of what says its own kind: an ARN of the service, or an id of EC2.
+fn self_describing(cx: &Context, service: &str, value: &str) -> Option<String> {
+    if let Some(parts) = arn::parse(value) {
+        return (parts.service == service).then(|| value.to_owned());
     }
-    let (prefix, _) = value.rsplit_once('-')?;
+    let (prefix, _) = value.rsplit_once('-').filter(|_| service == "ec2")?;
     let kind = EC2_KINDS.iter().find(|(known, _)| *known == prefix)?.1;
     Some(ec2_arn(cx, kind, value))
 }
@@ -234,13 +238,17 @@ fn ec2_arn(cx: &Context, kind: &str, id: &str) -> String {
 
 /// The ARN of a resource of this kind; `name` may be an ARN already.
 fn named(snapshot: &Snapshot, cx: &Context, call: &Call<'_>, kind: &str, name: &str) -> String {
-    if name.starts_with("arn:") {
+    if name.starts_with("arn:") && !matches!(call.service, "ssm" | "dynamodb") {
         return name.to_owned();
     }
     match call.service {
         "ec2" => ec2_arn(cx, kind, name),
         "iam" => iam_arn(snapshot, cx, call, kind, name),
-        "ssm" => cx.arn("ssm", &format!("parameter/{}", name.trim_start_matches('/'))),
+        "ssm" => match ssm::name::Reference::parse(cx, name) {
+            Some(found) => ssm::name::arn(cx, &found.names[0]),
+            // Of another account or region, where nothing is found.
+            None => name.to_owned(),
+        },
         "autoscaling" => {
             let group = snapshot.get::<autoscaling::model::Group>(&cx.key(name));
             group.map(|group| group.arn()).unwrap_or_else(|| {
@@ -248,10 +256,16 @@ fn named(snapshot: &Snapshot, cx: &Context, call: &Call<'_>, kind: &str, name: &
                 cx.arn("autoscaling", &resource)
             })
         }
-        "dynamodb" if kind == "index" => {
+        "dynamodb" => {
+            let table = match name.starts_with("arn:") {
+                true => name.to_owned(),
+                false => cx.arn("dynamodb", &format!("table/{name}")),
+            };
             let index = call.input.get("IndexName").and_then(Value::as_str);
-            let index = index.map(|index| format!("/index/{index}")).unwrap_or_default();
-            cx.arn("dynamodb", &format!("table/{name}{index}"))
+            match index.filter(|_| kind == "index") {
+                Some(index) => format!("{table}/index/{index}"),
+                None => table,
+            }
         }
         service => cx.arn(service, &format!("{kind}/{name}")),
     }
@@ -280,97 +294,37 @@ fn iam_arn(snapshot: &Snapshot, cx: &Context, call: &Call<'_>, kind: &str, name:
 
 /// Tags in the request: for what they are to go on, and the right to set them.
 fn tag(call: &Call<'_>, demands: &mut Vec<Demand>) {
-    let tagging = table::TAGGING.iter().find(|(service, _)| *service == call.service);
+    let listed = table::TAGGING.iter().find(|(service, made, _)| {
+        *service == call.service && (made.is_empty() || *made == call.operation)
+    });
+    let tagging = listed.filter(|(.., name)| *name != call.operation);
     let mut more = Vec::new();
     for demand in demands.iter_mut() {
-        let tags = requested_tags(call, &demand.resource);
-        if tags.is_empty() {
+        let (tags, names) = keys::requested_tags(call, &demand.resource);
+        if names.is_empty() {
             continue;
         }
         for (key, value) in &tags {
             demand.keys.push((format!("aws:RequestTag/{key}"), vec![value.clone()]));
         }
-        demand.keys.push(("aws:TagKeys".to_owned(), tags.keys().cloned().collect()));
-        let Some((service, operation)) = tagging.filter(|(_, name)| *name != call.operation) else {
-            continue;
-        };
-        let mut set = demand.clone().with(&format!("{service}:CreateAction"), call.operation);
+        demand.keys.push(("aws:TagKeys".to_owned(), names));
+        let Some((service, _, operation)) = tagging.filter(|_| !tags.is_empty()) else { continue };
+        let mut set = demand.clone();
+        if *service != "iam" {
+            set = set.with(&format!("{service}:CreateAction"), call.operation);
+        }
         set.action = format!("{service}:{operation}");
+        set.resource = made(call, &demand.resource);
         more.push(set);
     }
     demands.extend(more);
 }
 
-/// The tags that the request puts on `resource`.
-fn requested_tags(call: &Call<'_>, resource: &str) -> Tags {
-    let mut tags = Tags::new();
-    let kind = resource.splitn(6, ':').nth(5).and_then(|resource| resource.split('/').next());
-    let specs = call.input.get("TagSpecifications").and_then(Value::as_array);
-    for spec in specs.into_iter().flatten() {
-        if spec.get("ResourceType").and_then(Value::as_str) == kind {
-            tags.extend(pairs(spec.get("Tags")));
-        }
-    }
-    tags.extend(pairs(call.input.get("Tags")));
-    tags
-}
-
-fn pairs(tags: Option<&Value>) -> Tags {
-    let text = |tag: &Value, name: &str| tag.get(name).and_then(Value::as_str).map(str::to_owned);
-    let tags = tags.and_then(Value::as_array).into_iter().flatten();
-    tags.filter_map(|tag| Some((text(tag, "Key")?, text(tag, "Value").unwrap_or_default())))
-        .collect()
-}
-
-fn keys_of_resource(
-    snapshot: &Snapshot,
-    cx: &Context,
-    service: &str,
-    resource: &str,
-) -> Vec<(String, Vec<String>)> {
-    let mut keys = vec![("aws:ResourceAccount".to_owned(), vec![cx.account.clone()])];
-    for (key, value) in tags_of(snapshot, cx, resource) {
-        keys.push((format!("aws:ResourceTag/{key}"), vec![value.clone()]));
-        keys.push((format!("{service}:ResourceTag/{key}"), vec![value]));
-    }
-    keys
-}
-
-/// The tags of what an ARN names.
-fn tags_of(snapshot: &Snapshot, cx: &Context, resource: &str) -> Tags {
-    let Some(parts) = arn::parse(resource) else { return Tags::new() };
-    let (kind, name) = parts.resource.split_once('/').unwrap_or((parts.resource, ""));
-    match parts.service {
-        "ec2" => ec2::tag::ops::tags_of(snapshot, cx, name),
-        "elasticloadbalancing" => {
-            let found = elbv2::ops::tag::describe(snapshot, cx, &[resource.to_owned()]);
-            found.ok().and_then(|mut found| found.pop()).map(|(_, tags)| tags).unwrap_or_default()
-        }
-        "ssm" => {
-            let parameter = |name: &str| snapshot.get::<ssm::model::Parameter>(&cx.key(name));
-            let found = parameter(name).or_else(|| parameter(&format!("/{name}")));
-            found.map(|found| found.tags.clone()).unwrap_or_default()
-        }
-        "dynamodb" => {
-            let table = name.split('/').next().unwrap_or(name);
-            let table = snapshot.get::<dynamodb::Table>(&cx.key(table));
-            table.map(|table| table.tags.clone()).unwrap_or_default()
-        }
-        "autoscaling" => {
-            let group = snapshot.get::<autoscaling::model::Group>(&cx.key(name));
-            let tags = group.iter().flat_map(|group| &group.tags);
-            tags.map(|(key, tag)| (key.clone(), tag.value.clone())).collect()
-        }
-        "iam" => {
-            let name = name.rsplit('/').next().unwrap_or(name);
-            let kind = match kind {
-                "user" => Kind::User,
-                "role" => Kind::Role,
-                _ => return Tags::new(),
-            };
-            let found = snapshot.get::<Identity>(&Identity::key_of(&cx.account, kind, name));
-            found.map(|found| found.tags.clone()).unwrap_or_default()
-        }
-        _ => Tags::new(),
+/// What a call makes and tags, where it asks for something else itself.
+fn made(call: &Call<'_>, asked: &str) -> String {
+    match call.operation {
+        "CreateListener" => asked.replace(":loadbalancer/", ":listener/") + "/*",
+        "CreateRule" => asked.replace(":listener/", ":listener-rule/") + "/*",
+        _ => asked.to_owned(),
     }
 }

@@ -1,12 +1,11 @@
-//! What the table cannot say: values that a launch template brings, roles that are passed on, and
-//! condition keys of single services.
+//! What the table cannot say: values that a launch template brings, roles that are passed on, and what
+//! is launched for the caller.
 
 use serde_json::{Value, json};
 use store::Snapshot;
 
-use super::super::Who;
 use super::super::ops::profile;
-use super::{Call, Demand, strings};
+use super::{Call, Demand, keys, resolve, strings};
 use crate::ec2::instance::launch::{Launch, Template};
 use crate::ec2::launch_template;
 use crate::{Context, arn};
@@ -15,25 +14,15 @@ use crate::{Context, arn};
 const TEMPLATES: &[&str] =
     &["LaunchTemplate", "MixedInstancesPolicy.LaunchTemplate.LaunchTemplateSpecification"];
 
-/// Calls about a user that are about the caller when they name none.
-const OWN: &[&str] =
-    &["GetUser", "CreateAccessKey", "DeleteAccessKey", "ListAccessKeys", "UpdateAccessKey"];
-
 /// The request with what it leaves to its launch template, or to who calls.
 pub fn completed(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Value {
     let mut input = call.input.clone();
-    if let Who::User { name, .. } = &cx.from.who
-        && call.service == "iam"
-        && OWN.contains(&call.operation)
-        && let Value::Object(members) = &mut input
-    {
-        members.entry("UserName").or_insert(json!(name));
-    }
+    let Value::Object(members) = &mut input else { return input };
+    resolve::resolve(snapshot, cx, call, members);
     if (call.service, call.operation) != ("ec2", "RunInstances") {
         return input;
     }
     let Some((id, launch)) = template(snapshot, cx, call.input) else { return input };
-    let Value::Object(members) = &mut input else { return input };
     members.insert("LaunchTemplate".to_owned(), json!({"LaunchTemplateId": id}));
     let of_interfaces = |pick: fn(&crate::ec2::instance::launch::Interface) -> Vec<String>| {
         launch.interfaces.iter().flat_map(pick).collect::<Vec<String>>()
@@ -59,14 +48,17 @@ pub fn completed(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Value {
 
 /// Id of the launch template that a request names, and what it says.
 fn template(snapshot: &Snapshot, cx: &Context, input: &Value) -> Option<(String, Launch)> {
-    let found = TEMPLATES.iter().find_map(|path| {
+    let resolved = launch_template::ops::resolve(snapshot, cx, &named_template(input)?).ok()?;
+    Some((resolved.template_id, resolved.launch))
+}
+
+fn named_template(input: &Value) -> Option<Template> {
+    TEMPLATES.iter().find_map(|path| {
         let at = |name: &str| strings(input, &format!("{path}.{name}")).into_iter().next();
         let (id, name) = (at("LaunchTemplateId"), at("LaunchTemplateName"));
         let named = id.is_some() || name.is_some();
         named.then(|| Template { id, name, version: at("Version") })
-    })?;
-    let resolved = launch_template::ops::resolve(snapshot, cx, &found).ok()?;
-    Some((resolved.template_id, resolved.launch))
+    })
 }
 
 /// `iam:PassRole` on each role that the call gives to a service.
@@ -78,11 +70,6 @@ pub fn passed_roles(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Vec<D
         | ("ec2", "ReplaceIamInstanceProfileAssociation") => {
             profiles.extend(strings(call.input, "IamInstanceProfile.Arn"));
             profiles.extend(strings(call.input, "IamInstanceProfile.Name"));
-        }
-        ("autoscaling", "CreateAutoScalingGroup" | "UpdateAutoScalingGroup") => {
-            let launch = template(snapshot, cx, call.input).map(|(_, launch)| launch);
-            let profile = launch.and_then(|launch| launch.iam_instance_profile);
-            profiles.extend(profile.and_then(|profile| profile.arn.or(profile.name)));
         }
         ("iam", "AddRoleToInstanceProfile") => roles.extend(strings(call.input, "RoleName")),
         _ => return vec![],
@@ -100,55 +87,50 @@ fn pass(snapshot: &Snapshot, cx: &Context, call: &Call<'_>, role: &str) -> Deman
     let resource = super::iam_arn(snapshot, cx, &iam, "role", role);
     let mut demand =
         Demand::new("iam:PassRole", resource).with("iam:PassedToService", "ec2.amazonaws.com");
-    demand.keys.extend(super::keys_of_resource(snapshot, cx, "iam", &demand.resource));
+    demand.keys.extend(keys::of_resource(snapshot, cx, "iam", &demand.resource));
     demand
 }
 
-/// Of single services: key, and the member with its values.
-const KEYS: &[(&str, &str, &str)] = &[
-    ("iam", "iam:PolicyARN", "PolicyArn"),
-    ("iam", "iam:PermissionsBoundary", "PermissionsBoundary"),
-    ("iam", "iam:AWSServiceName", "AWSServiceName"),
-    ("elasticloadbalancing", "elasticloadbalancing:Scheme", "Scheme"),
-    ("elasticloadbalancing", "elasticloadbalancing:Subnet", "Subnets"),
-    ("elasticloadbalancing", "elasticloadbalancing:SecurityGroup", "SecurityGroups"),
-    ("autoscaling", "autoscaling:MinSize", "MinSize"),
-    ("autoscaling", "autoscaling:MaxSize", "MaxSize"),
-    ("dynamodb", "dynamodb:Select", "Select"),
-    ("dynamodb", "dynamodb:ReturnValues", "ReturnValues"),
-    ("ssm", "ssm:Overwrite", "Overwrite"),
-    ("ssm", "ssm:Recursive", "Recursive"),
-];
+/// The launch that an Auto Scaling group will ask for, when the call gives it a launch template: who
+/// gives it must be allowed to launch with it himself. Source: Auto Scaling User Guide, "Control Amazon
+/// EC2 launch template usage".
+pub struct Launching {
+    /// As the call names it.
+    pub template: String,
+    pub demands: Vec<Demand>,
+}
 
-/// Keys of instances that are launched.
-const LAUNCH_KEYS: &[(&str, &str)] = &[
-    ("ec2:InstanceType", "InstanceType"),
-    ("ec2:InstanceProfile", "IamInstanceProfile.Arn"),
-    ("ec2:MetadataHttpTokens", "MetadataOptions.HttpTokens"),
-    ("ec2:MetadataHttpEndpoint", "MetadataOptions.HttpEndpoint"),
-    ("ec2:AvailabilityZone", "Placement.AvailabilityZone"),
-];
+pub fn launching(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Option<Launching> {
+    const GIVING: &[&str] = &["CreateAutoScalingGroup", "UpdateAutoScalingGroup"];
+    if call.service != "autoscaling" || !GIVING.contains(&call.operation) {
+        return None;
+    }
+    let named = named_template(call.input)?;
+    let (id, _) = template(snapshot, cx, call.input)?;
+    let subnets = strings(call.input, "VPCZoneIdentifier");
+    let subnets: Vec<&str> =
+        subnets.iter().flat_map(|list| list.split(',')).map(str::trim).collect();
+    let mut input = json!({"LaunchTemplate": {"LaunchTemplateId": id, "Version": named.version}});
+    if let (false, Value::Object(members)) = (subnets.is_empty(), &mut input) {
+        members.insert("SubnetId".to_owned(), json!(subnets));
+    }
+    let launch = Call { service: "ec2", operation: "RunInstances", input: &input };
+    let demands = super::demands(snapshot, cx, &launch);
+    Some(Launching { template: named.id.or(named.name).unwrap_or(id), demands })
+}
 
-pub fn keys(call: &Call<'_>, resource: &str) -> Vec<(String, Vec<String>)> {
-    let mut keys = Vec::new();
-    let mut add = |key: &str, member: &str| {
-        let mut values = strings(call.input, member);
-        if let Some(value) = call.input.get(member).filter(|v| v.is_number() || v.is_boolean()) {
-            values.push(value.to_string());
-        }
-        if !values.is_empty() {
-            keys.push((key.to_owned(), values));
-        }
+/// The resource of a call that names none.
+pub fn everything(cx: &Context, call: &Call<'_>) -> String {
+    let kind = match (call.service, call.operation) {
+        ("ssm", "DescribeParameters") => return cx.arn("ssm", "*"),
+        ("iam", "ListUsers") => "user",
+        ("iam", "ListGroups") => "group",
+        ("iam", "ListRoles") => "role",
+        ("iam", "ListPolicies") => "policy",
+        ("iam", "ListInstanceProfiles") => "instance-profile",
+        _ => return "*".to_owned(),
     };
-    for (_, key, member) in KEYS.iter().filter(|(service, ..)| *service == call.service) {
-        add(key, member);
-    }
-    if call.service == "ec2" {
-        if call.operation == "RunInstances" && resource.ends_with(":instance/*") {
-            LAUNCH_KEYS.iter().for_each(|(key, member)| add(key, member));
-        }
-        let region = resource.split(':').nth(3).filter(|region| !region.is_empty());
-        keys.extend(region.map(|region| ("ec2:Region".to_owned(), vec![region.to_owned()])));
-    }
-    keys
+    let prefix = strings(call.input, "PathPrefix").into_iter().next();
+    let prefix = prefix.as_deref().unwrap_or("/");
+    arn::arn("iam", "", &cx.account, &format!("{kind}{prefix}"))
 }

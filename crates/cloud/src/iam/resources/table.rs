@@ -30,24 +30,34 @@ pub fn of(service: &str) -> &'static [(&'static str, &'static str)] {
 pub const FREE: &[(&str, &str)] =
     &[("sts", "GetCallerIdentity"), ("sts", "GetSessionToken"), ("sts", "AssumeRole")];
 
-/// Action that setting tags takes while another operation makes what is tagged.
-pub const TAGGING: &[(&str, &str)] = &[
-    ("ec2", "CreateTags"),
-    ("elasticloadbalancing", "AddTags"),
-    ("ssm", "AddTagsToResource"),
-    ("dynamodb", "TagResource"),
-    ("autoscaling", "CreateOrUpdateTags"),
+/// Action that setting tags takes while another operation (any, where none is named) makes what is
+/// tagged.
+pub const TAGGING: &[(&str, &str, &str)] = &[
+    ("ec2", "", "CreateTags"),
+    ("elasticloadbalancing", "", "AddTags"),
+    ("ssm", "", "AddTagsToResource"),
+    ("dynamodb", "", "TagResource"),
+    ("autoscaling", "", "CreateOrUpdateTags"),
+    ("iam", "CreateUser", "TagUser"),
+    ("iam", "CreateRole", "TagRole"),
+    ("iam", "CreatePolicy", "TagPolicy"),
+    ("iam", "CreateInstanceProfile", "TagInstanceProfile"),
 ];
 
 const EC2: &[(&str, &str)] = &[
     (
         "RunInstances",
-        "image/{ImageId}! instance/* network-interface/* volume/* \
+        "image/{ImageId}! instance/* network-interface/{NetworkInterfaces.NetworkInterfaceId}! \
+         volume/* \
          subnet/{SubnetId|NetworkInterfaces.SubnetId}! \
          security-group/{SecurityGroupIds|NetworkInterfaces.Groups}! key-pair/{KeyName} \
          launch-template/{LaunchTemplate.LaunchTemplateId}",
     ),
     ("ModifyInstanceAttribute", "InstanceId Groups"),
+    ("DescribeInstanceAttribute", "InstanceId"),
+    ("DescribeVpcAttribute", "VpcId"),
+    ("DescribeNetworkInterfaceAttribute", "NetworkInterfaceId"),
+    ("DescribeAddressesAttribute", "AllocationIds"),
     ("CreateLaunchTemplate", "launch-template/*"),
     ("CreateKeyPair", "key-pair/{KeyName}"),
     ("ImportKeyPair", "key-pair/{KeyName}"),
@@ -60,25 +70,21 @@ const EC2: &[(&str, &str)] = &[
     ("RevokeSecurityGroupEgress", "security-group/{GroupId}!"),
     ("UpdateSecurityGroupRuleDescriptionsIngress", "security-group/{GroupId}!"),
     ("UpdateSecurityGroupRuleDescriptionsEgress", "security-group/{GroupId}!"),
+    ("ModifySecurityGroupRules", "GroupId SecurityGroupRules.SecurityGroupRuleId"),
     ("CreateTags", "Resources"),
     ("DeleteTags", "Resources"),
     ("CreateVpc", "vpc/*"),
     ("CreateDefaultVpc", "vpc/*"),
     ("CreateDefaultSubnet", "subnet/*"),
-    ("DisassociateVpcCidrBlock", "vpc/*"),
     ("CreateSubnet", "subnet/* VpcId"),
     ("CreateRouteTable", "route-table/* VpcId"),
     ("CreateRoute", "RouteTableId"),
     ("ReplaceRoute", "RouteTableId"),
     ("DeleteRoute", "RouteTableId"),
-    ("DisassociateRouteTable", "route-table/*"),
     ("CreateInternetGateway", "internet-gateway/*"),
     ("CreateNatGateway", "natgateway/* SubnetId AllocationId"),
     ("AllocateAddress", "elastic-ip/*"),
-    ("ReleaseAddress", "elastic-ip/{AllocationId}!"),
-    ("DisassociateAddress", "elastic-ip/*"),
     ("CreateNetworkInterface", "network-interface/* SubnetId Groups"),
-    ("DetachNetworkInterface", "network-interface/*"),
     ("CreateVpcPeeringConnection", "vpc-peering-connection/* VpcId"),
     ("CreateVpcEndpoint", "vpc-endpoint/* VpcId SubnetIds SecurityGroupIds RouteTableIds"),
     ("CreateNetworkAcl", "network-acl/* VpcId"),
@@ -100,8 +106,6 @@ const ELASTIC_LOAD_BALANCING: &[(&str, &str)] = &[
 const AUTO_SCALING: &[(&str, &str)] = &[
     ("CreateOrUpdateTags", "autoScalingGroup/{Tags.ResourceId}"),
     ("DeleteTags", "autoScalingGroup/{Tags.ResourceId}"),
-    ("SetInstanceHealth", "autoScalingGroup/*"),
-    ("TerminateInstanceInAutoScalingGroup", "autoScalingGroup/*"),
 ];
 
 const SSM: &[(&str, &str)] = &[
@@ -141,9 +145,10 @@ const IAM: &[(&str, &str)] = &[
     ("AddUserToGroup", "group/{GroupName}"),
     ("RemoveUserFromGroup", "group/{GroupName}"),
     ("CreatePolicy", "policy/{PolicyName}"),
+    ("UpdateUser", "user/{UserName} user/{NewUserName}"),
+    ("UpdateGroup", "group/{GroupName} group/{NewGroupName}"),
     ("SimulatePrincipalPolicy", "PolicySourceArn"),
     ("GetContextKeysForPrincipalPolicy", "PolicySourceArn"),
-    ("GetAccessKeyLastUsed", "user/*"),
 ];
 
 #[cfg(test)]
