@@ -8,6 +8,7 @@
 //!                       and a role's trust policy has to allow in any case
 //!   across accounts     identity ∩ boundary ∩ session ∩ resource
 //!   services, anonymous resource
+//!   by a VPC endpoint   whatever else allows, its policy has to allow, too
 //! ```
 //!
 //! That is "Policy evaluation logic" in the IAM User Guide, with "Permissions boundaries for IAM
@@ -45,6 +46,8 @@ pub struct Policies {
     pub session: Vec<Policy>,
     /// The resource's own: of a bucket or a queue, or the trust policy of a role.
     pub resource: Option<Policy>,
+    /// Of the VPC endpoint that the request came by. It is asked about everyone, root users too.
+    pub endpoint: Option<Policy>,
 }
 
 /// One action on one resource. A call that is about several is allowed if each of them is.
@@ -78,6 +81,7 @@ pub enum Layer {
     Session,
     Resource,
     Trust,
+    Endpoint,
 }
 
 /// A statement of a policy.
@@ -118,6 +122,7 @@ impl Decision {
             Layer::Session => "session policy",
             Layer::Resource => "resource-based policy",
             Layer::Trust => "role trust policy",
+            Layer::Endpoint => "VPC endpoint policy",
         };
         let article = match self.layer {
             Layer::Identity | Layer::Group => "an",
@@ -147,6 +152,7 @@ struct Survey {
     boundary: Option<Match>,
     session: Option<Match>,
     resource: Option<(Grant, Match)>,
+    endpoint: Option<Match>,
 }
 
 pub(crate) struct Ask<'a> {
@@ -169,9 +175,16 @@ impl<'a> Ask<'a> {
             boundary: self.of(Layer::Boundary, policies.boundary.as_slice())?,
             session: self.of(Layer::Session, &policies.session)?,
             resource: None,
+            endpoint: None,
         };
         let groups = self.of(Layer::Group, &policies.groups)?;
         survey.identity = survey.identity.or(groups);
+        for (_, allows, found) in self.naming(Layer::Endpoint, policies.endpoint.as_slice()) {
+            if !allows {
+                return Err(found);
+            }
+            survey.endpoint.get_or_insert(found);
+        }
         for (grant, allows, found) in self.of_resource() {
             if !allows {
                 return Err(found);
@@ -200,9 +213,17 @@ impl<'a> Ask<'a> {
     }
 
     fn of_resource(&self) -> impl Iterator<Item = (Grant, bool, Match)> {
-        statements(self.policies.resource.as_slice()).filter_map(|(policy, index, statement)| {
+        self.naming(self.layer_of_resource(), self.policies.resource.as_slice())
+    }
+
+    /// Of policies whose statements name principals.
+    fn naming(
+        &self,
+        layer: Layer,
+        policies: &'a [Policy],
+    ) -> impl Iterator<Item = (Grant, bool, Match)> {
+        statements(policies).filter_map(move |(policy, index, statement)| {
             let grant = self.names_principal(statement).filter(|_| self.covers(statement))?;
-            let layer = self.layer_of_resource();
             Some((grant, statement.allows, Match::new(policy, layer, index, statement)))
         })
     }
@@ -250,7 +271,7 @@ impl<'a> Ask<'a> {
     /// The statements about the action.
     pub fn about(&self) -> impl Iterator<Item = &Statement> {
         let own = self.layers().flat_map(|(_, policies)| policies);
-        let policies = own.chain(&self.policies.resource);
+        let policies = own.chain(&self.policies.resource).chain(&self.policies.endpoint);
         let statements = policies.flat_map(|policy| &policy.document.statements);
         statements.filter(|found| found.is_about(&self.action, self.request.context))
     }
@@ -267,6 +288,9 @@ impl<'a> Ask<'a> {
     }
 
     fn decide(&self, found: Survey) -> Decision {
+        if self.policies.endpoint.is_some() && found.endpoint.is_none() {
+            return implicit_deny(Layer::Endpoint);
+        }
         let resource_layer = self.layer_of_resource();
         let grant = found.resource.as_ref().map(|(grant, _)| *grant);
         let by_resource = found.resource.map(|(_, by)| by);

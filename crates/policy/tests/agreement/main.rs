@@ -72,6 +72,7 @@ fn decide(situation: &Situation) -> Decision {
         boundary: situation.boundary.as_ref().map(compile(Kind::Boundary)),
         session: situation.session.iter().map(compile(Kind::Session)).collect(),
         resource: situation.resource_policy.as_ref().map(compile(resource)),
+        endpoint: None,
     };
     let mut context = Context::new();
     for (key, values) in &situation.context {

@@ -76,6 +76,7 @@ fn policies([identity, boundary, session, resource]: [&str; 4]) -> Policies {
         boundary: own(Kind::Boundary, boundary),
         session: own(Kind::Session, session).into_iter().collect(),
         resource: of_resource(resource),
+        endpoint: None,
     }
 }
 
@@ -166,6 +167,35 @@ fn messages() {
              allows the sts:AssumeRole action"
         )
     );
+}
+
+/// "Control access to VPC endpoints using endpoint policies".
+#[test]
+fn endpoints() {
+    let no = Effect::ImplicitDeny;
+    for (who, identity, resource, endpoint, effect, layer) in [
+        ("user", "all", "", "allow *", Effect::Allowed, Layer::Identity),
+        ("user", "all", "", "allow user", Effect::Allowed, Layer::Identity),
+        ("user", "all", "", "allow account", Effect::Allowed, Layer::Identity),
+        ("user", "all", "", "allow role", no, Layer::Endpoint),
+        ("user", "all", "allow user", "allow role", no, Layer::Endpoint),
+        ("user", "all", "", "deny *", Effect::ExplicitDeny, Layer::Endpoint),
+        // It gives nothing.
+        ("user", "", "", "allow user", no, Layer::Identity),
+        ("root", "", "", "allow *", Effect::Allowed, Layer::Identity),
+        ("root", "", "", "allow role", no, Layer::Endpoint),
+        ("anonymous", "", "allow *", "allow role", no, Layer::Endpoint),
+    ] {
+        let mut found = policies([identity, "", "", resource]);
+        found.endpoint = of_resource(endpoint);
+        let decision = decide(&found, who, "own");
+        let case = format!("{who} {identity} {resource} {endpoint}");
+        assert_eq!((decision.effect, decision.layer), (effect, layer), "{case}");
+    }
+    let mut found = policies(["all", "", "", ""]);
+    found.endpoint = of_resource("allow role");
+    let message = decide(&found, "user", "own").message(ANA, "s3:GetObject", "*");
+    assert!(message.ends_with("because no VPC endpoint policy allows the s3:GetObject action"));
 }
 
 #[test]
