@@ -78,7 +78,7 @@ pub trait Fabric: Send + Sync {
         inner_netns: BorrowedFd<'_>,
     ) -> Result<()>;
     /// Makes the network what is wanted: who may talk to whom, and by which way, from now on.
-    /// Connections that were admitted live on. Cheap when nothing changed since this process last said
+    /// Connections that were admitted live on, but for those by addresses that are taken away. Cheap when nothing changed since this process last said
     /// so; a network that it was never said of lets everything through.
     fn apply(&self, network: &str, wanted: &network::Network) -> Result<()>;
     /// Makes the inner end answer at these addresses besides its own, and at no others that were once

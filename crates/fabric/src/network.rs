@@ -25,6 +25,11 @@ impl Block {
         u32::from(address) & self.mask() == u32::from(self.base)
     }
 
+    /// Whether all of the other is in it.
+    pub fn covers(self, other: Block) -> bool {
+        self.prefix <= other.prefix && self.contains(other.base)
+    }
+
     pub fn mask(self) -> u32 {
         u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0)
     }
@@ -78,6 +83,25 @@ impl Network {
         Some((name, subnet))
     }
 
+    /// The route of a table that decides for all of a block.
+    pub fn route(&self, table: &str, to: Block) -> Option<(Block, &Target)> {
+        let routes = self.tables.get(table).into_iter().flat_map(|table| &table.routes);
+        let covering = routes.filter(|(block, _)| block.covers(to));
+        covering.max_by_key(|(block, _)| block.prefix).map(|(block, target)| (*block, target))
+    }
+
+    /// Where a private NAT passes on what is routed to it by a block, by the parts of the block that the
+    /// table of its own subnet tells apart.
+    pub fn beyond(&self, nat: &Nat, block: Block) -> BTreeMap<Block, &Target> {
+        let Some(Subnet { table, .. }) = self.subnets.get(&nat.subnet) else {
+            return BTreeMap::new();
+        };
+        let whole = self.route(table, block).map(|(_, target)| (block, target));
+        let routes = self.tables.get(table).into_iter().flat_map(|table| &table.routes);
+        let parts = routes.filter(|(part, _)| block.covers(**part));
+        whole.into_iter().chain(parts.map(|(part, target)| (*part, target))).collect()
+    }
+
     /// The addresses of each group that a rule names as its peer.
     pub fn members(&self) -> BTreeMap<&str, BTreeSet<Ipv4Addr>> {
         let mut members: BTreeMap<&str, BTreeSet<Ipv4Addr>> = BTreeMap::new();
@@ -121,6 +145,8 @@ pub struct Port {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     pub groups: BTreeSet<String>,
+    /// An endpoint: whoever gives the network its services answers here, too.
+    pub endpoint: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -207,10 +233,25 @@ pub enum Target {
     Blackhole,
 }
 
-/// Stands for all who are routed to it, with its public address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Stands for all who are routed to it, with addresses of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nat {
-    pub public: Ipv4Addr,
+    /// Connections get them in turn.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Connections that were begun with these go on; no others get them.
+    pub draining: Vec<Ipv4Addr>,
+    /// Its addresses are public, and it leads to the internet; otherwise they are of its subnet, and it
+    /// leads to where that subnet's table leads to peered networks.
+    pub public: bool,
+    /// Whose ACL its packets pass, on their way in from senders and on their way out.
+    pub subnet: String,
+}
+
+impl Nat {
+    /// Those that answers may come to.
+    pub fn all(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.addresses.iter().chain(&self.draining).copied()
+    }
 }
 
 /// Packets of one kind that went one way, or were dropped.

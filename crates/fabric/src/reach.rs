@@ -9,7 +9,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use crate::network::{Acl, Block, Network, Peer, Port, Subnet, Target, Traffic};
+use crate::network::{Acl, Block, Nat, Network, Peer, Port, Subnet, Target, Traffic};
 
 /// Who begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,8 +179,16 @@ struct Walk<'a> {
     networks: &'a BTreeMap<String, Network>,
     hops: Vec<Hop>,
     back: bool,
-    /// Who stands behind the public address of the NAT that was taken.
-    nat: Option<(Ipv4Addr, Place<'a>, Ipv4Addr)>,
+    nat: Option<Translation<'a>>,
+}
+
+/// Who stands behind the address of the NAT that was taken.
+#[derive(Clone)]
+struct Translation<'a> {
+    address: Ipv4Addr,
+    sender: Place<'a>,
+    private: Ipv4Addr,
+    nat: &'a Nat,
 }
 
 /// Ends a walk before the packet is where it was to go.
@@ -230,12 +238,9 @@ impl<'a> Walk<'a> {
         }
         let subnet = network.subnet_of(packet.source);
         let table = subnet.map(|(_, subnet)| subnet.table.clone());
-        let routes = table.as_ref().and_then(|table| network.tables.get(table));
-        let matching = routes.into_iter().flat_map(|table| &table.routes);
-        let route = matching
-            .filter(|(block, _)| block.contains(packet.destination))
-            .max_by_key(|(block, _)| block.prefix)
-            .map(|(block, target)| (*block, target.clone()));
+        let to = Block::from(packet.destination);
+        let route = table.as_ref().and_then(|table| network.route(table, to));
+        let route = route.map(|(block, target)| (block, target.clone()));
         let target = route.as_ref().map(|(_, target)| target.clone());
         let step = Step::Route { table, route };
         match target {
@@ -298,7 +303,7 @@ impl<'a> Walk<'a> {
     ) -> Go<(Place<'a>, Packet)> {
         let impassable = |why| Step::Impassable { target: target.clone(), why };
         match target {
-            Target::Internet | Target::Nat(_) if !network.internet => {
+            Target::Internet if !network.internet => {
                 Err(self.deny(name, impassable(Why::NotJoined)))
             }
             Target::Internet => {
@@ -313,28 +318,30 @@ impl<'a> Walk<'a> {
                 self.outside(name, Packet { source: *public, ..packet })
             }
             Target::Nat(nat) => {
-                let Some(nat) = network.nats.get(nat) else {
+                let found = network.nats.get(nat);
+                let Some((nat, address)) = found.and_then(|n| Some((n, *n.addresses.first()?)))
+                else {
                     return Err(self.deny(name, impassable(Why::Gone)));
                 };
-                self.translate(name, packet.source, nat.public);
-                self.nat = Some((nat.public, start.clone(), packet.source));
-                self.outside(name, Packet { source: nat.public, ..packet })
-            }
-            Target::Peering(id) => {
-                let other = network.peerings.get(id).and_then(|other| {
-                    let (other, network) = self.networks.get_key_value(other)?;
-                    (network.peerings.get(id)? == name).then_some((other, network))
-                });
-                let Some((other, network)) = other else {
-                    return Err(self.deny(name, impassable(Why::Gone)));
-                };
-                match local(other, network, packet.destination) {
-                    Some(place) if matches!(place.end, End::Port(_) | End::Node(_)) => {
-                        self.arrive(other, network, &place, None, packet)
-                    }
-                    _ => Err(self.deny(other, Step::Nobody(packet.destination))),
+                if nat.public && !network.internet {
+                    return Err(self.deny(name, impassable(Why::NotJoined)));
+                }
+                let subnet = network.subnets.get_key_value(&nat.subnet);
+                let subnet = subnet.map(|(name, subnet)| (name.as_str(), subnet));
+                let sender = subnet_of(network, &start.end);
+                self.acl(name, network, subnet, sender, Way::Ingress, packet)?;
+                self.acl(name, network, subnet, None, Way::Egress, packet)?;
+                self.translate(name, packet.source, address);
+                let (sender, private) = (start.clone(), packet.source);
+                self.nat = Some(Translation { address, sender, private, nat });
+                let packet = Packet { source: address, ..packet };
+                if nat.public {
+                    self.outside(name, packet)
+                } else {
+                    self.beyond(name, network, nat, packet)
                 }
             }
+            Target::Peering(id) => self.peer(name, network, id, packet),
             Target::Port(port) => match network.ports.get(port) {
                 None => Err(self.deny(name, impassable(Why::Gone))),
                 Some(Port { check: true, .. }) => Err(self.deny(name, impassable(Why::Checked))),
@@ -348,17 +355,79 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// On from a private NAT, by the table of its subnet.
+    fn beyond(
+        &mut self,
+        name: &'a str,
+        network: &'a Network,
+        nat: &Nat,
+        packet: Packet,
+    ) -> Go<(Place<'a>, Packet)> {
+        let table = network.subnets.get(&nat.subnet).map(|subnet| subnet.table.clone());
+        let to = Block::from(packet.destination);
+        let route = table.as_ref().and_then(|table| network.route(table, to));
+        let route = route.map(|(block, target)| (block, target.clone()));
+        let step = Step::Route { table, route: route.clone() };
+        match route {
+            Some((_, Target::Peering(id))) => {
+                self.hop(name, step);
+                self.peer(name, network, &id, packet)
+            }
+            _ => Err(self.deny(name, step)),
+        }
+    }
+
+    fn peer(
+        &mut self,
+        name: &'a str,
+        network: &'a Network,
+        id: &str,
+        packet: Packet,
+    ) -> Go<(Place<'a>, Packet)> {
+        let other = network.peerings.get(id).and_then(|other| {
+            let (other, network) = self.networks.get_key_value(other)?;
+            (network.peerings.get(id)? == name).then_some((other, network))
+        });
+        let Some((other, network)) = other else {
+            let target = Target::Peering(id.to_owned());
+            return Err(self.deny(name, Step::Impassable { target, why: Why::Gone }));
+        };
+        if let Some(end) = self.restore(Some(other), packet) {
+            return end;
+        }
+        match local(other, network, packet.destination) {
+            Some(place) if matches!(place.end, End::Port(_) | End::Node(_)) => {
+                self.arrive(other, network, &place, None, packet)
+            }
+            _ => Err(self.deny(other, Step::Nobody(packet.destination))),
+        }
+    }
+
+    /// An answer that comes to the NAT which was taken, of that network if one is given.
+    fn restore(&mut self, of: Option<&str>, packet: Packet) -> Option<Go<(Place<'a>, Packet)>> {
+        let Translation { address, sender, private, nat } = self.nat.clone()?;
+        let name = sender.network.expect("a NAT belongs to a network");
+        let is_its = self.back && address == packet.destination;
+        if !is_its || nat.public != of.is_none() || of.is_some_and(|of| of != name) {
+            return None;
+        }
+        let network = &self.networks[name];
+        self.translate(name, address, private);
+        let packet = Packet { destination: private, ..packet };
+        let subnet = network.subnets.get_key_value(&nat.subnet);
+        let subnet = subnet.map(|(name, subnet)| (name.as_str(), subnet));
+        let beyond = subnet_of(network, &sender.end);
+        let passes = self
+            .acl(name, network, subnet, None, Way::Ingress, packet)
+            .and_then(|()| self.acl(name, network, subnet, beyond, Way::Egress, packet));
+        Some(passes.and_then(|()| self.arrive(name, network, &sender, None, packet)))
+    }
+
     /// On the internet, where public addresses lead back into networks. `from` is the network left.
     fn outside(&mut self, from: &str, packet: Packet) -> Go<(Place<'a>, Packet)> {
         let destination = packet.destination;
-        if let Some((public, place, private)) = self.nat.clone()
-            && self.back
-            && public == destination
-        {
-            let name = place.network.expect("a NAT belongs to a network");
-            self.translate(name, public, private);
-            let packet = Packet { destination: private, ..packet };
-            return self.arrive(name, &self.networks[name], &place, None, packet);
+        if let Some(end) = self.restore(None, packet) {
+            return end;
         }
         for (name, network) in self.networks.iter().filter(|(_, network)| network.internet) {
             for (port, end) in &network.ports {

@@ -8,13 +8,14 @@ mod joined;
 #[allow(unused, reason = "each test uses some of it")]
 mod world;
 
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use fabric::Fabric;
 use fabric::linux::{LinuxFabric, tear_down};
-use fabric::network::{Block, Group, Nat, Network, Peer, Rule, Target, Traffic};
+use fabric::network::{Acl, Block, Entry, Group, Nat, Network, Peer, Rule, Target, Traffic};
 use joined::*;
 use socket2::{Domain, Protocol, Socket, Type};
 use world::{Instance, World};
@@ -24,6 +25,10 @@ fn main() {
         ("public_addresses_are_reached_and_seen", public_addresses_are_reached_and_seen),
         ("public_addresses_move", public_addresses_move),
         ("nats_lead_outwards_only", nats_lead_outwards_only),
+        ("a_nat_takes_its_addresses_in_turn", a_nat_takes_its_addresses_in_turn),
+        ("private_nats_lead_to_peered_networks", private_nats_lead_to_peered_networks),
+        ("the_acl_of_a_nat_is_asked", the_acl_of_a_nat_is_asked),
+        ("connections_end_with_their_address", connections_end_with_their_address),
         ("groups_see_public_addresses_of_others", groups_see_public_addresses_of_others),
         ("the_way_out_is_relayed", the_way_out_is_relayed),
         ("datagrams_out_are_relayed", datagrams_out_are_relayed),
@@ -128,12 +133,17 @@ fn public_addresses_move() {
     assert_eq!(ask(&other, B).unwrap(), "198.18.0.1");
 }
 
+fn public_nat(addresses: &[[u8; 4]]) -> Nat {
+    let addresses = addresses.iter().map(|address| (*address).into()).collect();
+    Nat { addresses, public: true, subnet: "s1".into(), ..Nat::default() }
+}
+
 fn nats_lead_outwards_only() {
     let mut public = Public::new("nat");
     let nat = [198, 18, 0, 7];
     let n = &mut public.networks[0];
-    n.nats.insert("nat-1".into(), Nat { public: nat.into() });
-    n.nats.insert("nat-2".into(), Nat { public: [198, 18, 0, 8].into() });
+    n.nats.insert("nat-1".into(), public_nat(&[nat]));
+    n.nats.insert("nat-2".into(), public_nat(&[[198, 18, 0, 8]]));
     route(n, 2, "0.0.0.0/0", Target::Nat("nat-1".into()));
     public.apply();
     assert_eq!(ask(&public.private, OTHER).unwrap(), "198.18.0.7");
@@ -152,6 +162,190 @@ fn nats_lead_outwards_only() {
     public.apply();
     dropped(&public.private, B);
     assert_eq!(ask(&public.private, OTHER).unwrap(), "198.18.0.8");
+}
+
+fn a_nat_takes_its_addresses_in_turn() {
+    let mut public = Public::new("turn");
+    let all = [[198, 18, 0, 7], [198, 18, 0, 8], [198, 18, 0, 10]];
+    let n = &mut public.networks[0];
+    n.nats.insert("nat".into(), public_nat(&all));
+    route(n, 2, "0.0.0.0/0", Target::Nat("nat".into()));
+    public.apply();
+    let seen = |public: &Public| -> BTreeSet<String> {
+        (0..3).map(|_| ask(&public.private, OTHER).unwrap()).collect()
+    };
+    let shown = all.map(|address| Ipv4Addr::from(address).to_string());
+    assert_eq!(seen(&public), shown.clone().into());
+    // One that drains is given to no new connection, and those that have it go on.
+    let held: Vec<_> = (0..3).map(|_| hold(&public.private, &public.other, OTHER)).collect();
+    let by_last = |held: &Held| held.peer == shown[2];
+    assert!(held.iter().any(by_last));
+    let nat = public.networks[0].nats.get_mut("nat").unwrap();
+    nat.draining = nat.addresses.split_off(2);
+    public.apply();
+    assert_eq!(seen(&public), shown[..2].iter().cloned().collect());
+    assert!(held.iter().all(Held::lives));
+    public.networks[0].nats.get_mut("nat").unwrap().draining.clear();
+    public.apply();
+    for held in &held {
+        assert_eq!(held.lives(), !by_last(held), "{}", held.peer);
+    }
+}
+
+/// `n`, whose second subnet is led to a private NAT in its third one, that is led to `o`.
+struct Inner {
+    world: World,
+    n: Network,
+    o: Network,
+    sender: Instance,
+    far: Instance,
+}
+
+const FAR: [u8; 4] = [10, 8, 1, 5];
+const INNER: [u8; 4] = [10, 0, 3, 77];
+
+impl Inner {
+    fn new(name: &str) -> Inner {
+        let world = World::new(name);
+        let sender = join(&world, "n", [10, 0, 2, 7]);
+        let far = join(&world, "o", FAR);
+        [&sender, &far].into_iter().for_each(greet);
+        let [mut n, mut o] = ["10.0.0.0/16", "10.8.0.0/16"].map(network);
+        port(&mut n, [10, 0, 2, 7]);
+        port(&mut o, FAR);
+        n.peerings.insert("pcx".into(), "o".into());
+        o.peerings.insert("pcx".into(), "n".into());
+        let nat = Nat { addresses: vec![INNER.into()], subnet: "s3".into(), ..Nat::default() };
+        n.nats.insert("inner".into(), nat);
+        route(&mut n, 2, "0.0.0.0/0", Target::Nat("inner".into()));
+        route(&mut n, 3, "10.8.0.0/16", Target::Peering("pcx".into()));
+        route(&mut o, 1, "10.0.0.0/16", Target::Peering("pcx".into()));
+        let inner = Inner { world, n, o, sender, far };
+        inner.apply();
+        inner
+    }
+
+    fn apply(&self) {
+        apply(&self.world, "n", &self.n);
+        apply(&self.world, "o", &self.o);
+    }
+}
+
+fn private_nats_lead_to_peered_networks() {
+    let mut inner = Inner::new("inner");
+    assert_eq!(ask(&inner.sender, FAR).unwrap(), "10.0.3.77");
+    unreached(&inner.far, INNER);
+    dropped(&inner.far, [10, 0, 2, 7]);
+    // Only where the table of its own subnet leads.
+    unreached(&inner.sender, [10, 9, 1, 5]);
+    inner.n.tables.get_mut("t3").unwrap().routes.clear();
+    inner.apply();
+    unreached(&inner.sender, FAR);
+    route(&mut inner.n, 3, "10.8.1.0/24", Target::Peering("pcx".into()));
+    inner.apply();
+    assert_eq!(ask(&inner.sender, FAR).unwrap(), "10.0.3.77");
+    route(&mut inner.n, 2, "10.8.1.0/24", Target::Peering("pcx".into()));
+    inner.apply();
+    assert_eq!(ask(&inner.sender, FAR).unwrap(), "10.0.2.7", "by the route that is more specific");
+    let table = inner.n.tables.get_mut("t2").unwrap();
+    table.routes.remove(&block("10.8.1.0/24"));
+    inner.n.nats.clear();
+    inner.apply();
+    unreached(&inner.sender, FAR);
+}
+
+fn the_acl_of_a_nat_is_asked() {
+    let mut inner = Inner::new("nat-acl");
+    let allow = |traffic, block| Entry { allow: true, traffic, block };
+    let any = || vec![allow(Traffic::All, Block::ANY)];
+    let (web, high) = (Traffic::Tcp(80, 80), Traffic::Tcp(1024, 65535));
+    let near = block("10.0.0.0/16");
+    let far = block("10.8.0.0/16");
+    // In from the sender and from the one it asks, out to both.
+    let ingress = || vec![allow(web.clone(), near), allow(high.clone(), far)];
+    let egress = || vec![allow(web.clone(), far), allow(high.clone(), near)];
+    let without = |all: Vec<Entry>, at: usize| {
+        all.into_iter().enumerate().filter(|(n, _)| *n != at).map(|(_, entry)| entry).collect()
+    };
+    inner.n.subnets.get_mut("s3").unwrap().acl = Some("acl".into());
+    for (ingress, egress, passes) in [
+        (any(), any(), true),
+        (ingress(), egress(), true),
+        (without(ingress(), 0), egress(), false),
+        (without(ingress(), 1), egress(), false),
+        (ingress(), without(egress(), 0), false),
+        (ingress(), without(egress(), 1), false),
+    ] {
+        let acl = Acl { ingress, egress };
+        inner.n.acls = [("acl".to_owned(), acl.clone())].into();
+        inner.apply();
+        match passes {
+            true => assert_eq!(ask(&inner.sender, FAR).unwrap(), "10.0.3.77", "{acl:?}"),
+            false => dropped(&inner.sender, FAR),
+        }
+    }
+    // The same of a public one.
+    let mut public = Public::new("public-nat-acl");
+    let n = &mut public.networks[0];
+    n.nats.insert("nat".into(), Nat { subnet: "s3".into(), ..public_nat(&[[198, 18, 0, 7]]) });
+    n.subnets.get_mut("s3").unwrap().acl = Some("acl".into());
+    route(n, 2, "0.0.0.0/0", Target::Nat("nat".into()));
+    for (entries, passes) in [(any(), true), (vec![allow(web.clone(), Block::ANY)], false)] {
+        let acl = Acl { ingress: entries, egress: any() };
+        public.networks[0].acls = [("acl".to_owned(), acl)].into();
+        public.apply();
+        match passes {
+            true => assert_eq!(ask(&public.private, OTHER).unwrap(), "198.18.0.7"),
+            false => dropped(&public.private, OTHER),
+        }
+    }
+}
+
+/// A connection that stays open.
+struct Held {
+    stream: TcpStream,
+    other_end: TcpStream,
+    /// As whom the other end sees it.
+    peer: String,
+}
+
+fn hold(from: &Instance, server: &Instance, to: [u8; 4]) -> Held {
+    let listener = server.listen(81);
+    let stream = from.connect(to.into(), 81).unwrap();
+    let (other_end, peer) = listener.accept().unwrap();
+    for end in [&stream, &other_end] {
+        end.set_read_timeout(Some(SILENCE)).unwrap();
+    }
+    Held { stream, other_end, peer: peer.ip().to_string() }
+}
+
+impl Held {
+    fn lives(&self) -> bool {
+        let passes = |mut from: &TcpStream, mut to: &TcpStream| {
+            from.write_all(b"x").is_ok() && to.read_exact(&mut [0]).is_ok()
+        };
+        passes(&self.stream, &self.other_end) && passes(&self.other_end, &self.stream)
+    }
+}
+
+fn connections_end_with_their_address() {
+    let mut public = Public::new("end");
+    let held = [
+        (hold(&public.a, &public.other, OTHER), false),
+        (hold(&public.other, &public.a, A), false),
+        (hold(&public.b, &public.other, OTHER), true),
+        (hold(&public.other, &public.b, B), true),
+        (hold(&public.b, &public.a, [10, 0, 1, 5]), true),
+    ];
+    assert!(held.iter().all(|(held, _)| held.lives()));
+    // Another one in its place is not the same.
+    let port = public.networks[0].ports.get_mut(&name([10, 0, 1, 5])).unwrap();
+    port.public = [([10, 0, 1, 5].into(), [198, 18, 0, 9].into())].into();
+    public.apply();
+    for (held, lives) in &held {
+        assert_eq!(held.lives(), *lives, "{}", held.peer);
+    }
+    assert_eq!(ask(&public.a, OTHER).unwrap(), "198.18.0.9");
 }
 
 fn groups_see_public_addresses_of_others() {

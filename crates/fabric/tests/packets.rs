@@ -174,7 +174,7 @@ fn nodes_are_members_and_have_rules() {
     let mut network = network([(5, port(5, &["server"]))])
         .with("server", [by_group(80, "balancer")], [rule(Traffic::All, [Block::ANY])])
         .with("balancer", [by_group(80, "server")], [by_group(80, "server")]);
-    network.nodes.insert(node, Node { groups: ["balancer".into()].into() });
+    network.nodes.insert(node, Node { groups: ["balancer".into()].into(), ..Node::default() });
     network.nodes.insert(ip(21), Node::default());
     world.fabric.apply("n", &network).unwrap();
     assert!(tcp(&a, node, 80, true));

@@ -182,7 +182,7 @@ fn peerings_need_both_and_lead_no_further() {
     let node = SocketAddr::V4(SocketAddrV4::new([10, 0, 1, 200].into(), 0));
     world.fabric.ensure_address("n", [10, 0, 1, 200].into()).unwrap();
     let free = ["free".to_owned()].into();
-    n.nodes.insert([10, 0, 1, 200].into(), Node { groups: free });
+    n.nodes.insert([10, 0, 1, 200].into(), Node { groups: free, ..Node::default() });
     apply(&world, "n", n);
     let seen = world.inside("n", || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::way::{self, Action, Hop, MAIN, Routes, Rule};
 use super::{LinuxFabric, Network, join, os, route, translate};
-use crate::network::{self, Block};
+use crate::network::{self, Block, Nat};
 use crate::{Fabric, Result};
 
 /// Its name among the pins.
@@ -74,5 +74,6 @@ pub fn publish(internet: &Network, link: &str, wanted: &network::Network) -> io:
 
 fn public(wanted: &network::Network) -> impl Iterator<Item = Ipv4Addr> {
     let ports = wanted.ports.values().flat_map(|port| port.public.values());
-    ports.chain(wanted.nats.values().map(|nat| &nat.public)).copied()
+    let nats = wanted.nats.values().filter(|nat| nat.public);
+    ports.copied().chain(nats.flat_map(Nat::all))
 }

@@ -24,6 +24,7 @@ mod route;
 mod routing;
 mod sockets;
 mod topology;
+mod tracked;
 mod translate;
 mod way;
 

@@ -64,6 +64,7 @@ pub struct Set {
 pub enum Field {
     Interface,
     Address,
+    Number,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +141,7 @@ impl Field {
     /// As `nft` numbers the types of what it lists.
     fn kind(self) -> u32 {
         match self {
+            Field::Number => 4,
             Field::Address => 7,
             Field::Interface => 41,
         }
@@ -147,7 +149,7 @@ impl Field {
 
     fn length(self) -> u32 {
         match self {
-            Field::Address => 4,
+            Field::Number | Field::Address => 4,
             Field::Interface => 16,
         }
     }
@@ -242,6 +244,27 @@ impl Rule {
         let loaded = self.expression("ct", |e| e.u32(1, FIRST).u32(2, 0));
         let masked = loaded.mask(FIRST, &states.to_ne_bytes());
         masked.compare(FIRST, Compare::Unequal, &[0; 4])
+    }
+
+    /// Goes on only for packets that answer those that began the connection, with the address that the
+    /// connection's answers come to.
+    pub fn answered_address(self, register: u32) -> Rule {
+        const DIRECTION: u32 = 1;
+        const DESTINATION: u32 = 20;
+        const REPLY: u8 = 1;
+        let rule = self.expression("ct", |e| e.u32(1, register).u32(2, DIRECTION));
+        let rule = rule.compare(register, Compare::Equal, &[REPLY]);
+        rule.expression("ct", |e| e.u32(1, register).u32(2, DESTINATION).put(3, &[REPLY]))
+    }
+
+    /// The neighbour that the packet's route leads to.
+    pub fn load_next_hop(self, register: u32) -> Rule {
+        self.expression("rt", |e| e.u32(1, register).u32(2, 1))
+    }
+
+    /// A number below `count`, each in turn.
+    pub fn take_turns(self, count: u32, register: u32) -> Rule {
+        self.expression("numgen", |e| e.u32(1, register).u32(2, count).u32(3, 0))
     }
 
     /// Tells a group of listeners, each packet at once.

@@ -72,9 +72,11 @@ fn neighbours(network: &Network, links: &Links<'_>) -> Vec<Message> {
         let secondary = addresses.iter().filter(|address| **address != inner.address);
         batch.extend(secondary.map(|address| route::neighbour(index, *address, &inner.mac)));
     }
-    if let Some(internet) = links.get(join::INTERNET) {
-        let hops = nat_hops(network);
-        batch.extend(hops.values().map(|hop| route::neighbour(internet.index, *hop, &join::MAC)));
+    let hops = nat_hops(network);
+    for (name, link) in links.iter().filter(|(name, _)| join::is_join(name)) {
+        let to_internet = *name == join::INTERNET;
+        let by_link = hops.iter().filter(|(nat, _)| network.nats[**nat].public == to_internet);
+        batch.extend(by_link.map(|(_, hop)| route::neighbour(link.index, *hop, &join::MAC)));
     }
     batch
 }
@@ -97,6 +99,15 @@ fn routes(network: &Network, links: &Links<'_>) -> Routes {
         for (block, target) in &table.routes {
             let hop = hop(network, links, &hops, target).unwrap_or(Hop::Blackhole);
             routes.insert((number, *block), hop);
+            let Target::Nat(nat) = target else { continue };
+            let Some(private) = network.nats.get(nat).filter(|nat| !nat.public) else { continue };
+            let decides = |part: &Block| network.route(name, *part) == Some((*block, target));
+            for (part, beyond) in network.beyond(private, *block) {
+                if decides(&part) {
+                    let hop = beyond_nat(network, links, hops[nat.as_str()], beyond);
+                    routes.insert((number, part), hop.unwrap_or(Hop::Blackhole));
+                }
+            }
         }
     }
     routes
@@ -115,13 +126,27 @@ fn hop(
     };
     match target {
         Target::Internet if network.internet => via(join::INTERNET, join::OTHER_END),
-        Target::Nat(name) if network.internet => via(join::INTERNET, *nat_hops.get(name.as_str())?),
+        Target::Nat(name) if network.internet && network.nats.get(name)?.public => {
+            via(join::INTERNET, *nat_hops.get(name.as_str())?)
+        }
         Target::Peering(id) if network.peerings.contains_key(id) => {
             via(&join::peering(id), join::OTHER_END)
         }
         Target::Port(name) => via(name, *network.ports.get(name)?.addresses.first()?),
         _ => None,
     }
+}
+
+/// What a private NAT passes on: to peered networks, by a next hop that says whose it is.
+fn beyond_nat(
+    network: &Network,
+    links: &Links<'_>,
+    gateway: Ipv4Addr,
+    target: &Target,
+) -> Option<Hop> {
+    let Target::Peering(id) = target else { return None };
+    let link = network.peerings.get(id).and_then(|_| links.get(join::peering(id).as_str()))?;
+    link.up.then_some(Hop::Via { index: link.index, gateway })
 }
 
 fn rules(network: &Network, links: &Links<'_>) -> BTreeSet<Rule> {
@@ -200,6 +225,11 @@ mod tests {
         route::Link { name, index, up: true, peer: 0, alias, stats }
     }
 
+    fn nat(public: bool) -> Nat {
+        let addresses = vec![[198, 18, 0, 1].into()];
+        Nat { addresses, public, subnet: "s".to_owned(), ..Nat::default() }
+    }
+
     fn network(routes: &[(&str, Target)]) -> Network {
         let routes = routes.iter().map(|(to, target)| (block(to), target.clone())).collect();
         let subnet = Subnet { block: block("10.0.1.0/24"), acl: None, table: "t".into() };
@@ -210,7 +240,7 @@ mod tests {
             ports: [("e5".to_owned(), port)].into(),
             subnets: [("s".to_owned(), subnet)].into(),
             tables: [("t".to_owned(), Table { routes })].into(),
-            nats: [("nat".to_owned(), Nat { public: [198, 18, 0, 1].into() })].into(),
+            nats: [("nat".to_owned(), nat(true)), ("inner".to_owned(), nat(false))].into(),
             peerings: [("pcx".to_owned(), "other".to_owned())].into(),
             internet: true,
             ..Network::default()
@@ -278,6 +308,35 @@ mod tests {
             (FROM_SUBNET, "", table),
         ];
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_private_nat_passes_on_what_its_own_table_says() {
+        let to = |id: &str| Target::Peering(id.to_owned());
+        let mut network = network(&[
+            ("10.8.0.0/16", to("pcx")),
+            ("10.8.9.0/24", Target::Blackhole),
+            ("0.0.0.0/0", Target::Internet),
+        ]);
+        let by_nat = || Target::Nat("inner".to_owned());
+        let routes_to_nat =
+            [("10.0.0.0/8", by_nat()), ("10.8.7.0/24", Target::Internet), ("11.0.0.0/8", by_nat())];
+        let far = routes_to_nat.into_iter().map(|(to, target)| (block(to), target));
+        network.tables.insert("far".to_owned(), Table { routes: far.collect() });
+        let links = [link(join::INTERNET, 8), link(&join::peering("pcx"), 9)];
+        let links = links.iter().map(|link| (link.name.as_str(), link)).collect();
+        let table = tables(&network)["far"];
+        let routes = routes(&network, &links);
+        let inner = Hop::Via { index: 9, gateway: nat_hops(&network)["inner"] };
+        for (to, hop) in [
+            ("10.0.0.0/8", Hop::Blackhole),
+            ("10.8.0.0/16", inner),
+            ("10.8.9.0/24", Hop::Blackhole),
+            ("10.8.7.0/24", Hop::Via { index: 8, gateway: join::OTHER_END }),
+            ("11.0.0.0/8", Hop::Blackhole),
+        ] {
+            assert_eq!(routes.get(&(table, block(to))), Some(&hop), "{to}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{LinuxFabric, Network, internet, join, os, route, routing, translate};
+use super::{LinuxFabric, Network, internet, join, os, route, routing, tracked, translate};
 use crate::{Error, Result, network};
 
 #[derive(Default)]
@@ -61,6 +61,8 @@ impl LinuxFabric {
             self.join_internet(name, &network, wanted)?;
         }
         translate::apply(&network, wanted, before.as_deref()).map_err(what("translating"))?;
+        tracked::end_stale(&network, wanted, before.as_deref())
+            .map_err(what("ending connections"))?;
         if !wanted.internet {
             join::delete((&network, join::INTERNET)).map_err(what("leaving the internet"))?;
         }

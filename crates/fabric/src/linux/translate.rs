@@ -4,8 +4,8 @@
 //! A network's `nat`, asked once for each connection:
 //!
 //! ```text
+//!   out by a link      next hop is a NAT's    source becomes the NAT's address, the next of several
 //!   out by xinternet   to a host's own end    dropped: hosts are reached from nowhere
-//!                      next hop is a NAT's    source becomes the NAT's address
 //!                      source has a public    source becomes that one
 //!                      else                   dropped
 //!   answers whose next hop is a NAT's         dropped: who asked did not ask the NAT
@@ -25,7 +25,9 @@ use crate::network::{self, Block};
 
 const PUBLIC: &str = "public";
 const PRIVATE: &str = "private";
+/// The address of each NAT that has one alone, by its next hop; and all next hops of NATs.
 const NATS: &str = "nats";
+const HOPS: &str = "hops";
 
 /// The last /30 of every pool of public addresses, each a /19: of these bits an address of one has these.
 const HOST_MASK: [u8; 4] = [0xff, 0xfe, 0x1f, 0xfc];
@@ -125,25 +127,33 @@ const META_MARK: u32 = 3;
 fn nat(wanted: &network::Network) -> Table {
     let hook = |at, priority| Some(Hook { kind: "nat", at, priority, accepts: true });
     let out = || device(Rule::new(), nft::META_OIFNAME);
+    // To wherever NATs lead.
+    let link =
+        || Rule::new().load_meta(nft::META_OIFNAME, FIRST).compare(FIRST, Compare::Equal, b"x");
     let to_host = out().load_destination(FIRST).mask(FIRST, &HOST_MASK);
     let to_host = to_host.compare(FIRST, Compare::Equal, &HOST_BITS);
-    let next_hop = out().expression("rt", |e| e.u32(1, FIRST).u32(2, NEXT_HOP));
-    let postrouting = vec![
-        to_host.verdict(&Verdict::Drop),
-        become_value(next_hop, NATS, SOURCE),
+    let mut postrouting = vec![to_host.verdict(&Verdict::Drop)];
+    for (name, hop) in routing::nat_hops(wanted) {
+        let count = wanted.nats[name].addresses.len() as u32;
+        if count > 1 {
+            let this = link().load_next_hop(FIRST).compare(FIRST, Compare::Equal, &hop.octets());
+            let turn = this.take_turns(count, FIRST);
+            postrouting.push(become_value(turn, &addresses_of(name), SOURCE));
+        }
+    }
+    postrouting.extend([
+        become_value(link().load_next_hop(FIRST), NATS, SOURCE),
         become_value(out().load_source(FIRST), PUBLIC, SOURCE),
         out().verdict(&Verdict::Drop),
-    ];
+    ]);
     let came = || device(Rule::new(), nft::META_IIFNAME);
     let mut prerouting = vec![
         become_value(came().load_destination(FIRST), PRIVATE, DESTINATION),
         came().verdict(&Verdict::Drop),
     ];
     prerouting.extend(wanted.blocks.iter().map(|block| refuse(nobodys(*block), HOST_UNREACHABLE)));
-    let answers = out().expression("ct", |e| e.u32(1, FIRST).u32(2, CT_DIRECTION));
-    let answers = answers.compare(FIRST, Compare::Equal, &[REPLY]);
-    let answers = answers.expression("rt", |e| e.u32(1, FIRST).u32(2, NEXT_HOP));
-    let answers = answers.lookup_value(NATS, FIRST, SECOND).verdict(&Verdict::Drop);
+    let answers = link().answered_address(FIRST).load_next_hop(FIRST);
+    let answers = answers.lookup(HOPS, FIRST).verdict(&Verdict::Drop);
     let forward = Some(Hook { kind: "filter", at: At::Forward, priority: 20, accepts: true });
     let chain = |hook, rules: Vec<Rule>| Chain { hook, rules: rules.into() };
     Table {
@@ -158,9 +168,9 @@ fn nat(wanted: &network::Network) -> Table {
 }
 
 fn sets(wanted: &network::Network) -> std::collections::BTreeMap<String, Set> {
-    let mut sets = [PUBLIC, PRIVATE, NATS].map(|name| {
-        (name.to_owned(), Set::new(&[Field::Address], nft::Holds::Values(Field::Address)))
-    });
+    let values = nft::Holds::Values(Field::Address);
+    let holds = [(PUBLIC, values), (PRIVATE, values), (NATS, values), (HOPS, nft::Holds::Nothing)];
+    let mut sets = holds.map(|(name, holds)| (name.to_owned(), Set::new(&[Field::Address], holds)));
     let put = |set: &mut Set, key: Ipv4Addr, value: Ipv4Addr| {
         set.elements.insert(key.octets().into(), Data::Value(value.octets().into()));
     };
@@ -170,17 +180,32 @@ fn sets(wanted: &network::Network) -> std::collections::BTreeMap<String, Set> {
             put(&mut sets[1].1, *public, *private);
         }
     }
+    let mut turns = Vec::new();
     for (name, hop) in routing::nat_hops(wanted) {
-        put(&mut sets[2].1, hop, wanted.nats[name].public);
+        let addresses = &wanted.nats[name].addresses;
+        if let [one] = addresses.as_slice() {
+            put(&mut sets[2].1, hop, *one);
+        } else {
+            let mut all = Set::new(&[Field::Number], nft::Holds::Values(Field::Address));
+            let numbered = (0u32..).zip(addresses);
+            let element = |(n, address): (u32, &Ipv4Addr)| {
+                (n.to_ne_bytes().into(), Data::Value(address.octets().into()))
+            };
+            all.elements = numbered.map(element).collect();
+            turns.push((addresses_of(name), all));
+        }
+        sets[3].1.elements.insert(hop.octets().into(), Data::Nothing);
     }
-    sets.into()
+    sets.into_iter().chain(turns).collect()
+}
+
+/// Of a NAT that has several.
+fn addresses_of(nat: &str) -> String {
+    format!("nat-{nat}")
 }
 
 const SOURCE: u32 = 0;
 const DESTINATION: u32 = 1;
-const NEXT_HOP: u32 = 1;
-const CT_DIRECTION: u32 = 1;
-const REPLY: u8 = 1;
 
 /// The source or destination becomes what the map holds for the address in `FIRST`.
 fn become_value(rule: Rule, map: &str, which: u32) -> Rule {

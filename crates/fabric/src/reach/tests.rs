@@ -9,6 +9,7 @@ const FAR: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 5);
 const FARTHER: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 5);
 const PUBLIC_WEB: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 5);
 const PUBLIC_NAT: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+const INNER_NAT: Ipv4Addr = Ipv4Addr::new(10, 0, 3, 77);
 const SOMEBODY: Ipv4Addr = Ipv4Addr::new(9, 9, 9, 9);
 
 fn block(text: &str) -> Block {
@@ -48,7 +49,15 @@ fn networks() -> BTreeMap<String, Network> {
         network("10.0.0.0/16", &[("web", WEB), ("database", DATABASE), ("router", router)]);
     near.ports.get_mut("web").unwrap().public.insert(WEB, PUBLIC_WEB);
     near.ports.get_mut("router").unwrap().check = false;
-    near.nats.insert("nat".into(), Nat { public: PUBLIC_NAT });
+    let nat = |address, public, subnet: &str| Nat {
+        addresses: vec![address],
+        public,
+        subnet: subnet.into(),
+        ..Nat::default()
+    };
+    near.nats.insert("nat".into(), nat(PUBLIC_NAT, true, "public"));
+    near.nats.insert("inner".into(), nat(INNER_NAT, false, "inner"));
+    subnet(&mut near, "inner", "10.0.3.0/24", &[("10.1.0.0/16", peering("p"))]);
     near.peerings.insert("p".into(), "far".into());
     let routes = [
         ("0.0.0.0/0", Target::Internet),
@@ -187,4 +196,31 @@ fn the_deciding_rule_is_named() {
     let end = End::Port("database".into());
     let admitted = Step::Groups { end, way: Way::Ingress, rule: Some(("b".into(), 1)) };
     assert!(path.hops.iter().any(|hop| hop.step == admitted), "{path:#?}");
+}
+
+#[test]
+fn a_private_nat_leads_where_its_own_subnet_is_led() {
+    let through = |change: fn(&mut Network), to| {
+        let mut networks = networks();
+        let near = networks.get_mut("near").unwrap();
+        let table = near.tables.get_mut("private-table").unwrap();
+        table.routes.insert(block("10.1.0.0/16"), Target::Nat("inner".into()));
+        change(near);
+        outcome(&networks, DATABASE, to)
+    };
+    assert_eq!(through(|_| {}, FAR), "far");
+    let clear: fn(&mut Network) = |n| n.tables.get_mut("inner-table").unwrap().routes.clear();
+    assert_eq!(through(clear, FAR), "forth, near: Route");
+    let out: fn(&mut Network) = |n| {
+        let table = n.tables.get_mut("private-table").unwrap();
+        table.routes.insert(Block::ANY, Target::Nat("inner".into()));
+    };
+    assert_eq!(through(out, SOMEBODY), "forth, near: Route");
+    let filter: fn(&mut Network) = |n| {
+        n.subnets.get_mut("inner").unwrap().acl = Some("acl".into());
+        let entry = |block| Entry { allow: true, traffic: Traffic::All, block };
+        let ingress = vec![entry(block("10.0.0.0/16"))];
+        n.acls.insert("acl".into(), Acl { ingress, egress: vec![entry(Block::ANY)] });
+    };
+    assert_eq!(through(filter, FAR), "back, near: Acl");
 }

@@ -92,13 +92,23 @@ fn random_networks(dice: &mut Dice) -> BTreeMap<String, Network> {
     numbered.map(|(number, name)| (name.to_owned(), random_network(number, name, dice))).collect()
 }
 
+/// In the first subnet.
+fn nat(address: impl Into<Ipv4Addr>, public: bool) -> Nat {
+    let addresses = vec![address.into()];
+    Nat { addresses, public, subnet: "s-1".to_owned(), ..Nat::default() }
+}
+
 fn random_network(number: u8, name: &str, dice: &mut Dice) -> Network {
     let mostly = |dice: &mut Dice| dice.below(6) > 0;
     let mut network = Network {
         blocks: vec![slash_16(number)],
         internet: mostly(dice),
         groups: [("g".to_owned(), random_group(dice))].into(),
-        nats: [("nat".to_owned(), Nat { public: outwards(number) })].into(),
+        nats: [
+            ("nat".to_owned(), nat(outwards(number), true)),
+            ("inner".to_owned(), nat(address(number, 1).to_bits() + 94, false)),
+        ]
+        .into(),
         ..Network::default()
     };
     for (id, one, other) in PEERINGS {
@@ -141,6 +151,9 @@ fn random_routes(dice: &mut Dice) -> BTreeMap<Block, Target> {
         if dice.below(5) > 0 {
             routes.insert(slash_16(number), peering(dice));
         }
+        if dice.below(6) == 0 {
+            routes.insert(slash_16(number), Target::Nat("inner".to_owned()));
+        }
         if dice.below(8) == 0 {
             let host = Block::from(address(number, 1));
             routes.insert(host, dice.one(&[Target::Blackhole, Target::Internet]));
@@ -164,7 +177,8 @@ fn random_group(dice: &mut Dice) -> Group {
 
 fn random_block(dice: &mut Dice) -> Block {
     let (network, subnet) = (dice.below(3) as u8, 1 + dice.below(2) as u8);
-    let one = [address(network, subnet), public(network, subnet), outwards(network)];
+    let inner = Ipv4Addr::from(address(network, 1).to_bits() + 94);
+    let one = [address(network, subnet), public(network, subnet), outwards(network), inner];
     let host = Block::from(dice.one(&one));
     dice.one(&[slash_16(network), host])
 }

@@ -298,7 +298,7 @@ fn random_network(dice: &mut Dice) -> Network {
         }
     }
     for address in NODES {
-        network.nodes.insert(address, Node { groups: random_groups(dice) });
+        network.nodes.insert(address, Node { groups: random_groups(dice), ..Node::default() });
     }
     let sources = (0..dice.below(3)).map(|_| random_block(dice)).collect();
     network.services.insert(SERVICE, Service { sources });

@@ -12,21 +12,24 @@
 //! ```
 //!
 //! A packet has to be accepted at both priorities. Devices that are no ports lead elsewhere and begin
-//! with `x`; on their side nothing is asked here. What is dropped passes the chain `dropped`, the one
+//! with `x`; on their side nothing is asked here but of what a NAT stands for: the ACL of its subnet,
+//! `nat-…-out` and, of answers, `nat-…-back`. What is dropped passes the chain `dropped`, the one
 //! place to log it.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use crate::linux::flows;
 use crate::linux::nft::{
     At, Chain, Compare, Data, ESTABLISHED_OR_RELATED, FIRST, Field, Holds, Hook, META_IIFNAME,
     META_L4PROTO, META_OIFNAME, Rule, SECOND, Set, Table, Verdict, interface,
 };
+use crate::linux::{flows, routing};
 use crate::network::{Acl, Block, Group, Network, Peer, Port, Traffic};
 
 const DROPPED: &str = "dropped";
 const OPEN: &str = "open";
+const NAT_OUT: &str = "nat-out";
+const NAT_BACK: &str = "nat-back";
 /// Devices that lead to other networks begin like this.
 const LINK: &[u8] = b"x";
 const LOOPBACK: &[u8] = b"lo\0";
@@ -109,6 +112,7 @@ pub fn compile(network: &Network, before: Option<(&Network, &Table)>) -> Table {
         compiler.port(name, port);
     }
     compiler.nodes();
+    compiler.nats();
     compiler.services();
     compiler.table
 }
@@ -150,6 +154,8 @@ impl Compiler<'_> {
             set(&format!("unchecked-{way}"), &[Interface], Holds::Verdicts);
             set(&format!("node-{way}"), &[Address], Holds::Verdicts);
         }
+        set(NAT_OUT, &[Address], Holds::Verdicts);
+        set(NAT_BACK, &[Address], Holds::Verdicts);
         set("subnet-of-port", &[Interface], Holds::Values(Address));
         set("subnet-of-node", &[Address], Holds::Values(Address));
         set(OPEN, &[Address], Holds::Nothing);
@@ -189,7 +195,10 @@ impl Compiler<'_> {
         let transit = drop(device_begins(from_link(), Way::To, LINK));
         let links = [transit, accept(from_link())];
         // First what most packets are.
-        let rules = [by_both.clone()].into_iter().chain(links).chain([by_device.clone()]).collect();
+        // By the address that answers to a NAT come to.
+        let by_nat = from_link().answered_address(FIRST).lookup_verdict(NAT_BACK, FIRST);
+        let first = [by_both.clone(), by_nat].into_iter();
+        let rules = first.chain(links).chain([by_device.clone()]).collect();
         self.hook(At::Forward, Way::From, rules, false);
         let rules = vec![
             accept(device(Way::From, LOOPBACK)),
@@ -204,7 +213,9 @@ impl Compiler<'_> {
         self.hook(At::Output, Way::From, vec![node(Way::From)], true);
 
         let [by_both, by_device] = known(Way::To);
-        let rules = vec![by_both.clone(), accept(device(Way::To, LINK)), by_device.clone()];
+        let to_link = || device(Way::To, LINK);
+        let by_nat = to_link().load_next_hop(FIRST).lookup_verdict(NAT_OUT, FIRST);
+        let rules = vec![by_both.clone(), by_nat, accept(to_link()), by_device.clone()];
         self.hook(At::Forward, Way::To, rules, false);
         let rules = vec![
             accept(open(Rule::new(), Way::To)),
@@ -359,6 +370,33 @@ impl Compiler<'_> {
                 self.chain(chain.clone(), rules);
                 let data = Data::Verdict(Verdict::Goto(chain));
                 self.put(&format!("node-{}", way.name()), address.octets().into(), data);
+            }
+        }
+    }
+
+    /// Packets of a NAT come into its subnet and go out of it.
+    fn nats(&mut self) {
+        for (name, hop) in routing::nat_hops(self.network) {
+            let nat = &self.network.nats[name];
+            let Some(subnet) = self.network.subnets.get(&nat.subnet) else { continue };
+            let [out, back] = ["out", "back"].map(|way| format!("nat-{name}-{way}"));
+            // To and from the sender: unless that is of the same subnet.
+            let sender = |way: Way| {
+                let address = way.load_address(Rule::new(), FIRST);
+                let masked = address.mask(FIRST, &subnet.block.mask().to_be_bytes());
+                masked.compare(FIRST, Compare::Unequal, &subnet.block.base.octets())
+            };
+            let ask = |way: Way, rule: Rule| {
+                self.asks(&nat.subnet, way).map(|acl| rule.verdict(&Verdict::Jump(acl)))
+            };
+            let of_out = [ask(Way::To, sender(Way::From)), ask(Way::From, Rule::new())];
+            let of_back = [ask(Way::To, Rule::new()), ask(Way::From, sender(Way::To))];
+            self.chain(out.clone(), of_out.into_iter().flatten().collect());
+            self.chain(back.clone(), of_back.into_iter().flatten().collect());
+            self.put(NAT_OUT, hop.octets().into(), Data::Verdict(Verdict::Jump(out)));
+            for address in nat.all() {
+                let back = Data::Verdict(Verdict::Jump(back.clone()));
+                self.put(NAT_BACK, address.octets().into(), back);
             }
         }
     }
