@@ -40,7 +40,6 @@ async fn create(
     } = input;
     let connectivity = connectivity_type.unwrap_or_else(|| "public".to_owned());
     one_of("connectivityType", &connectivity, &["public", "private"])?;
-    refuse(connectivity == "private", "A private NAT gateway")?;
     let mode = availability_mode.unwrap_or_else(|| "zonal".to_owned());
     one_of("availabilityMode", &mode, &["zonal", "regional"])?;
     let regional = mode == "regional" || vpc_id.is_some();
@@ -58,9 +57,18 @@ async fn create(
             ))
         })?),
     };
+    match (connectivity.as_str(), &allocation_id) {
+        ("public", None) => return Err(Error::MissingParameter("AllocationId")),
+        ("private", Some(_)) => {
+            return Err(Error::combination(
+                "AllocationId may not be specified for a private NAT gateway.",
+            ));
+        }
+        _ => {}
+    }
     let request = Create {
         subnet_id: subnet_id.ok_or(Error::MissingParameter("SubnetId"))?,
-        allocation_id: allocation_id.ok_or(Error::MissingParameter("AllocationId"))?,
+        allocation_id,
         private_ip,
         client_token: client_token.clone(),
         tags: tags_of_type(tag_specifications, "natgateway")?,
@@ -104,19 +112,20 @@ async fn describe(
 fn gateway_out(snapshot: &Snapshot, cx: &Context, gateway: &NatGateway) -> w::NatGateway {
     let (failure_code, failure_message) = ops::failure(gateway).unzip();
     let over = matches!(gateway.state, State::Failed | State::Deleted);
+    let elastic = gateway.elastic.as_ref();
     let address = w::NatGatewayAddress {
-        allocation_id: Some(gateway.allocation_id.clone()),
-        association_id: (!over).then(|| gateway.association_id.clone()),
+        allocation_id: elastic.map(|elastic| elastic.allocation_id.clone()),
+        association_id: elastic.filter(|_| !over).map(|elastic| elastic.association_id.clone()),
         is_primary: Some(true),
         network_interface_id: Some(gateway.interface_id.clone()),
         private_ip: Some(gateway.private_ip.to_string()),
-        public_ip: Some(gateway.public_ip.to_string()),
+        public_ip: elastic.map(|elastic| elastic.public_ip.to_string()),
         status: (!over).then(|| "succeeded".to_owned()),
         ..Default::default()
     };
     w::NatGateway {
         availability_mode: Some("zonal".to_owned()),
-        connectivity_type: Some("public".to_owned()),
+        connectivity_type: Some(gateway.connectivity().to_owned()),
         create_time: Some(wire::Timestamp(gateway.created_at.0)),
         delete_time: gateway.ended_at.map(|at| wire::Timestamp(at.0)),
         failure_code,

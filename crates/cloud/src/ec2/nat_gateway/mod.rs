@@ -6,8 +6,8 @@
 //! ```
 //!
 //! It has a network interface of its own in its subnet, with an elastic address, from the request on
-//! until it is deleted or failed. Private ones (no elastic address) are refused: nothing translates for
-//! them here.
+//! until it is deleted or failed. A private one has no elastic address and needs no internet gateway: it
+//! leads to peered VPCs, by the routes of its own subnet. Each has one address; more are refused.
 
 pub mod controller;
 pub mod handlers;

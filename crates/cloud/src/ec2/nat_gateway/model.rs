@@ -17,15 +17,22 @@ pub struct NatGateway {
     pub subnet_id: String,
     pub interface_id: String,
     pub private_ip: Ipv4Addr,
-    pub allocation_id: String,
-    /// `eipassoc-…`
-    pub association_id: String,
-    pub public_ip: Ipv4Addr,
+    /// `None`: a private gateway.
+    pub elastic: Option<Elastic>,
     pub state: State,
     pub created_at: Timestamp,
     /// When it was to be deleted, or failed.
     pub ended_at: Option<Timestamp>,
     pub client_token: Option<ClientToken>,
+}
+
+/// The elastic address of a gateway's interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elastic {
+    pub allocation_id: String,
+    /// `eipassoc-…`
+    pub association_id: String,
+    pub public_ip: Ipv4Addr,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +42,13 @@ pub enum State {
     Failed,
     Deleting,
     Deleted,
+}
+
+impl NatGateway {
+    /// `ConnectivityType`
+    pub fn connectivity(&self) -> &'static str {
+        if self.elastic.is_some() { "public" } else { "private" }
+    }
 }
 
 impl store::Record for NatGateway {

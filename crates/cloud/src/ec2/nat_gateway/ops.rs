@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use store::{Snapshot, Tx};
 
-use super::model::{NatGateway, State};
+use super::model::{Elastic, NatGateway, State};
 use super::state::{self, Next};
 use crate::ec2::elastic_ip::ops::Target;
 use crate::ec2::listing::{self, Listing};
@@ -34,7 +34,8 @@ pub fn of_vpc(snapshot: &Snapshot, cx: &Context, vpc_id: &str) -> Vec<Arc<NatGat
 #[derive(Clone, Debug, Default)]
 pub struct Create {
     pub subnet_id: String,
-    pub allocation_id: String,
+    /// `None`: for a private gateway.
+    pub allocation_id: Option<String>,
     /// `None`: any of the subnet.
     pub private_ip: Option<Ipv4Addr>,
     pub client_token: Option<String>,
@@ -51,7 +52,8 @@ pub fn create(tx: &mut Tx, cx: &Context, request: &Create) -> Result<Arc<NatGate
         return Ok(made);
     }
     let subnet = vpc::ops::subnet(tx, cx, &request.subnet_id)?;
-    let address = elastic_ip::ops::by_allocation(tx, cx, &request.allocation_id)?;
+    let address = request.allocation_id.as_deref();
+    let address = address.map(|id| elastic_ip::ops::by_allocation(tx, cx, id)).transpose()?;
     let id = id::resource(&cx.env.rng, "nat");
     // A gateway's interface is in no group.
     let interface = New {
@@ -63,7 +65,17 @@ pub fn create(tx: &mut Tx, cx: &Context, request: &Create) -> Result<Arc<NatGate
     };
     let interface = network_interface::ops::create(tx, cx, &interface, None, None)?;
     let target = Target { interface_id: Some(interface.id.clone()), ..Target::default() };
-    let association = elastic_ip::ops::associate(tx, cx, &address, &target, false)?;
+    let elastic = match address {
+        None => None,
+        Some(address) => {
+            let association = elastic_ip::ops::associate(tx, cx, &address, &target, false)?;
+            Some(Elastic {
+                allocation_id: request.allocation_id.clone().unwrap_or_default(),
+                association_id: association.id,
+                public_ip: address.address,
+            })
+        }
+    };
     let gateway = NatGateway {
         account: cx.account.clone(),
         region: cx.region.clone(),
@@ -71,9 +83,7 @@ pub fn create(tx: &mut Tx, cx: &Context, request: &Create) -> Result<Arc<NatGate
         subnet_id: subnet.id,
         private_ip: interface.primary(),
         interface_id: interface.id,
-        allocation_id: request.allocation_id.clone(),
-        association_id: association.id,
-        public_ip: address.address,
+        elastic,
         state: State::Pending,
         created_at: cx.now,
         ended_at: None,

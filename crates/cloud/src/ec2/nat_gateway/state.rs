@@ -36,7 +36,9 @@ pub enum Next {
 /// `has_internet`: its VPC has an internet gateway.
 pub fn next(gateway: &NatGateway, has_internet: bool, now: Timestamp) -> Next {
     match gateway.state {
-        State::Pending if has_internet => Next::Become(State::Available),
+        State::Pending if has_internet || gateway.elastic.is_none() => {
+            Next::Become(State::Available)
+        }
         State::Pending => Next::Become(State::Failed),
         State::Available => Next::Never,
         State::Deleting => Next::Become(State::Deleted),

@@ -1,12 +1,13 @@
 //! NAT gateways through their operations.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::controller::NatGateways;
 use super::ops;
 use crate::Context;
 use crate::controller::Controller;
-use crate::ec2::{elastic_ip, vpc};
+use crate::ec2::{elastic_ip, network, vpc};
 use crate::testing::{self, NOW, ok, refused, text};
 
 struct World {
@@ -109,6 +110,30 @@ async fn without_an_internet_gateway_it_fails() {
 }
 
 #[tokio::test]
+async fn a_private_gateway_needs_no_internet_and_leads_to_peers() {
+    let world = World::new().await;
+    let (cx, vpc, subnet) = (&world.cx, &world.vpc, &world.subnet);
+    let members = format!("SubnetId={subnet}&ConnectivityType=private&PrivateIpAddress=10.0.1.77");
+    let made = ok(cx, "CreateNatGateway", &members).await;
+    assert_eq!(text(&made, "connectivityType"), "private");
+    assert!(!made.contains("publicIp") && !made.contains("allocationId"), "{made}");
+    let id = text(&made, "natGatewayId");
+    world.round().await;
+    assert_eq!(world.state(&id).await, "available");
+    let inner = format!("VpcId={vpc}&CidrBlock=10.0.2.0/24");
+    let inner = text(&ok(cx, "CreateSubnet", &inner).await, "subnetId");
+    ok(cx, "CreateNetworkInterface", &format!("SubnetId={inner}")).await;
+    let networks = network::compile(&cx.read(), &cx.env);
+    // A network is there with its first member; an interface that nobody has is one.
+    let nat = &networks[vpc.as_str()].nats[&id];
+    assert_eq!(nat.addresses, [Ipv4Addr::new(10, 0, 1, 77)]);
+    assert_eq!((nat.public, &nat.subnet), (false, subnet));
+    ok(cx, "DeleteNatGateway", &format!("NatGatewayId={id}")).await;
+    world.round().await;
+    assert!(vpc::ops::addresses(&cx.read(), cx, subnet).is_empty());
+}
+
+#[tokio::test]
 async fn requests_are_checked() {
     let world = World::new().await;
     let cx = &world.cx;
@@ -120,7 +145,7 @@ async fn requests_are_checked() {
             format!("SubnetId={subnet}&AllocationId=eipalloc-01234567"),
             "InvalidAllocationID.NotFound",
         ),
-        (format!("{members}&ConnectivityType=private"), "UnsupportedOperation"),
+        (format!("{members}&ConnectivityType=private"), "InvalidParameterCombination"),
         (format!("{members}&ConnectivityType=odd"), "InvalidParameterValue"),
         (format!("{members}&SecondaryPrivateIpAddressCount=1"), "UnsupportedOperation"),
         (format!("{members}&PrivateIpAddress=10.0.2.5"), "InvalidParameterValue"),

@@ -47,7 +47,7 @@ pub fn exit(
         }
         Target::NatGateway(id) => {
             let gateway = resource::get::<NatGateway>(snapshot, cx, &id)?;
-            Some(Exit::Public(gateway.public_ip))
+            gateway.elastic.as_ref().map(|elastic| Exit::Public(elastic.public_ip))
         }
         Target::NetworkInterface(_) | Target::Peering(_) => None,
     }

@@ -53,8 +53,16 @@ pub fn fill(snapshot: &Snapshot, cx: &Context, vpc: &Vpc, network: &mut Network)
             }
             None => false,
         };
-        if gateway.state == State::Available && network.internet && leads_out() {
-            network.nats.insert(gateway.id.clone(), Nat { public: gateway.public_ip });
+        let public = gateway.elastic.as_ref().map(|elastic| elastic.public_ip);
+        let leads = public.is_none() || network.internet && leads_out();
+        if gateway.state == State::Available && leads {
+            let nat = Nat {
+                addresses: vec![public.unwrap_or(gateway.private_ip)],
+                draining: vec![],
+                public: public.is_some(),
+                subnet: gateway.subnet_id.clone(),
+            };
+            network.nats.insert(gateway.id.clone(), nat);
         }
     }
     serve(network, &endpoints);
@@ -109,7 +117,7 @@ fn serve(network: &mut Network, endpoints: &BTreeMap<String, BTreeSet<Block>>) {
                 _ if by_endpoint => {
                     sources.insert(subnet.block);
                 }
-                Some(Target::Nat(id)) if network.nats.contains_key(id) => {
+                Some(Target::Nat(id)) if network.nats.get(id).is_some_and(|nat| nat.public) => {
                     sources.insert(subnet.block);
                 }
                 Some(Target::Internet) if network.internet => {
