@@ -31,6 +31,7 @@ pub fn all() -> Vec<Box<dyn Controller>> {
         Box::new(crate::ec2::instance::controller::Instances::default()),
         Box::new(crate::ec2::network::controller::Networks),
         Box::new(crate::ec2::nat_gateway::controller::NatGateways),
+        Box::new(crate::ec2::vpc_endpoint::controller::Endpoints),
         Box::new(crate::ec2::vpc_peering::controller::Peerings),
         Box::new(crate::ec2::flow_log::controller::FlowLogs::default()),
         Box::new(crate::elbv2::controller::LoadBalancers::default()),

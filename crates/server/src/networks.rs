@@ -2,7 +2,7 @@
 //! networks, networks come with metadata, endpoint, services and resolver served, and the cloud's view of
 //! balancers is the keeper of their processes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -23,6 +23,20 @@ pub const ENDPOINT: SocketAddrV4 = SocketAddrV4::new(ADDRESS, 4566);
 pub enum Change {
     Opened(Opened),
     Removed(String),
+    /// An endpoint in a network, at an address of its own.
+    EndpointOpened(Endpoint),
+    EndpointRemoved {
+        network: String,
+        address: Ipv4Addr,
+    },
+}
+
+/// Where services answer, by HTTP and by HTTPS.
+pub struct Endpoint {
+    pub network: String,
+    pub address: Ipv4Addr,
+    pub plain: TcpListener,
+    pub secure: TcpListener,
 }
 
 /// A network that has just come up here, with its listeners already open.
@@ -30,9 +44,8 @@ pub struct Opened {
     pub name: String,
     pub metadata: TcpListener,
     pub endpoint: TcpListener,
-    /// Of the services under their own names, by HTTP and by HTTPS.
-    pub plain: Vec<TcpListener>,
-    pub secure: Vec<TcpListener>,
+    /// Of the services under their own names.
+    pub services: Vec<Endpoint>,
     pub resolvers: Vec<(UdpSocket, TcpListener)>,
 }
 
@@ -44,7 +57,8 @@ pub type ResolverOf = dyn Fn(&str) -> Option<Ipv4Addr> + Send + Sync;
 pub struct ServedFabric {
     inner: Arc<LinuxFabric>,
     pool: Pool,
-    served: Mutex<BTreeSet<String>>,
+    /// Networks with listeners, and the addresses of their endpoints.
+    served: Mutex<BTreeMap<String, BTreeSet<Ipv4Addr>>>,
     changes: UnboundedSender<Change>,
     resolver: OnceLock<Box<ResolverOf>>,
 }
@@ -71,15 +85,12 @@ impl ServedFabric {
             name: network.to_owned(),
             metadata: self.listen(network, METADATA)?,
             endpoint: self.listen(network, ENDPOINT)?,
-            plain: vec![],
-            secure: vec![],
+            services: vec![],
             resolvers: vec![],
         };
         for service in services::ALL {
             self.inner.ensure_address(network, service.address)?;
-            let address = |port| SocketAddrV4::new(service.address, port);
-            opened.plain.push(self.listen(network, address(80))?);
-            opened.secure.push(self.listen(network, address(443))?);
+            opened.services.push(self.open_endpoint(network, service.address)?);
         }
         let own = self.resolver.get().and_then(|resolver| resolver(network));
         for address in [RESOLVER].into_iter().chain(own) {
@@ -88,6 +99,33 @@ impl ServedFabric {
             opened.resolvers.push((self.bind(network, address)?, self.listen(network, address)?));
         }
         Ok(opened)
+    }
+
+    fn open_endpoint(&self, network: &str, address: Ipv4Addr) -> Result<Endpoint> {
+        let listen = |port| self.listen(network, SocketAddrV4::new(address, port));
+        let (plain, secure) = (listen(80)?, listen(443)?);
+        Ok(Endpoint { network: network.to_owned(), address, plain, secure })
+    }
+
+    /// Makes a network's endpoints answer where they shall, and nowhere else.
+    fn serve_endpoints(&self, network: &str, wanted: &fabric::network::Network) -> Result<()> {
+        let mut served = self.served.lock().expect("no panics under the lock");
+        let Some(here) = served.get_mut(network) else { return Ok(()) };
+        let nodes = wanted.nodes.iter().filter(|(_, node)| node.endpoint);
+        let wanted: BTreeSet<Ipv4Addr> = nodes.map(|(address, _)| *address).collect();
+        for address in here.difference(&wanted).copied().collect::<Vec<_>>() {
+            let network = network.to_owned();
+            let _ = self.changes.send(Change::EndpointRemoved { network, address });
+            here.remove(&address);
+        }
+        for address in &wanted {
+            if !here.contains(address) {
+                let opened = self.open_endpoint(network, *address)?;
+                let _ = self.changes.send(Change::EndpointOpened(opened));
+                here.insert(*address);
+            }
+        }
+        Ok(())
     }
 
     fn listen(&self, network: &str, address: SocketAddrV4) -> Result<TcpListener> {
@@ -117,12 +155,12 @@ impl Fabric for ServedFabric {
     fn ensure_network(&self, network: &str) -> Result<()> {
         self.inner.ensure_network(network)?;
         let mut served = self.served.lock().expect("no panics under the lock");
-        if served.contains(network) {
+        if served.contains_key(network) {
             return Ok(());
         }
         // Nobody to receive: the daemon is ending.
         let _ = self.changes.send(Change::Opened(self.open(network)?));
-        served.insert(network.to_owned());
+        served.insert(network.to_owned(), BTreeSet::new());
         Ok(())
     }
 
@@ -158,6 +196,7 @@ impl Fabric for ServedFabric {
 
     fn apply(&self, network: &str, wanted: &fabric::network::Network) -> Result<()> {
         self.inner.apply(network, wanted)?;
+        self.serve_endpoints(network, wanted)?;
         self.pool.reach(&self.inner, wanted);
         Ok(())
     }

@@ -6,6 +6,7 @@
 //!  ec2-198-18-0-5.compute-1.amazonaws.com       a public address (us-east-1)
 //!  ec2-198-18-0-5.REGION.compute.amazonaws.com  a public address (elsewhere)
 //!  5.1.0.10.in-addr.arpa                        the name of an address
+//!  vpce-ID-LABEL.SERVICE.REGION.vpce.amazonaws.com   an interface endpoint
 //!  NAME-ID.REGION.elb.localhost                 a load balancer, also under elb.amazonaws.com
 //! ```
 
@@ -25,6 +26,12 @@ pub enum Name {
         of_aws: bool,
     },
     Service(&'static Service),
+    /// Of an interface endpoint: the label that names it, its service and its region.
+    Endpoint {
+        label: String,
+        service: &'static Service,
+        region: String,
+    },
     /// The metadata service, as early tools call it.
     InstanceData,
     Localhost,
@@ -65,7 +72,14 @@ pub fn parse(name: &str) -> Name {
         }
         _ => {}
     }
-    services::of_name(name).map_or(Name::Other, Name::Service)
+    let Some(service) = services::of_name(name) else { return Name::Other };
+    match labels.as_slice() {
+        [.., label, _, region, "vpce", _, _] => {
+            let (label, region) = ((*label).to_owned(), (*region).to_owned());
+            Name::Endpoint { label, service, region }
+        }
+        _ => Name::Service(service),
+    }
 }
 
 fn instance(
@@ -106,6 +120,11 @@ mod tests {
             name: "web-1.us-east-1.elb.localhost".to_owned(),
             of_aws,
         };
+        let endpoint = |service| Name::Endpoint {
+            label: "vpce-0a-1".to_owned(),
+            service: services::named(service).unwrap(),
+            region: region("eu-west-1"),
+        };
         for (name, expected) in [
             ("ip-10-0-1-5.ec2.internal", Name::Private(private, region("us-east-1"))),
             ("ip-10-0-1-5.eu-west-1.compute.internal", Name::Private(private, region("eu-west-1"))),
@@ -130,6 +149,8 @@ mod tests {
             ("web-1.us-east-1.elb.localhost", balancer(false)),
             ("web-1.us-east-1.elb.amazonaws.com", balancer(true)),
             ("sts.us-east-1.amazonaws.com", Name::Service(services::named("sts").unwrap())),
+            ("vpce-0a-1.sts.eu-west-1.vpce.amazonaws.com", endpoint("sts")),
+            ("my.pictures.bucket.vpce-0a-1.s3.eu-west-1.vpce.amazonaws.com", endpoint("s3")),
             ("lambda.us-east-1.amazonaws.com", Name::Other),
             ("example.com", Name::Other),
         ] {

@@ -12,6 +12,7 @@ use super::names::{self, Name};
 use crate::ec2::elastic_ip::model::PublicAddress;
 use crate::ec2::instance::spec::{private_dns_name, public_dns_name};
 use crate::ec2::vpc::{self, Vpc};
+use crate::ec2::vpc_endpoint::names as endpoints;
 use crate::ec2::{elastic_ip, network_interface};
 use crate::elbv2::ops::load_balancer;
 use crate::{Context, Env, region};
@@ -104,7 +105,14 @@ pub fn inside(snapshot: &Snapshot, cx: &Context, vpc_id: &str, name: &str) -> An
                 None => Answer::NoSuchName,
             }
         }
-        Name::Service(service) => Answer::addresses([service.address]),
+        Name::Service(service) => {
+            let private = || endpoints::privately(snapshot, cx, &vpc.id, service.name, name);
+            let found = vpc.dns_hostnames.then(private).flatten();
+            Answer::addresses(found.unwrap_or_else(|| vec![service.address]))
+        }
+        Name::Endpoint { label, service, region } => {
+            of_endpoint(snapshot, &cx.env, &label, service.name, &region)
+        }
         Name::InstanceData => Answer::addresses([METADATA]),
         Name::Localhost => Answer::addresses([Ipv4Addr::LOCALHOST]),
         Name::Other => Answer::Elsewhere,
@@ -126,8 +134,18 @@ pub fn outside(snapshot: &Snapshot, env: &Env, name: &str) -> Answer {
         }
         Name::Reverse(address) => name_of_public(snapshot, address),
         Name::Localhost => Answer::addresses([Ipv4Addr::LOCALHOST]),
+        Name::Endpoint { label, service, region } => {
+            of_endpoint(snapshot, env, &label, service.name, &region)
+        }
         _ => Answer::Elsewhere,
     }
+}
+
+/// Its names are public, its addresses are not.
+fn of_endpoint(snapshot: &Snapshot, env: &Env, label: &str, service: &str, region: &str) -> Answer {
+    let there = context(env, region);
+    let found = endpoints::named(snapshot, &there, service, label);
+    found.map_or(Answer::NoSuchName, Answer::addresses)
 }
 
 /// The public address, if it is one of this cloud and of the region that its name says.

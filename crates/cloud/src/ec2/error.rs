@@ -155,6 +155,13 @@ pub enum Error {
     AnalysisExistsForNetworkInsightsPath(String),
     #[error("Flow log already exists.")]
     FlowLogAlreadyExists,
+    #[error(
+        "Found another VPC endpoint subnet in the availability zone of {0}. VPC endpoint subnets should \
+         be in different availability zones supported by the VPC endpoint service."
+    )]
+    DuplicateSubnetsInSameZone(String),
+    #[error("{0}")]
+    InvalidPolicyDocument(String),
     #[error("{0}")]
     InvalidUserData(String),
     #[error("{0}")]
@@ -259,6 +266,8 @@ impl Error {
             AddressInUse(_) => "InvalidIPAddress.InUse",
             AnalysisExistsForNetworkInsightsPath(_) => "AnalysisExistsForNetworkInsightsPath",
             FlowLogAlreadyExists => "FlowLogAlreadyExists",
+            DuplicateSubnetsInSameZone(_) => "DuplicateSubnetsInSameZone",
+            InvalidPolicyDocument(_) => "InvalidPolicyDocument",
             InvalidUserData(_) => "InvalidUserData.Malformed",
             InvalidBlockDeviceMapping(_) => "InvalidBlockDeviceMapping",
             Store(_) => "InternalError",

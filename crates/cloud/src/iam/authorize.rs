@@ -127,6 +127,7 @@ fn verdict(demand: &Demand, decision: &Decision) -> Verdict {
         Layer::Session => "session policy",
         Layer::Resource => "resource-based policy",
         Layer::Trust => "role trust policy",
+        Layer::Endpoint => "VPC endpoint policy",
     };
     let by = match &decision.by {
         Some(found) => {
@@ -202,6 +203,7 @@ pub fn policies_of(snapshot: &Snapshot, cx: &Context, caller: &Caller) -> Polici
         _ => None,
     };
     let mut policies = identity.map(|one| of_identity(snapshot, cx, &one)).unwrap_or_default();
+    policies.endpoint = caller.endpoint_policy();
     if let Some(session) = &caller.session {
         let given = session.policy_arns.iter().filter_map(|arn| of_arn(snapshot, cx, arn));
         policies.session = given.collect();

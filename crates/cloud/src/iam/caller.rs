@@ -7,6 +7,7 @@
 //!                and whose user or role is still the same ──────────► User, Role or Root
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use store::Snapshot;
@@ -61,9 +62,20 @@ impl Caller {
         Caller { who: Who::Service(name.to_owned()), ..Caller::default() }
     }
 
-    /// Whether no policy is asked.
+    /// Whether no policy is asked. That of an endpoint is asked about root, too.
     pub fn may_do_all(&self) -> bool {
-        matches!(self.who, Who::Root | Who::Service(_))
+        match self.who {
+            Who::Service(_) => true,
+            Who::Root => self.endpoint_policy().is_none(),
+            _ => false,
+        }
+    }
+
+    /// Of the VPC endpoint that the call came by; none: it lets everything through.
+    pub fn endpoint_policy(&self) -> Option<policy::Policy> {
+        let endpoint = self.source.endpoint.as_ref()?;
+        let document = endpoint.policy.as_ref()?;
+        Some(policy::Policy::new(endpoint.id.as_str(), Arc::clone(&document.compiled)))
     }
 
     /// The ARN that GetCallerIdentity shows; a service has its name.

@@ -55,6 +55,8 @@ impl PartialEq for Document {
     }
 }
 
+impl Eq for Document {}
+
 impl Serialize for Document {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (self.place, &self.text).serialize(serializer)

@@ -9,14 +9,14 @@
 //!
 //! Source: IAM User Guide, "Properties of the network".
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::Env;
 use crate::dns::ops::context;
 use crate::ec2::network::exit::{Exit, exit};
 use crate::ec2::vpc::services;
-use crate::ec2::vpc_endpoint::VpcEndpoint;
+use crate::ec2::vpc_endpoint::{self, VpcEndpoint};
 
 #[derive(Clone, Debug, Default)]
 pub struct Source {
@@ -32,12 +32,18 @@ pub struct Source {
 pub struct Inside {
     pub region: String,
     pub vpc_id: String,
+    /// The address that they come to, where that is one of an interface endpoint.
+    pub endpoint: Option<Ipv4Addr>,
 }
 
 impl Inside {
     /// What a call from `ip` to a service, by its signing name, comes from.
     pub fn source(&self, env: &Env, ip: IpAddr, service: &str, secure: bool) -> Source {
         let (snapshot, cx) = (env.store.read(), context(env, &self.region));
+        if let Some(address) = self.endpoint {
+            let endpoint = vpc_endpoint::ops::at(&snapshot, &cx, &self.vpc_id, address);
+            return Source { ip: Some(ip), secure, endpoint };
+        }
         let exit = match (ip, services::named(service)) {
             (IpAddr::V4(from), Some(service)) => exit(&snapshot, &cx, &self.vpc_id, from, service),
             _ => None,

@@ -16,7 +16,7 @@ use crate::ec2::security_group::model::{self as group, Direction, SecurityGroup}
 use crate::ec2::vpc::Cidr;
 use crate::ec2::{flow_log, prefix_list, security_group, vpc};
 use crate::env::Env;
-use crate::{Context, dns, elbv2};
+use crate::{Context, dns, elbv2, zone};
 
 /// Where metadata and the API are served in every network.
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
@@ -52,8 +52,9 @@ fn of_region(snapshot: &Snapshot, cx: &Context) -> BTreeMap<String, Network> {
         let groups: BTreeSet<String> = interface.groups.iter().cloned().collect();
         if interface.attachment.is_some() {
             network.ports.insert(interface_name(&interface.id), port(&interface, groups));
-        } else if interface.kind == Kind::VpcEndpoint {
-            network.nodes.insert(interface.primary(), Node { groups });
+        } else if interface.kind == Kind::VpcEndpoint && !zone::is_failed(snapshot, &interface.zone)
+        {
+            network.nodes.insert(interface.primary(), Node { groups, endpoint: true });
         }
     }
     let balancers: BTreeMap<String, Arc<elbv2::LoadBalancer>> = snapshot
@@ -64,7 +65,7 @@ fn of_region(snapshot: &Snapshot, cx: &Context) -> BTreeMap<String, Network> {
         let groups = balancers.get(&node.load_balancer).map(|b| b.security_groups.as_slice());
         let groups = groups.unwrap_or_default().iter().cloned().collect();
         let network = networks.entry(name(&node.vpc_id).to_owned()).or_default();
-        network.nodes.insert(node.private_ip, Node { groups });
+        network.nodes.insert(node.private_ip, Node { groups, endpoint: false });
     }
     if networks.is_empty() {
         return networks;

@@ -9,7 +9,7 @@ use super::permission::{self, GroupPair, Permission, Single};
 use super::text;
 use crate::ec2::network_interface::NetworkInterface;
 use crate::ec2::resource::{self, Resource};
-use crate::ec2::{Error, Kind, Result, prefix_list, tag, vpc};
+use crate::ec2::{Error, Kind, Result, prefix_list, tag, vpc, vpc_endpoint};
 use crate::elbv2::LoadBalancer;
 use crate::tag::Tags;
 use crate::{Context, id};
@@ -202,7 +202,7 @@ pub fn delete(tx: &mut Tx, cx: &Context, group: &SecurityGroup) -> Result<()> {
     Ok(())
 }
 
-/// Whether an interface or a load balancer is in the group, or another group's rule refers to it.
+/// Whether an interface, an endpoint or a load balancer is in the group, or another group's rule refers to it.
 fn in_use(snapshot: &Snapshot, cx: &Context, id: &str) -> bool {
     let refers = |rule: &Rule| matches!(&rule.peer, Peer::Group(peer) if peer == id);
     let prefix = cx.prefix();
@@ -211,6 +211,10 @@ fn in_use(snapshot: &Snapshot, cx: &Context, id: &str) -> bool {
         || snapshot
             .scan::<NetworkInterface>(&prefix)
             .any(|interface| interface.groups.iter().any(|group| group == id))
+        || vpc_endpoint::ops::all(snapshot, cx)
+            .iter()
+            .filter_map(|endpoint| endpoint.interface.as_ref())
+            .any(|endpoint| endpoint.groups.iter().any(|group| group == id))
         || groups(snapshot, cx).iter().any(|group| group.id != id && group.rules.iter().any(refers))
 }
 

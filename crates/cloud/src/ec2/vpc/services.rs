@@ -21,6 +21,12 @@ pub struct Service {
     regional: bool,
 }
 
+impl Service {
+    pub fn is_regional(&self) -> bool {
+        self.regional
+    }
+}
+
 const fn service(name: &'static str, host: u8, global: bool, regional: bool) -> Service {
     Service { name, address: Ipv4Addr::new(198, 19, 255, host), global, regional }
 }
@@ -51,6 +57,16 @@ pub fn of_name(name: &str) -> Option<&'static Service> {
         [account, "ddb", region] if is_account(account) && is_region(region) => named("dynamodb"),
         [service, region] if is_region(region) && *service != "s3" => {
             named(service).filter(|service| service.regional)
+        }
+        [host, service, region, "vpce"] if host.starts_with("vpce-") && is_region(region) => {
+            named(service).filter(|service| service.regional)
+        }
+        // `bucket.` stands before the name where the endpoint itself is meant, `accesspoint.` and the like
+        // are not served.
+        [.., "bucket", host, "s3", region, "vpce"]
+            if host.starts_with("vpce-") && is_region(region) =>
+        {
+            named("s3")
         }
         [.., "s3"] => named("s3"),
         [.., "s3", region] | [.., "s3", "dualstack", region] if is_region(region) => named("s3"),
@@ -87,6 +103,13 @@ mod tests {
             ("my.own.pictures.s3.dualstack.us-west-2.amazonaws.com", Some("s3")),
             ("pictures.s3.amazonaws.com", Some("s3")),
             ("ec2.s3.amazonaws.com", Some("s3")),
+            ("vpce-0a-1.sts.us-east-1.vpce.amazonaws.com", Some("sts")),
+            ("vpce-0a-1-us-east-1b.sts.us-east-1.vpce.amazonaws.com", Some("sts")),
+            ("a.vpce-0a-1.sts.us-east-1.vpce.amazonaws.com", None),
+            ("x.sts.us-east-1.vpce.amazonaws.com", None),
+            ("bucket.vpce-0a-1.s3.us-east-1.vpce.amazonaws.com", Some("s3")),
+            ("my.pictures.bucket.vpce-0a-1.s3.us-east-1.vpce.amazonaws.com", Some("s3")),
+            ("control.vpce-0a-1.s3.us-east-1.vpce.amazonaws.com", None),
             ("lambda.us-east-1.amazonaws.com", None),
             ("ec2.us-east-1.amazonaws.com.evil.example", None),
             ("evilamazonaws.com", None),

@@ -3,17 +3,21 @@
 use store::Snapshot;
 use wire::ec2 as w;
 
-use super::describe;
+use super::describe::{self, Offer};
+use super::interface::{self, New, Subnets};
 use super::model::VpcEndpoint;
-use super::ops::{self, New};
-use crate::Context;
-use crate::ec2::handlers::{listing, tags_of_type, tags_out};
+use super::names;
+use super::ops::{self, Change, OF_INTERFACES, Way, mismatch};
+use crate::ec2::handlers::{listing, one_of, tags_of_type, tags_out};
 use crate::ec2::instance::handlers::describe::time;
-use crate::ec2::instance::handlers::launch::{only, refuse_list, refuse_some, refuse_true};
+use crate::ec2::instance::handlers::launch::{
+    address, only, refuse_list, refuse_some, refuse_true,
+};
+use crate::ec2::instance::resolve;
 use crate::ec2::listing::dry_run;
 use crate::ec2::{Error, Result, client_token, tag};
 use crate::services::{Entry, serve};
-use crate::zone;
+use crate::{Context, id, zone};
 
 pub fn operations() -> Vec<Entry> {
     vec![
@@ -48,34 +52,41 @@ async fn create(
         vpc_endpoint_type,
         vpc_id,
     } = input;
-    only(&vpc_endpoint_type, "Gateway", "VpcEndpointType")?;
+    let kind = vpc_endpoint_type.unwrap_or_else(|| "Gateway".to_owned());
+    let kinds = ["Gateway", "GatewayLoadBalancer", "Interface", "Resource", "ServiceNetwork"];
+    one_of("vpcEndpointType", &kind, &kinds)?;
     only(&ip_address_type, "ipv4", "IpAddressType")?;
     only(&service_region, &cx.region, "ServiceRegion")?;
-    refuse_some(&dns_options, "DnsOptions")?;
     refuse_some(&resource_configuration_arn, "ResourceConfigurationArn")?;
     refuse_some(&service_network_arn, "ServiceNetworkArn")?;
-    refuse_list(&subnet_configurations, "SubnetConfigurations")?;
-    let of_interfaces = private_dns_enabled == Some(true)
-        || security_group_ids.is_some_and(|ids| !ids.is_empty())
-        || subnet_ids.is_some_and(|ids| !ids.is_empty());
-    if of_interfaces {
-        return Err(Error::InvalidParameter(
-            "Endpoints of type Gateway have no subnets, security groups or private DNS names."
-                .to_owned(),
-        ));
-    }
-    if let Some(policy) = &policy_document {
-        ops::check_policy(policy)?;
-    }
-    let service_name = service_name.ok_or(Error::MissingParameter("ServiceName"))?;
     let tables = route_table_ids.unwrap_or_default();
+    let interface = interface::New {
+        subnets: subnets(subnet_ids, subnet_configurations)?,
+        groups: security_group_ids.unwrap_or_default(),
+        private_dns: private_dns_enabled,
+    };
+    let service_name = service_name.ok_or(Error::MissingParameter("ServiceName"))?;
+    check_dns(dns_options, &service_name, interface.private_dns)?;
+    let way = match kind.as_str() {
+        "Interface" if !tables.is_empty() => return Err(mismatch(&kind, "route tables")),
+        "Interface" => Way::Interface(&interface),
+        "Gateway" => {
+            let New { subnets, groups, private_dns } = &interface;
+            if !subnets.is_empty() || !groups.is_empty() || *private_dns == Some(true) {
+                return Err(mismatch(&kind, OF_INTERFACES));
+            }
+            Way::Gateway(&tables)
+        }
+        other => return Err(Error::unsupported(format_args!("An endpoint of type {other}"))),
+    };
     let tags = tags_of_type(tag_specifications, "vpc-endpoint")?;
-    let asked = (&vpc_id, &service_name, &tables, &tags);
+    let asked = (&vpc_id, &service_name, &kind, &policy_document, &tables, &interface, &tags);
     let client_token = client_token::of(token.as_deref(), &asked)?;
-    let new = New {
+    let new = ops::New {
         vpc_id: &vpc_id,
         service_name: &service_name,
-        route_tables: &tables,
+        way,
+        policy: policy_document.as_deref(),
         tags: &tags,
         client_token,
     };
@@ -97,50 +108,130 @@ async fn create(
     })
 }
 
+/// Each by its id alone, or with the address to have there.
+fn subnets(
+    ids: Option<Vec<String>>,
+    configurations: Option<Vec<w::SubnetConfiguration>>,
+) -> Result<Subnets> {
+    let ids = ids.unwrap_or_default().into_iter();
+    let mut subnets: Subnets = ids.map(|id| (id, None)).collect();
+    for one in configurations.unwrap_or_default() {
+        refuse_some(&one.ipv6, "Ipv6")?;
+        let id = one.subnet_id.ok_or(Error::MissingParameter("SubnetId"))?;
+        subnets.insert(id, one.ipv4.map(address).transpose()?);
+    }
+    Ok(subnets)
+}
+
+/// Names have IPv4 addresses; S3's own names lead to an endpoint wholly or not at all.
+fn check_dns(
+    options: Option<w::DnsOptionsSpecification>,
+    service_name: &str,
+    private: Option<bool>,
+) -> Result<()> {
+    let w::DnsOptionsSpecification {
+        dns_record_ip_type,
+        private_dns_only_for_inbound_resolver_endpoint: only_inbound,
+        private_dns_preference,
+        private_dns_specified_domains,
+    } = options.unwrap_or_default();
+    only(&dns_record_ip_type, "ipv4", "DnsRecordIpType")?;
+    refuse_some(&private_dns_preference, "PrivateDnsPreference")?;
+    refuse_list(&private_dns_specified_domains, "PrivateDnsSpecifiedDomains")?;
+    let by_default = service_name.ends_with(".s3") && private == Some(true);
+    refuse_true(only_inbound.or(Some(by_default)), "PrivateDnsOnlyForInboundResolverEndpoint")
+}
+
 fn endpoint_out(snapshot: &Snapshot, cx: &Context, endpoint: &VpcEndpoint) -> w::VpcEndpoint {
+    let policy = endpoint.policy.as_ref().map(|policy| policy.text.clone());
+    let of = endpoint.interface.as_ref();
+    let group = |id: &String| w::SecurityGroupIdentifier {
+        group_id: Some(id.clone()),
+        group_name: resolve::group_name(snapshot, cx, id),
+    };
+    let groups = of.map(|of| of.groups.iter().map(group).collect());
     w::VpcEndpoint {
         creation_timestamp: Some(time(endpoint.created_at)),
-        dns_entries: Some(vec![]),
-        groups: Some(vec![]),
+        dns_entries: Some(dns_entries(snapshot, cx, endpoint)),
+        dns_options: of.map(|_| w::DnsOptions {
+            dns_record_ip_type: Some("ipv4".to_owned()),
+            ..Default::default()
+        }),
+        groups: Some(groups.unwrap_or_default()),
         ip_address_type: Some("ipv4".to_owned()),
-        network_interface_ids: Some(vec![]),
+        network_interface_ids: Some(
+            of.map(|of| of.interfaces.values().cloned().collect()).unwrap_or_default(),
+        ),
         owner_id: Some(endpoint.account.clone()),
-        policy_document: Some(ops::full_access().to_string()),
-        private_dns_enabled: Some(false),
+        policy_document: Some(policy.unwrap_or_else(|| ops::full_access().to_string())),
+        private_dns_enabled: Some(of.is_some_and(|of| of.private_dns)),
         requester_managed: Some(false),
         route_table_ids: Some(ops::route_tables(snapshot, cx, endpoint)),
         service_name: Some(endpoint.service_name()),
         service_region: Some(endpoint.region.clone()),
-        state: Some("available".to_owned()),
-        subnet_ids: Some(vec![]),
+        state: Some(endpoint.state().to_owned()),
+        subnet_ids: Some(of.map(|of| of.interfaces.keys().cloned().collect()).unwrap_or_default()),
         tags: tags_out(tag::ops::tags_of(snapshot, cx, &endpoint.id)),
         vpc_endpoint_id: Some(endpoint.id.clone()),
-        vpc_endpoint_type: Some("Gateway".to_owned()),
+        vpc_endpoint_type: Some(endpoint.kind().to_owned()),
         vpc_id: Some(endpoint.vpc_id.clone()),
         ..Default::default()
     }
+}
+
+/// The endpoint's own names are in a zone of the service's, the private ones in one of the endpoint's.
+fn dns_entries(snapshot: &Snapshot, cx: &Context, endpoint: &VpcEndpoint) -> Vec<w::DnsEntry> {
+    let entry = |name: String| {
+        let words = match name.contains(".vpce.") {
+            true => [endpoint.region.as_str(), &endpoint.service],
+            false => [endpoint.id.as_str(), &endpoint.service],
+        };
+        let hosted_zone_id = Some(id::stable_principal("Z", &words));
+        w::DnsEntry { dns_name: Some(name), hosted_zone_id }
+    };
+    names::all(snapshot, cx, endpoint).into_iter().map(entry).collect()
 }
 
 async fn modify(
     cx: Context,
     input: w::ModifyVpcEndpointRequest,
 ) -> Result<w::ModifyVpcEndpointResult> {
-    refuse_list(&input.add_security_group_ids, "AddSecurityGroupIds")?;
-    refuse_list(&input.add_subnet_ids, "AddSubnetIds")?;
-    refuse_list(&input.remove_security_group_ids, "RemoveSecurityGroupIds")?;
-    refuse_list(&input.remove_subnet_ids, "RemoveSubnetIds")?;
-    refuse_list(&input.subnet_configurations, "SubnetConfigurations")?;
-    refuse_some(&input.dns_options, "DnsOptions")?;
-    refuse_true(input.private_dns_enabled, "PrivateDnsEnabled")?;
-    only(&input.ip_address_type, "ipv4", "IpAddressType")?;
-    if let Some(policy) = &input.policy_document {
-        ops::check_policy(policy)?;
-    }
-    let add = input.add_route_table_ids.unwrap_or_default();
-    let remove = input.remove_route_table_ids.unwrap_or_default();
+    let w::ModifyVpcEndpointRequest {
+        add_route_table_ids,
+        add_security_group_ids,
+        add_subnet_ids,
+        dns_options,
+        dry_run: dry,
+        ip_address_type,
+        policy_document,
+        private_dns_enabled,
+        remove_route_table_ids,
+        remove_security_group_ids,
+        remove_subnet_ids,
+        reset_policy,
+        subnet_configurations,
+        vpc_endpoint_id: id,
+    } = input;
+    only(&ip_address_type, "ipv4", "IpAddressType")?;
+    let service_name = ops::by_id(&cx.read(), &cx, &id)?.service_name();
+    check_dns(dns_options, &service_name, private_dns_enabled)?;
+    let interface = interface::Change {
+        add_subnets: subnets(add_subnet_ids, subnet_configurations)?,
+        remove_subnets: remove_subnet_ids.unwrap_or_default(),
+        add_groups: add_security_group_ids.unwrap_or_default(),
+        remove_groups: remove_security_group_ids.unwrap_or_default(),
+        private_dns: private_dns_enabled,
+    };
+    let change = Change {
+        add_tables: add_route_table_ids.unwrap_or_default(),
+        remove_tables: remove_route_table_ids.unwrap_or_default(),
+        interface: (interface != interface::Change::default()).then_some(interface),
+        policy: policy_document,
+        reset_policy: reset_policy == Some(true),
+    };
     cx.write(|tx| {
-        ops::modify(tx, &cx, &input.vpc_endpoint_id, &add, &remove)?;
-        dry_run(input.dry_run)
+        ops::modify(tx, &cx, &id, &change)?;
+        dry_run(dry)
     })
     .await?;
     Ok(w::ModifyVpcEndpointResult { r#return: Some(true) })
@@ -193,23 +284,37 @@ async fn describe_services(
     let listing = listing(input.filters, input.max_results, input.next_token);
     let (found, next_token) = describe::services(&cx, &names, &listing)?;
     dry_run(input.dry_run)?;
+    Ok(w::DescribeVpcEndpointServicesResult {
+        next_token,
+        service_details: Some(found.iter().map(|offer| detail(&cx, offer)).collect()),
+        service_names: Some(found.into_iter().map(|offer| offer.name).collect()),
+    })
+}
+
+fn detail(cx: &Context, offer: &Offer) -> w::ServiceDetail {
     let zones = zone::zones(&cx.region, cx.env.config.zones);
-    let detail = |name: &String| w::ServiceDetail {
+    let private =
+        if offer.has_private_names() { names::private(&cx.region, offer.service) } else { vec![] };
+    let named = |name: &String| w::PrivateDnsDetails { private_dns_name: Some(name.clone()) };
+    let base = names::base(&cx.region, offer.service);
+    w::ServiceDetail {
         acceptance_required: Some(false),
         availability_zone_ids: Some(zones.iter().map(|zone| zone.id.clone()).collect()),
         availability_zones: Some(zones.iter().map(|zone| zone.name.clone()).collect()),
+        base_endpoint_dns_names: offer.is_interface.then(|| vec![base]),
         manages_vpc_endpoints: Some(false),
         owner: Some("amazon".to_owned()),
-        service_name: Some(name.clone()),
+        private_dns_name: private.first().cloned(),
+        private_dns_name_verification_state: private.first().map(|_| "verified".to_owned()),
+        private_dns_names: Some(private.iter().map(named).collect()),
+        service_id: Some(id::stable("vpce-svc", &[&offer.name, offer.kind()])),
+        service_name: Some(offer.name.clone()),
         service_region: Some(cx.region.clone()),
-        service_type: Some(vec![w::ServiceTypeDetail { service_type: Some("Gateway".to_owned()) }]),
+        service_type: Some(vec![w::ServiceTypeDetail {
+            service_type: Some(offer.kind().to_owned()),
+        }]),
         supported_ip_address_types: Some(vec!["ipv4".to_owned()]),
-        vpc_endpoint_policy_supported: Some(false),
+        vpc_endpoint_policy_supported: Some(true),
         ..Default::default()
-    };
-    Ok(w::DescribeVpcEndpointServicesResult {
-        next_token,
-        service_details: Some(found.iter().map(detail).collect()),
-        service_names: Some(found),
-    })
+    }
 }

@@ -1,15 +1,19 @@
-//! Making, changing and deleting gateway endpoints, and with them their routes.
+//! Making, changing, finding and deleting endpoints; a gateway endpoint's routes come and go with it.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use store::{Snapshot, Tx};
 
+use super::interface;
 use super::model::VpcEndpoint;
 use crate::ec2::client_token::ClientToken;
 use crate::ec2::prefix_list::ops::{GATEWAY_SERVICES, aws_managed_id};
 use crate::ec2::route_table::model::Target;
+use crate::ec2::vpc::services;
 use crate::ec2::{Error, Kind, Result, route_table, tag, vpc};
+use crate::iam::{Document, Place};
 use crate::tag::Tags;
 use crate::{Context, id};
 
@@ -40,17 +44,48 @@ pub fn route_tables(snapshot: &Snapshot, cx: &Context, endpoint: &VpcEndpoint) -
         .collect()
 }
 
-/// The service of that name, of those a gateway endpoint can be made for.
-pub fn service(cx: &Context, name: &str) -> Result<&'static str> {
+/// The interface endpoint that answers at an address of a VPC.
+pub fn at(
+    snapshot: &Snapshot,
+    cx: &Context,
+    vpc_id: &str,
+    address: Ipv4Addr,
+) -> Option<Arc<VpcEndpoint>> {
+    let mut subnets = vpc::subnet::ops::of_vpc(snapshot, cx, vpc_id).into_iter();
+    let subnet = subnets.find(|subnet| subnet.cidr.contains(address))?;
+    let interface = &vpc::ops::holder_of(snapshot, cx, &subnet.id, address)?.holder;
+    of_vpc(snapshot, cx, vpc_id).into_iter().find(|endpoint| {
+        let of = endpoint.interface.as_ref();
+        of.is_some_and(|of| of.interfaces.get(&subnet.id) == Some(interface))
+    })
+}
+
+/// The service of that name, of those an endpoint of the kind can be made for.
+pub fn service(cx: &Context, name: &str, gateway: bool) -> Result<&'static str> {
     let short = name.strip_prefix(&format!("com.amazonaws.{}.", cx.region)).unwrap_or_default();
-    let found = GATEWAY_SERVICES.into_iter().find(|known| *known == short);
-    found.ok_or_else(|| Error::not_found(Kind::VpcEndpointService, name))
+    let known = services::ALL.iter().find(|known| known.name == short && known.is_regional());
+    let known = known.ok_or_else(|| Error::not_found(Kind::VpcEndpointService, name))?;
+    if gateway && !GATEWAY_SERVICES.contains(&known.name) {
+        return Err(Error::InvalidParameter(
+            "Endpoint type (Gateway) does not match available service types ([Interface])."
+                .to_owned(),
+        ));
+    }
+    Ok(known.name)
+}
+
+/// What an endpoint shall lead to, and by which way.
+pub enum Way<'a> {
+    /// By these route tables.
+    Gateway(&'a [String]),
+    Interface(&'a interface::New),
 }
 
 pub struct New<'a> {
     pub vpc_id: &'a str,
     pub service_name: &'a str,
-    pub route_tables: &'a [String],
+    pub way: Way<'a>,
+    pub policy: Option<&'a str>,
     pub tags: &'a Tags,
     pub client_token: Option<ClientToken>,
 }
@@ -58,20 +93,28 @@ pub struct New<'a> {
 pub fn create(tx: &mut Tx, cx: &Context, new: &New<'_>) -> Result<VpcEndpoint> {
     tag::ops::check(new.tags)?;
     let vpc = vpc::ops::vpc(tx, cx, new.vpc_id)?;
-    let made = VpcEndpoint {
+    let gateway = matches!(new.way, Way::Gateway(_));
+    let mut made = VpcEndpoint {
         account: cx.account.clone(),
         region: cx.region.clone(),
         id: id::resource(&cx.env.rng, "vpce"),
         vpc_id: vpc.id,
-        service: service(cx, new.service_name)?.to_owned(),
+        service: service(cx, new.service_name, gateway)?.to_owned(),
+        policy: new.policy.map(policy).transpose()?,
+        interface: None,
         created_at: cx.now,
         client_token: new.client_token.clone(),
     };
+    match new.way {
+        Way::Gateway(tables) => {
+            for table in tables {
+                add_route(tx, cx, &made, table)?;
+            }
+        }
+        Way::Interface(new) => made.interface = Some(interface::create(tx, cx, &made, new)?),
+    }
     tag::ops::set(tx, cx, &made.id, new.tags)?;
     tx.put(made.clone());
-    for table in new.route_tables {
-        add_route(tx, cx, &made, table)?;
-    }
     Ok(made)
 }
 
@@ -87,29 +130,67 @@ fn add_route(tx: &mut Tx, cx: &Context, endpoint: &VpcEndpoint, table_id: &str) 
     route_table::ops::put_endpoint_route(tx, cx, table_id, &list, &endpoint.id)
 }
 
-pub fn modify(
-    tx: &mut Tx,
-    cx: &Context,
-    id: &str,
-    add: &[String],
-    remove: &[String],
-) -> Result<()> {
-    let endpoint = by_id(tx, cx, id)?;
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    pub add_tables: Vec<String>,
+    pub remove_tables: Vec<String>,
+    /// Of an interface endpoint; `None`: nothing.
+    pub interface: Option<interface::Change>,
+    pub policy: Option<String>,
+    pub reset_policy: bool,
+}
+
+pub fn modify(tx: &mut Tx, cx: &Context, id: &str, change: &Change) -> Result<()> {
+    let mut endpoint = VpcEndpoint::clone(&*by_id(tx, cx, id)?);
+    let of_gateway = !change.add_tables.is_empty() || !change.remove_tables.is_empty();
+    if of_gateway && endpoint.interface.is_some() {
+        return Err(mismatch(endpoint.kind(), "route tables"));
+    }
+    if change.reset_policy && change.policy.is_some() {
+        return Err(Error::combination(
+            "PolicyDocument and ResetPolicy may not be specified on the same request.",
+        ));
+    }
+    match (&endpoint.interface, &change.interface) {
+        (Some(of), Some(change)) => {
+            endpoint.interface = Some(interface::modify(tx, cx, &endpoint, of, change)?);
+        }
+        (None, Some(_)) => return Err(mismatch(endpoint.kind(), OF_INTERFACES)),
+        (_, None) => {}
+    }
+    if change.reset_policy {
+        endpoint.policy = None;
+    }
+    if let Some(text) = &change.policy {
+        endpoint.policy = Some(policy(text)?);
+    }
     let present = route_tables(tx, cx, &endpoint);
-    for table in remove {
+    for table in &change.remove_tables {
         route_table::ops::table(tx, cx, table)?;
         route_table::ops::remove_endpoint_routes(tx, cx, table, id)?;
     }
-    for table in add.iter().filter(|table| remove.contains(table) || !present.contains(table)) {
+    let removed = |table: &String| change.remove_tables.contains(table);
+    for table in change.add_tables.iter().filter(|t| removed(t) || !present.contains(t)) {
         add_route(tx, cx, &endpoint, table)?;
     }
+    tx.put(endpoint);
     Ok(())
+}
+
+/// What only interface endpoints have.
+pub const OF_INTERFACES: &str = "subnets, security groups or private DNS names";
+
+pub fn mismatch(kind: &str, what: &str) -> Error {
+    Error::InvalidParameter(format!("Endpoints of type {kind} have no {what}."))
 }
 
 pub fn delete(tx: &mut Tx, cx: &Context, id: &str) -> Result<()> {
     let endpoint = by_id(tx, cx, id)?;
     for table in route_tables(tx, cx, &endpoint) {
         route_table::ops::remove_endpoint_routes(tx, cx, &table, id)?;
+    }
+    if let Some(of) = &endpoint.interface {
+        interface::remove(tx, cx, of);
     }
     tag::ops::forget(tx, cx, id);
     tx.delete::<VpcEndpoint>(&cx.key(id));
@@ -124,28 +205,7 @@ pub fn full_access() -> Value {
     })
 }
 
-/// Nothing looks at policies of endpoints yet, so one that takes anything away is refused.
-pub fn check_policy(text: &str) -> Result<()> {
-    let policy: Value = serde_json::from_str(text)
-        .map_err(|_| Error::value("This policy contains invalid Json"))?;
-    let everyone =
-        |principal: &Value| *principal == json!("*") || *principal == json!({"AWS": "*"});
-    let all = |value: &Value| *value == json!("*") || *value == json!(["*"]);
-    let statements = match &policy["Statement"] {
-        Value::Array(all) => all.clone(),
-        one => vec![one.clone()],
-    };
-    let is_full = |statement: &Value| {
-        let named = ["Effect", "Principal", "Action", "Resource", "Sid"];
-        let object = statement.as_object();
-        object.is_some_and(|object| object.keys().all(|key| named.contains(&key.as_str())))
-            && statement["Effect"] == "Allow"
-            && everyone(&statement["Principal"])
-            && all(&statement["Action"])
-            && all(&statement["Resource"])
-    };
-    match statements.as_slice() {
-        [one] if is_full(one) => Ok(()),
-        _ => Err(Error::unsupported("An endpoint policy other than full access")),
-    }
+fn policy(text: &str) -> Result<Document> {
+    Document::parse(text, Place::Resource)
+        .map_err(|error| Error::InvalidPolicyDocument(error.to_string()))
 }

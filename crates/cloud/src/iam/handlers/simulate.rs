@@ -114,7 +114,7 @@ fn statement(found: &Match) -> w::Statement {
         line: Some(at.line as i32),
     };
     let kind = match found.layer {
-        Layer::Resource | Layer::Trust => "resource",
+        Layer::Resource | Layer::Trust | Layer::Endpoint => "resource",
         _ => "IAM Policy",
     };
     w::Statement {

@@ -67,7 +67,9 @@ async fn calls_from_a_vpc_leave_it_by_the_routes_of_their_subnet() {
         ["allocationId", "publicIp"].map(|name| element(&made, name).to_owned())
     };
     let [own, public] = address().await;
-    let inside = Inside { region: "us-east-1".to_owned(), vpc_id: vpc.to_owned() };
+    let door =
+        |endpoint| Inside { region: "us-east-1".to_owned(), vpc_id: vpc.to_owned(), endpoint };
+    let inside = door(None);
     let seen = |service: &str| {
         let source = inside.source(&cloud.cx.env, private.parse().unwrap(), service, true);
         let endpoint = source.endpoint.map(|endpoint| endpoint.id.clone());
@@ -86,6 +88,18 @@ async fn calls_from_a_vpc_leave_it_by_the_routes_of_their_subnet() {
     let endpoint = element(&made, "vpcEndpointId").to_owned();
     assert_eq!(seen("s3"), (private.to_owned(), Some(endpoint)));
     assert_eq!(seen("sts"), (public, None));
+    // By an interface endpoint, whatever the routes say.
+    let service = ("ServiceName", "com.amazonaws.us-east-1.sts");
+    let new = [("VpcId", vpc), service, ("VpcEndpointType", "Interface"), ("SubnetId.1", subnet.1)];
+    let made = cloud.ok("ec2", "CreateVpcEndpoint", &new).await;
+    let endpoint = element(&made, "vpcEndpointId").to_owned();
+    let filter = [("Filter.1.Name", "interface-type"), ("Filter.1.Value.1", "vpc_endpoint")];
+    let interfaces = cloud.ok("ec2", "DescribeNetworkInterfaces", &filter).await;
+    let at = element(&interfaces, "privateIpAddress").parse().unwrap();
+    let from = private.parse().unwrap();
+    let source = door(Some(at)).source(&cloud.cx.env, from, "sts", true);
+    let by = source.endpoint.map(|found| found.id.clone());
+    assert_eq!((source.ip, by), (Some(from), Some(endpoint)));
     // By a NAT gateway, once it translates.
     let [allocation, nat_address] = address().await;
     let made = cloud.ok("ec2", "CreateNatGateway", &[subnet, ("AllocationId", &allocation)]).await;

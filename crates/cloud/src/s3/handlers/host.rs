@@ -27,6 +27,9 @@ fn bucket(host: &str) -> Option<&str> {
         [.., "s3"] => Some(labels.len() - 1),
         [.., "s3", _region] => Some(labels.len() - 2),
         [.., "s3", "dualstack", _region] => Some(labels.len() - 3),
+        // Of an interface endpoint.
+        [_, "s3", _region, "vpce"] => Some(0),
+        [.., "bucket", _, "s3", _region, "vpce"] => Some(labels.len() - 5),
         _ => None,
     };
     let bucket = match service {
@@ -55,6 +58,8 @@ mod tests {
             ("pictures.s3.eu-west-1.amazonaws.com", Some("pictures")),
             ("pictures.s3.dualstack.eu-west-1.amazonaws.com", Some("pictures")),
             ("s3.dualstack.eu-west-1.amazonaws.com", None),
+            ("bucket.vpce-0a-1.s3.eu-west-1.vpce.amazonaws.com", None),
+            ("my.pictures.bucket.vpce-0a-1.s3.eu-west-1.vpce.amazonaws.com", Some("my.pictures")),
             ("cloud.example.com", None),
         ] {
             assert_eq!(bucket(host), expected, "{host}");
