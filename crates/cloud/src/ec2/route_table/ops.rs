@@ -1,5 +1,6 @@
 //! Finding, making, changing and deleting route tables, their routes and associations.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use store::{Snapshot, Tx};
@@ -14,6 +15,9 @@ use crate::{Context, id};
 
 /// AWS's default quota.
 const MAX_ROUTES: usize = 500;
+
+/// Metadata and the resolver are among these, and reached without a route (VPC User Guide, "Route tables").
+const RESERVED: Cidr = Cidr::new(Ipv4Addr::new(169, 254, 168, 0), 22);
 
 impl Resource for RouteTable {
     const KIND: Kind = Kind::RouteTable;
@@ -292,6 +296,12 @@ fn check_destination(
         Destination::Cidr(cidr) => cidr,
         Destination::PrefixList(id) => return prefix_list::ops::by_id(snapshot, cx, id).map(drop),
     };
+    if RESERVED.covers(*cidr) {
+        return Err(Error::value(format!(
+            "Value ({cidr}) for parameter destinationCidrBlock is invalid. It is reserved for services of \
+             the VPC."
+        )));
+    }
     let vpc = vpc::ops::vpc(snapshot, cx, &table.vpc_id)?;
     if vpc.blocks().any(|own| own == *cidr) {
         return Err(Error::RouteAlreadyExists(destination.to_string()));

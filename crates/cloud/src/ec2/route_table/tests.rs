@@ -113,6 +113,10 @@ async fn routes_come_change_and_go() {
         (&format!("DestinationCidrBlock=0.0.0.0/0&GatewayId={default}"), "InvalidParameterValue"),
         (&format!("DestinationCidrBlock=10.0.0.0/16&GatewayId={gateway}"), "RouteAlreadyExists"),
         (&format!("DestinationCidrBlock=10.0.1.0/24&GatewayId={gateway}"), "UnsupportedOperation"),
+        (
+            &format!("DestinationCidrBlock=169.254.169.254/32&GatewayId={gateway}"),
+            "InvalidParameterValue",
+        ),
         (&format!("DestinationIpv6CidrBlock=::/0&GatewayId={gateway}"), "UnsupportedOperation"),
         ("DestinationCidrBlock=0.0.0.0/0&NatGatewayId=nat-01234567", "NatGatewayNotFound"),
         (
@@ -130,6 +134,9 @@ async fn routes_come_change_and_go() {
     };
     let out = format!("GatewayId={gateway}");
     ok(cx, "CreateRoute", &to("0.0.0.0/0", &out)).await;
+    // Wider than what is reserved.
+    ok(cx, "CreateRoute", &to("169.254.0.0/16", &out)).await;
+    ok(cx, "DeleteRoute", &to("169.254.0.0/16", "")).await;
     ok(cx, "CreateRoute", &to("0.0.0.0/0", &out)).await;
     assert_eq!(world.states(&table).await, [("0.0.0.0/0".to_owned(), true)]);
 
