@@ -10,6 +10,7 @@ use super::{Caller, Refusal, Who, of_key};
 use crate::services::{self, Entry};
 use crate::{Context, testing};
 
+mod conditions;
 mod network;
 mod resources;
 mod served;
@@ -44,7 +45,6 @@ impl Cloud {
         operation: &str,
         parameters: &[(&str, &str)],
     ) -> Answer {
-        let entry = &self.table[&self.key(service, operation)];
         let service = wire::Service::named(service).unwrap();
         let encode = |text: &str| wire::query::params::percent_encode(text.as_bytes(), false);
         let form: Vec<String> =
@@ -56,6 +56,17 @@ impl Cloud {
                 Value::Object(members.collect()).to_string()
             }
         };
+        self.send(cx, service, operation, body).await
+    }
+
+    async fn send(
+        &self,
+        cx: &Context,
+        service: &'static wire::Service,
+        operation: &str,
+        body: String,
+    ) -> Answer {
+        let entry = &self.table[&self.key(service.name, operation)];
         let request = wire::Request {
             service: service.name,
             operation: operation.to_owned(),
