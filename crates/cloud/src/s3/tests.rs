@@ -487,6 +487,28 @@ async fn each_operation_asks_for_the_actions_that_aws_says() {
     );
 }
 
+#[tokio::test]
+async fn a_session_ends_for_s3_too() {
+    use crate::iam::{Session, Who};
+    let root = Client::new().await;
+    let key = user(&root, "ann", &statement("Allow", "", "s3:ListBucket", "*")).await;
+    let of_key = crate::iam::of_key(&root.env, &key.access_key, None).unwrap();
+    assert!(matches!(of_key.who, Who::User { .. }));
+    let session = Session::begin(&root.env, of_key.who, std::time::Duration::from_secs(900));
+    let made = session.credentials(&root.env);
+    let ann = |token: String| {
+        let (access_key, secret) = (made.access_key.clone(), made.secret.clone());
+        root.of(Some(Credentials { access_key, secret, session_token: Some(token) }))
+    };
+    let whole = ann(made.token.clone());
+    whole.ok(Method::GET, "/bucket?list-type=2", &[], b"").await;
+    whole.refused(Method::PUT, "/bucket/k", &[], b"", (403, "AccessDenied")).await;
+    let cut = ann(made.token[..made.token.len() - 4].to_owned());
+    cut.refused(Method::GET, "/bucket", &[], b"", (400, "InvalidToken")).await;
+    root.env.clock.advance(made.expires_at);
+    whole.refused(Method::GET, "/bucket", &[], b"", (400, "ExpiredToken")).await;
+}
+
 /// Of a user's one inline policy; nothing is allowed when there are none.
 async fn set_policy(root: &Client, name: &str, statements: &[serde_json::Value]) {
     let none = serde_json::json!({"Effect": "Allow", "Action": "ec2:*", "Resource": "*"});
