@@ -45,7 +45,7 @@ use flows::Flows;
 use netlink::{Message, Socket};
 use topology::Topology;
 
-use crate::network::Flow;
+use crate::network::{self, Flow};
 use crate::{Counters, Error, Fabric, Interface, Result};
 
 pub struct LinuxFabric {
@@ -122,6 +122,16 @@ impl LinuxFabric {
         cache.insert(name.to_owned(), Arc::clone(&network));
         Ok(network)
     }
+}
+
+/// Tries whether the kernel takes every kind of rule that networks are made of. Leaves nothing behind.
+pub fn probe(run_dir: &Path) -> Result<()> {
+    let fabric = LinuxFabric::open(run_dir)?;
+    let network = network::Network { internet: true, log: true, ..network::Network::default() };
+    let tried = fabric.ensure_network("probe").and_then(|()| fabric.apply("probe", &network));
+    tear_down(run_dir)?;
+    std::fs::remove_dir(run_dir).map_err(os("removing the run directory"))?;
+    tried
 }
 
 /// Removes every network under `run_dir`, also after its daemon was killed. Nothing there: nothing.

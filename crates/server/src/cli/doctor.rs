@@ -89,8 +89,23 @@ fn checks() -> Result<Vec<Check>> {
             }),
         fix: if bootstrap.is_some() { String::new() } else { "apt-get install mmdebstrap".into() },
     });
+    checks.push(packet_filter());
     checks.extend(public_addresses()?);
     Ok(checks)
+}
+
+/// Security groups, ACLs and gateways are rules of nftables.
+fn packet_filter() -> Check {
+    let directory = std::env::temp_dir().join(format!("drover-doctor-{}", std::process::id()));
+    let tried = fabric::linux::probe(&directory);
+    let modules = "nf_tables nft_ct nft_nat nft_fib_ipv4 nft_reject_ipv4 nft_tproxy nft_log";
+    Check {
+        name: "packet filter".into(),
+        state: if tried.is_ok() { State::Ok } else { State::Missing },
+        fix: if tried.is_ok() { String::new() } else { format!("modprobe -a {modules}") },
+        detail: tried
+            .map_or_else(|error| error.to_string(), |()| "nftables takes all rules".into()),
+    }
 }
 
 /// The pool of each cloud of this host; without clouds, what all pools are from.
