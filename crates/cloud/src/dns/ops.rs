@@ -13,7 +13,7 @@ use crate::ec2::elastic_ip::model::PublicAddress;
 use crate::ec2::instance::spec::{private_dns_name, public_dns_name};
 use crate::ec2::vpc::{self, Vpc};
 use crate::ec2::vpc_endpoint::names as endpoints;
-use crate::ec2::{elastic_ip, network_interface};
+use crate::ec2::{elastic_ip, network_interface, vpc_peering};
 use crate::elbv2::ops::load_balancer;
 use crate::{Context, Env, region};
 
@@ -153,11 +153,18 @@ fn in_use(snapshot: &Snapshot, address: Ipv4Addr, region: &str) -> Option<Arc<Pu
     elastic_ip::ops::by_address(snapshot, address).filter(|found| found.region == region)
 }
 
-/// What a public address stands for in the VPC; elsewhere it stands for itself.
+/// What a public address stands for in the VPC, and in those it is peered with that it lets resolve;
+/// elsewhere it stands for itself.
 fn private(snapshot: &Snapshot, cx: &Context, vpc: &Vpc, of: &PublicAddress) -> Ipv4Addr {
+    let there = context(&cx.env, &of.region);
+    let allows = |holder: &str| {
+        let peering = vpc_peering::ops::between(snapshot, cx, &vpc.id, holder);
+        peering.is_some_and(|peering| peering.other(&vpc.id).is_some_and(|side| side.allow_dns))
+    };
     let of_vpc = of.association.as_ref().filter(|association| {
-        let interface = network_interface::ops::by_id(snapshot, cx, &association.interface_id);
-        vpc.dns_hostnames && interface.is_ok_and(|interface| interface.vpc_id == vpc.id)
+        let interface = network_interface::ops::by_id(snapshot, &there, &association.interface_id);
+        let holder = interface.map(|interface| interface.vpc_id.clone()).unwrap_or_default();
+        vpc.dns_hostnames && (holder == vpc.id || allows(&holder))
     });
     of_vpc.map_or(of.address, |association| association.private_ip)
 }
@@ -267,6 +274,45 @@ mod tests {
         let there = vpc::ops::default_vpc(&cx.read(), &abroad).unwrap().id;
         let name = public_dns_name("us-east-1", public);
         assert_eq!(addresses(&inside(&snapshot, &abroad, &there, &name)), [public.to_string()]);
+    }
+
+    #[tokio::test]
+    async fn a_peered_vpc_resolves_public_names_where_it_is_let() {
+        let cx = testing::context();
+        let ok = |call, members: String| {
+            let cx = cx.clone();
+            async move { testing::ok(&cx, call, &members).await }
+        };
+        let there = vpc::ops::default_vpc(&cx.read(), &cx).unwrap().id;
+        let subnet = vpc::ops::subnets(&cx.read(), &cx).remove(0).id;
+        let here = ok("CreateVpc", "CidrBlock=10.0.0.0/16".to_owned()).await;
+        let here = testing::text(&here, "vpcId");
+        let hostnames = format!("VpcId={here}&EnableDnsHostnames.Value=true");
+        ok("ModifyVpcAttribute", hostnames).await;
+        let interface = ok("CreateNetworkInterface", format!("SubnetId={subnet}")).await;
+        let private = testing::text(&interface, "privateIpAddress");
+        let interface = testing::text(&interface, "networkInterfaceId");
+        let address = ok("AllocateAddress", String::new()).await;
+        let allocation = testing::text(&address, "allocationId");
+        let associate = format!("AllocationId={allocation}&NetworkInterfaceId={interface}");
+        ok("AssociateAddress", associate).await;
+        let public = testing::text(&address, "publicIp");
+        let name = public_dns_name("us-east-1", public.parse().unwrap());
+        let resolved = || addresses(&inside(&cx.read(), &cx, &here, &name));
+        let create = format!("VpcId={here}&PeerVpcId={there}");
+        let peering = ok("CreateVpcPeeringConnection", create).await;
+        let id = testing::text(&peering, "vpcPeeringConnectionId");
+        let id = format!("VpcPeeringConnectionId={id}");
+        ok("AcceptVpcPeeringConnection", id.clone()).await;
+        assert_eq!(resolved(), [public.as_str()]);
+        let allow = "PeeringConnectionOptions.AllowDnsResolutionFromRemoteVpc=true";
+        // That the others may resolve ours is another thing.
+        ok("ModifyVpcPeeringConnectionOptions", format!("{id}&Requester{allow}")).await;
+        assert_eq!(resolved(), [public.as_str()]);
+        ok("ModifyVpcPeeringConnectionOptions", format!("{id}&Accepter{allow}")).await;
+        assert_eq!(resolved(), [private]);
+        ok("DeleteVpcPeeringConnection", id).await;
+        assert_eq!(resolved(), [public]);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use store::Snapshot;
 use wire::ec2 as w;
 
 use super::model::{Side, State, VpcPeering};
-use super::ops::{self, Peer};
+use super::ops::{self, Options, Peer};
 use crate::Context;
 use crate::ec2::handlers::{listing, refuse, tags_of_type, tags_out};
 use crate::ec2::listing::dry_run;
@@ -18,6 +18,7 @@ pub fn operations() -> Vec<Entry> {
         serve::<w::RejectVpcPeeringConnection, _, _, _>(reject),
         serve::<w::DeleteVpcPeeringConnection, _, _, _>(delete),
         serve::<w::DescribeVpcPeeringConnections, _, _, _>(describe),
+        serve::<w::ModifyVpcPeeringConnectionOptions, _, _, _>(modify_options),
     ]
 }
 
@@ -98,6 +99,54 @@ async fn describe(
     })
 }
 
+async fn modify_options(
+    cx: Context,
+    input: w::ModifyVpcPeeringConnectionOptionsRequest,
+) -> Result<w::ModifyVpcPeeringConnectionOptionsResult> {
+    let of_requester = input.requester_peering_connection_options.map(option).transpose()?;
+    let of_accepter = input.accepter_peering_connection_options.map(option).transpose()?;
+    if of_requester.is_none() && of_accepter.is_none() {
+        return Err(Error::combination(
+            "At least one peering connection option must be specified.",
+        ));
+    }
+    let options = Options { requester: of_requester.flatten(), accepter: of_accepter.flatten() };
+    let changed = cx
+        .write(|tx| {
+            let id = &input.vpc_peering_connection_id;
+            let changed = ops::modify_options(tx, &cx, id, options)?;
+            dry_run(input.dry_run)?;
+            Ok::<_, Error>(changed)
+        })
+        .await?;
+    let out = |side: &Side| w::PeeringConnectionOptions {
+        allow_dns_resolution_from_remote_vpc: Some(side.allow_dns),
+        allow_egress_from_local_classic_link_to_remote_vpc: Some(false),
+        allow_egress_from_local_vpc_to_remote_classic_link: Some(false),
+        ..Default::default()
+    };
+    Ok(w::ModifyVpcPeeringConnectionOptionsResult {
+        accepter_peering_connection_options: of_accepter.map(|_| out(&changed.accepter)),
+        requester_peering_connection_options: of_requester.map(|_| out(&changed.requester)),
+    })
+}
+
+/// The one that is there, if it is said.
+fn option(options: w::PeeringConnectionOptionsRequest) -> Result<Option<bool>> {
+    let w::PeeringConnectionOptionsRequest {
+        allow_dns_resolution_from_remote_vpc: allow_dns,
+        allow_egress_from_local_classic_link_to_remote_vpc: from_classic,
+        allow_egress_from_local_vpc_to_remote_classic_link: to_classic,
+        allow_multipath_resilience,
+        multipath_resilience_mode,
+    } = options;
+    refuse(from_classic == Some(true) || to_classic == Some(true), "ClassicLink")?;
+    let resilience =
+        allow_multipath_resilience == Some(true) || multipath_resilience_mode.is_some();
+    refuse(resilience, "Multipath resilience of a peering")?;
+    Ok(allow_dns)
+}
+
 fn peering_out(snapshot: &Snapshot, cx: &Context, peering: &VpcPeering) -> w::VpcPeeringConnection {
     let side = |side: &Side| w::VpcPeeringConnectionVpcInfo {
         cidr_block: side.blocks.first().map(|block| block.to_string()),
@@ -109,7 +158,7 @@ fn peering_out(snapshot: &Snapshot, cx: &Context, peering: &VpcPeering) -> w::Vp
         ),
         owner_id: Some(peering.account.clone()),
         peering_options: Some(w::VpcPeeringConnectionOptionsDescription {
-            allow_dns_resolution_from_remote_vpc: Some(false),
+            allow_dns_resolution_from_remote_vpc: Some(side.allow_dns),
             ..Default::default()
         }),
         region: Some(side.region.clone()),

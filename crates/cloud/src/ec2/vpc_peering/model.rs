@@ -25,6 +25,8 @@ pub struct Side {
     pub vpc_id: String,
     /// The VPC's blocks, as they were when the peering was asked for.
     pub blocks: Vec<Cidr>,
+    /// `AllowDnsResolutionFromRemoteVpc`: public names of this VPC are private addresses in the other one.
+    pub allow_dns: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +42,11 @@ pub enum State {
 impl VpcPeering {
     pub fn has_region(&self, region: &str) -> bool {
         self.requester.region == region || self.accepter.region == region
+    }
+
+    /// Whether the two are joined now.
+    pub fn joins(&self, one: &str, other: &str) -> bool {
+        self.state == State::Active && self.other(one).is_some_and(|side| side.vpc_id == other)
     }
 
     /// The other side, seen from a VPC.

@@ -99,7 +99,57 @@ fn overlap(a: &Vpc, b: &Vpc) -> bool {
 }
 
 fn side(vpc: &Vpc) -> Side {
-    Side { region: vpc.region.clone(), vpc_id: vpc.id.clone(), blocks: vpc.blocks().collect() }
+    let (region, vpc_id) = (vpc.region.clone(), vpc.id.clone());
+    Side { region, vpc_id, blocks: vpc.blocks().collect(), allow_dns: false }
+}
+
+/// The peering that joins two VPCs now.
+pub fn between(
+    snapshot: &Snapshot,
+    cx: &Context,
+    one: &str,
+    other: &str,
+) -> Option<Arc<VpcPeering>> {
+    peerings(snapshot, cx).into_iter().find(|peering| peering.joins(one, other))
+}
+
+/// `AllowDnsResolutionFromRemoteVpc` of each side; `None` leaves it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    pub requester: Option<bool>,
+    pub accepter: Option<bool>,
+}
+
+pub fn modify_options(tx: &mut Tx, cx: &Context, id: &str, options: Options) -> Result<VpcPeering> {
+    let found = peering(tx, cx, id)?;
+    if found.state != State::Active {
+        return Err(Error::OperationNotPermitted(format!(
+            "Peering {id} is not active. Peering options can be added only to active peerings."
+        )));
+    }
+    let mut changed = VpcPeering::clone(&found);
+    let sides =
+        [(&mut changed.requester, options.requester), (&mut changed.accepter, options.accepter)];
+    for (side, allow) in sides {
+        let Some(allow) = allow else { continue };
+        if side.region != cx.region {
+            return Err(Error::OperationNotPermitted(format!(
+                "Incorrect region ({}) specified for this request. The peering options of {} can be \
+                 modified in region {}",
+                cx.region, side.vpc_id, side.region
+            )));
+        }
+        let vpc = vpc::ops::vpc(tx, cx, &side.vpc_id)?;
+        if allow && !(vpc.dns_support && vpc.dns_hostnames) {
+            return Err(Error::OperationNotPermitted(format!(
+                "The VPC {} must have DNS support and DNS hostnames enabled.",
+                vpc.id
+            )));
+        }
+        side.allow_dns = allow;
+    }
+    tx.put(changed.clone());
+    Ok(changed)
 }
 
 /// By the side that was asked, in its region.

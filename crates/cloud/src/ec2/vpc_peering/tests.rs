@@ -55,6 +55,98 @@ async fn two_vpcs_are_joined_until_one_leaves() {
     ok(&cx, "DeleteVpc", &format!("VpcId={b}")).await;
 }
 
+/// Two peered VPCs with names of their own, the peering as a member, and a group of each.
+async fn joined(cx: &Context) -> ([String; 2], String, [String; 2]) {
+    let vpcs = [vpc(cx, "10.0.0.0/16").await, vpc(cx, "10.1.0.0/16").await];
+    let create = format!("VpcId={}&PeerVpcId={}", vpcs[0], vpcs[1]);
+    let id = of(&ok(cx, "CreateVpcPeeringConnection", &create).await);
+    let mut groups = Vec::new();
+    for vpc in &vpcs {
+        let hostnames = format!("VpcId={vpc}&EnableDnsHostnames.Value=true");
+        ok(cx, "ModifyVpcAttribute", &hostnames).await;
+        let group = format!("VpcId={vpc}&GroupName=g&GroupDescription=g");
+        groups.push(text(&ok(cx, "CreateSecurityGroup", &group).await, "groupId"));
+    }
+    (vpcs, id, groups.try_into().unwrap())
+}
+
+#[tokio::test]
+async fn rules_name_groups_of_peered_vpcs() {
+    let cx = testing::context();
+    let ([a, b], id, [mine, theirs]) = joined(&cx).await;
+    let rule = format!(
+        "GroupId={mine}&IpPermissions.1.IpProtocol=tcp&IpPermissions.1.FromPort=80\
+         &IpPermissions.1.ToPort=80&IpPermissions.1.Groups.1.GroupId={theirs}"
+    );
+    let authorize = "AuthorizeSecurityGroupIngress";
+    assert_eq!(refused(&cx, authorize, &rule).await, "InvalidGroup.NotFound");
+    ok(&cx, "AcceptVpcPeeringConnection", &id).await;
+    let other = "pcx-01234567";
+    let by_other = format!("{rule}&IpPermissions.1.Groups.1.VpcPeeringConnectionId={other}");
+    assert_eq!(refused(&cx, authorize, &by_other).await, "InvalidGroup.NotFound");
+    let peering = id.trim_start_matches("VpcPeeringConnectionId=");
+    ok(&cx, authorize, &by_other.replace(other, peering)).await;
+    let shown = || async { ok(&cx, "DescribeSecurityGroups", &format!("GroupId.1={mine}")).await };
+    assert_eq!(text(&shown().await, "peeringStatus"), "active");
+    assert_eq!(text(&shown().await, "vpcPeeringConnectionId"), peering);
+    let references = || async {
+        ok(&cx, "DescribeSecurityGroupReferences", &format!("GroupId.1={theirs}")).await
+    };
+    assert_eq!(text(&references().await, "referencingVpcId"), a);
+    let stale = || async { ok(&cx, "DescribeStaleSecurityGroups", &format!("VpcId={a}")).await };
+    assert!(!stale().await.contains(&mine));
+
+    // The filter is told of the members.
+    for (vpc, block, group) in [(&a, "10.0.1.0/24", &mine), (&b, "10.1.1.0/24", &theirs)] {
+        let subnet = format!("VpcId={vpc}&CidrBlock={block}");
+        let subnet = text(&ok(&cx, "CreateSubnet", &subnet).await, "subnetId");
+        let endpoint = format!(
+            "VpcId={vpc}&VpcEndpointType=Interface&ServiceName=com.amazonaws.us-east-1.sts\
+             &SubnetId.1={subnet}&SecurityGroupId.1={group}"
+        );
+        ok(&cx, "CreateVpcEndpoint", &endpoint).await;
+    }
+    let members = || {
+        let networks = crate::ec2::network::compile(&cx.read(), &cx.env);
+        let group = networks[a.as_str()].groups.get(&theirs);
+        group.map(|group| group.members_elsewhere.clone()).unwrap_or_default()
+    };
+    assert_eq!(members().len(), 1);
+
+    ok(&cx, "DeleteVpcPeeringConnection", &id).await;
+    assert!(members().is_empty() && !references().await.contains(&a));
+    assert_eq!(text(&stale().await, "groupId"), mine);
+    assert_eq!(text(&stale().await, "peeringStatus"), "deleted");
+    // What is stale can be revoked, but not be made again.
+    let second = rule.replace("=80", "=81");
+    assert_eq!(refused(&cx, authorize, &second).await, "InvalidGroup.NotFound");
+    ok(&cx, "RevokeSecurityGroupIngress", &rule).await;
+    assert!(!stale().await.contains(&mine));
+}
+
+#[tokio::test]
+async fn a_side_lets_the_other_resolve_its_public_names() {
+    let cx = testing::context();
+    let ([_, b], id, _) = joined(&cx).await;
+    let options = format!("{id}&AccepterPeeringConnectionOptions.AllowDnsResolutionFromRemoteVpc=");
+    let modify = "ModifyVpcPeeringConnectionOptions";
+    let on = format!("{options}true");
+    assert_eq!(refused(&cx, modify, &on).await, "OperationNotPermitted");
+    ok(&cx, "AcceptVpcPeeringConnection", &id).await;
+    assert_eq!(refused(&cx, modify, &id).await, "InvalidParameterCombination");
+    let body = ok(&cx, modify, &on).await;
+    assert_eq!(text(&body, "allowDnsResolutionFromRemoteVpc"), "true");
+    assert!(!body.contains("requesterPeering"), "{body}");
+    let found = ops::active_of_vpc(&cx.read(), &cx, &b).remove(0);
+    assert_eq!((found.requester.allow_dns, found.accepter.allow_dns), (false, true));
+    let link = on.replace("AllowDnsResolutionFromRemoteVpc", "AllowMultipathResilience");
+    assert_eq!(refused(&cx, modify, &link).await, "UnsupportedOperation");
+    let hostnames = format!("VpcId={b}&EnableDnsHostnames.Value=false");
+    ok(&cx, "ModifyVpcAttribute", &hostnames).await;
+    assert_eq!(refused(&cx, modify, &on).await, "OperationNotPermitted");
+    ok(&cx, modify, &format!("{options}false")).await;
+}
+
 #[tokio::test]
 async fn what_overlaps_is_not_joined() {
     let cx = testing::context();
