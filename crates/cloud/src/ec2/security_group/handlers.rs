@@ -85,12 +85,18 @@ async fn describe_groups(
     let listing = listing(input.filters, input.max_results, input.next_token);
     let (found, next_token) = describe::groups(&snapshot, &cx, &ids, &names, &listing)?;
     dry_run(input.dry_run)?;
+    let permissions = |group: &SecurityGroup, direction| {
+        let mut all = permissions_out(group, direction);
+        let pairs = all.iter_mut().flat_map(|one| one.user_id_group_pairs.iter_mut().flatten());
+        pairs.for_each(|pair| relations::show_peering(&snapshot, &cx, group, pair));
+        all
+    };
     let group = |group: &SecurityGroup| w::SecurityGroup {
         description: Some(group.description.clone()),
         group_id: Some(group.id.clone()),
         group_name: Some(group.name.clone()),
-        ip_permissions: Some(permissions_out(group, Direction::Ingress)),
-        ip_permissions_egress: Some(permissions_out(group, Direction::Egress)),
+        ip_permissions: Some(permissions(group, Direction::Ingress)),
+        ip_permissions_egress: Some(permissions(group, Direction::Egress)),
         owner_id: Some(group.account.clone()),
         security_group_arn: Some(arn(&cx, group)),
         tags: tags_out(tag::ops::tags_of(&snapshot, &cx, &group.id)),

@@ -9,7 +9,7 @@ use super::permission::{self, GroupPair, Permission, Single};
 use super::text;
 use crate::ec2::network_interface::NetworkInterface;
 use crate::ec2::resource::{self, Resource};
-use crate::ec2::{Error, Kind, Result, prefix_list, tag, vpc, vpc_endpoint};
+use crate::ec2::{Error, Kind, Result, prefix_list, tag, vpc, vpc_endpoint, vpc_peering};
 use crate::elbv2::LoadBalancer;
 use crate::tag::Tags;
 use crate::{Context, id};
@@ -189,7 +189,7 @@ pub fn delete(tx: &mut Tx, cx: &Context, group: &SecurityGroup) -> Result<()> {
             group.id, group.name
         )));
     }
-    if in_use(tx, cx, &group.id) {
+    if in_use(tx, cx, group) {
         return Err(Error::DependencyViolation(format!(
             "resource {} has a dependent object",
             group.id
@@ -202,20 +202,23 @@ pub fn delete(tx: &mut Tx, cx: &Context, group: &SecurityGroup) -> Result<()> {
     Ok(())
 }
 
-/// Whether an interface, an endpoint or a load balancer is in the group, or another group's rule refers to it.
-fn in_use(snapshot: &Snapshot, cx: &Context, id: &str) -> bool {
+/// Whether an interface, an endpoint or a load balancer is in the group, or a rule of another group of
+/// its VPC refers to it. Rules of peered VPCs' become stale.
+fn in_use(snapshot: &Snapshot, cx: &Context, group: &SecurityGroup) -> bool {
+    let SecurityGroup { id, vpc_id, .. } = group;
     let refers = |rule: &Rule| matches!(&rule.peer, Peer::Group(peer) if peer == id);
+    let other = |one: &SecurityGroup| one.id != *id && one.vpc_id == *vpc_id;
     let prefix = cx.prefix();
-    let balanced = |lb: Arc<LoadBalancer>| lb.security_groups.iter().any(|group| group == id);
+    let balanced = |lb: Arc<LoadBalancer>| lb.security_groups.iter().any(|one| one == id);
     snapshot.scan::<LoadBalancer>(&prefix).any(balanced)
         || snapshot
             .scan::<NetworkInterface>(&prefix)
-            .any(|interface| interface.groups.iter().any(|group| group == id))
+            .any(|interface| interface.groups.iter().any(|one| one == id))
         || vpc_endpoint::ops::all(snapshot, cx)
             .iter()
             .filter_map(|endpoint| endpoint.interface.as_ref())
-            .any(|endpoint| endpoint.groups.iter().any(|group| group == id))
-        || groups(snapshot, cx).iter().any(|group| group.id != id && group.rules.iter().any(refers))
+            .any(|endpoint| endpoint.groups.iter().any(|one| one == id))
+        || groups(snapshot, cx).iter().any(|one| other(one) && one.rules.iter().any(refers))
 }
 
 fn new_rule(cx: &Context, direction: Direction, single: Single) -> Rule {
@@ -228,17 +231,33 @@ fn new_rule(cx: &Context, direction: Direction, single: Single) -> Rule {
     }
 }
 
+/// Which groups permissions may name.
+#[derive(Clone, Copy, PartialEq)]
+enum Whom {
+    /// Those that a rule may refer to now.
+    Current,
+    /// Those that the group's rules refer to, too.
+    Present,
+}
+
 /// The permissions, one for each peer, with every group they refer to found.
 fn singles(
     snapshot: &Snapshot,
     cx: &Context,
     group: &SecurityGroup,
     permissions: &[Permission],
+    whom: Whom,
 ) -> Result<Vec<Single>> {
     if permissions.is_empty() {
         return Err(Error::MissingParameter("ipPermissions"));
     }
-    let referred = |pair: &GroupPair| referred(snapshot, cx, group, pair);
+    let is_known =
+        |id: &String| group.rules.iter().any(|rule| rule.peer == Peer::Group(id.clone()));
+    let referred = |pair: &GroupPair| match &pair.id {
+        // It may be stale by now.
+        Some(id) if whom == Whom::Present && is_known(id) => Ok(id.clone()),
+        _ => referred(snapshot, cx, group, pair),
+    };
     let listed = |id: &str| prefix_list::ops::by_id(snapshot, cx, id).map(drop);
     let mut all: Vec<Single> = Vec::new();
     for permission in permissions {
@@ -254,19 +273,20 @@ fn singles(
     Ok(all)
 }
 
+/// Of the same VPC, or of one that it is peered with in the region.
 fn referred(
     snapshot: &Snapshot,
     cx: &Context,
     group: &SecurityGroup,
     pair: &GroupPair,
 ) -> Result<String> {
-    if pair.peering_connection_id.is_some() {
-        return Err(Error::unsupported("A security group of a peered VPC"));
-    }
     let other = find(snapshot, cx, pair.id.as_deref(), pair.name.as_deref())?;
+    let peering = vpc_peering::ops::between(snapshot, cx, &group.vpc_id, &other.vpc_id);
+    let by = peering.as_ref().map(|peering| &peering.id);
     let foreign = pair.user_id.as_ref().is_some_and(|user| *user != cx.account)
         || pair.vpc_id.as_ref().is_some_and(|vpc| *vpc != other.vpc_id)
-        || other.vpc_id != group.vpc_id;
+        || pair.peering_connection_id.as_ref().is_some_and(|id| Some(id) != by)
+        || other.vpc_id != group.vpc_id && by.is_none();
     if foreign {
         Err(Error::not_found(Kind::SecurityGroup, other.id.clone()))
     } else {
@@ -286,7 +306,7 @@ pub fn authorize(
     tag::ops::check(tags)?;
     let mut group = group.clone();
     let mut added = Vec::new();
-    for single in singles(tx, cx, &group, permissions)? {
+    for single in singles(tx, cx, &group, permissions, Whom::Current)? {
         if position(&group, direction, &single).is_some() {
             return Err(Error::PermissionDuplicate(permission::sentence(&single)));
         }
@@ -342,7 +362,7 @@ pub fn revoke(
 ) -> Result<Revoked> {
     let mut group = group.clone();
     let mut revoked = Revoked::default();
-    for single in singles(tx, cx, &group, permissions)? {
+    for single in singles(tx, cx, &group, permissions, Whom::Present)? {
         match position(&group, direction, &single) {
             Some(at) => revoked.rules.push(group.rules.remove(at)),
             None => revoked.unknown.push(single),
@@ -397,7 +417,8 @@ pub fn modify_rules(
     let mut group = group.clone();
     for (id, permission) in changes {
         let at = rule_position(&group, None, id)?;
-        let mut singles = singles(tx, cx, &group, std::slice::from_ref(permission))?;
+        let one = std::slice::from_ref(permission);
+        let mut singles = singles(tx, cx, &group, one, Whom::Current)?;
         if singles.len() != 1 {
             return Err(Error::combination("A security group rule has one source or destination."));
         }
@@ -429,7 +450,7 @@ pub fn describe_permissions(
     permissions: &[Permission],
 ) -> Result<()> {
     let mut group = group.clone();
-    for single in singles(tx, cx, &group, permissions)? {
+    for single in singles(tx, cx, &group, permissions, Whom::Present)? {
         let at = position(&group, direction, &single).ok_or(Error::PermissionNotFound)?;
         group.rules[at].description = single.description;
     }
