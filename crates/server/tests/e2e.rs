@@ -1,6 +1,7 @@
 //! End to end: stock AWS clients against the real program. Each `test_*` function in `e2e/*.py` is a
 //! test with a cloud of its own; its parameter says which kind: `cloud` has real instances and needs
-//! root, `api` has simulated ones. The clients come from PyPI on the first run, into target/clients.
+//! root, `api` has simulated ones; `@needs("nft")` above it names a program of the host that it uses.
+//! The clients come from PyPI on the first run, into target/clients.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -23,7 +24,11 @@ fn trials() -> Vec<Trial> {
     for file in scripts() {
         let script = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&file).expect("a test script can be read");
+        let mut program = None;
         for line in text.lines() {
+            if let Some(needed) = line.strip_prefix("@needs(\"") {
+                program = needed.strip_suffix("\")");
+            }
             let Some((name, parameters)) =
                 line.strip_prefix("def test_").and_then(|rest| rest.split_once('('))
             else {
@@ -33,10 +38,15 @@ fn trials() -> Vec<Trial> {
             let real = parameters.starts_with("cloud");
             let trial =
                 Trial::test(format!("{script}::{name}"), move || run(&script, &function, real));
-            trials.push(if real && !is_root() {
-                trial.with_kind("needs root for real instances").with_ignored_flag(true)
-            } else {
-                trial
+            let missing = program.take().filter(|program| !is_installed(program));
+            trials.push(match missing {
+                _ if real && !is_root() => {
+                    trial.with_kind("needs root for real instances").with_ignored_flag(true)
+                }
+                Some(program) => {
+                    trial.with_kind(format!("needs {program}")).with_ignored_flag(true)
+                }
+                None => trial,
             });
         }
     }
@@ -101,6 +111,11 @@ fn clients() -> Result<PathBuf, String> {
     )?;
     std::fs::write(&marker, wanted).map_err(|error| error.to_string())?;
     Ok(target.join("bin"))
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).exists())
 }
 
 fn is_root() -> bool {

@@ -211,6 +211,11 @@ def flags(*words):
     return set_flags
 
 
+def needs(_program):
+    """Decorator: a program of the host; where it is not there, the test is ignored (../e2e.rs reads this)."""
+    return lambda test: test
+
+
 def alone(test):
     """Decorator: the test and its cloud are on a host whose network is nothing but loopback."""
     test.alone = True

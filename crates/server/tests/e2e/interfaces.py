@@ -1,6 +1,6 @@
 """Network interfaces of running instances: attached hot, with more addresses, routing for others, and forging."""
 
-from harness import error, wait
+from harness import error, needs, wait
 from nodes import SHUT, Vpc, outsider, reached
 
 
@@ -121,6 +121,7 @@ table ip nat {
 NFT"""
 
 
+@needs("nft")
 def test_an_instance_routes_for_others_once_it_is_not_checked(cloud):
     ec2 = cloud.client("ec2")
     vpc, world = Vpc(cloud, "10.0.0.0/16"), outsider(cloud)

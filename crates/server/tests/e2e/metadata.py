@@ -2,7 +2,7 @@
 
 import re
 
-from harness import wait
+from harness import needs, wait
 from nodes import Node
 
 # A network of its own inside the instance, which forwards for it as a container engine does.
@@ -42,6 +42,7 @@ PERL
 """
 
 
+@needs("nft")
 def test_tokens_go_no_further_than_the_hop_limit(cloud):
     ec2 = cloud.client("ec2")
     node = Node(cloud, f"""#!/bin/bash
