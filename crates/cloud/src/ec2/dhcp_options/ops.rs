@@ -11,7 +11,7 @@ use crate::ec2::resource::{self, Resource};
 use crate::ec2::vpc::{self, Vpc};
 use crate::ec2::{Error, Kind, Result, tag};
 use crate::tag::Tags;
-use crate::{Context, id};
+use crate::{Context, dns, id};
 
 /// What a VPC has that has no set of options.
 pub const NONE: &str = "default";
@@ -19,7 +19,6 @@ pub const NONE: &str = "default";
 /// The VPC's own resolver.
 const PROVIDED_DNS: &str = "AmazonProvidedDNS";
 
-/// NTP and NetBIOS servers, at most.
 const MAX_SERVERS: usize = 4;
 
 impl Resource for DhcpOptions {
@@ -64,10 +63,13 @@ pub fn domain_name(snapshot: &Snapshot, cx: &Context, vpc: &Vpc) -> Option<Strin
     options.values("domain-name").first().cloned()
 }
 
-/// Whether instances of the VPC are to ask its own resolver.
-pub fn provides_dns(snapshot: &Snapshot, cx: &Context, vpc: &Vpc) -> bool {
+/// Whom instances of the VPC are to ask for names.
+pub fn name_servers(snapshot: &Snapshot, cx: &Context, vpc: &Vpc) -> Vec<Ipv4Addr> {
     let options = resource::get::<DhcpOptions>(snapshot, cx, &vpc.dhcp_options_id);
-    options.is_some_and(|options| !options.values("domain-name-servers").is_empty())
+    let own = dns::ops::server(vpc);
+    let server = |text: &String| if text == PROVIDED_DNS { Some(own) } else { text.parse().ok() };
+    let values = options.iter().flat_map(|options| options.values("domain-name-servers"));
+    values.filter_map(server).collect()
 }
 
 pub fn create(
@@ -108,22 +110,16 @@ fn check(configurations: &[Configuration]) -> Result<()> {
             "domain-name" if values.len() > 1 => return bad("One domain name can be given"),
             "domain-name" if !is_domain(&values[0]) => return bad("It is not a domain name"),
             "domain-name" => {}
-            "domain-name-servers" if values != &[PROVIDED_DNS] => {
-                return Err(Error::unsupported(format!(
-                    "A name server other than {PROVIDED_DNS} in DHCP options"
-                )));
-            }
-            "domain-name-servers" => {}
-            "ntp-servers" | "netbios-name-servers" => {
-                let are_addresses = values.iter().all(|value| value.parse::<Ipv4Addr>().is_ok());
-                if !are_addresses || values.len() > MAX_SERVERS {
-                    return bad("Up to four IPv4 addresses can be given");
+            "domain-name-servers" => {
+                let known =
+                    |value: &String| value == PROVIDED_DNS || value.parse::<Ipv4Addr>().is_ok();
+                if !values.iter().all(known) || values.len() > MAX_SERVERS {
+                    return bad("Up to four IPv4 addresses, or AmazonProvidedDNS, can be given");
                 }
             }
-            "netbios-node-type" => {
-                if values.len() > 1 || !matches!(values[0].as_str(), "1" | "2" | "4" | "8") {
-                    return bad("Valid values: 1, 2, 4, 8");
-                }
+            // Instances have the host's clock, and nobody here speaks NetBIOS.
+            "ntp-servers" | "netbios-name-servers" | "netbios-node-type" => {
+                return Err(Error::unsupported(format!("{key} in DHCP options")));
             }
             _ => return bad("Unknown option"),
         }

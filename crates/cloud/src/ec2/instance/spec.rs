@@ -10,7 +10,7 @@ use super::model::Instance;
 use super::user_data;
 use crate::ec2::network_interface::{self, NetworkInterface};
 use crate::ec2::{Error, Kind, Result, catalog, dhcp_options, vpc};
-use crate::{Context, dns};
+use crate::Context;
 
 pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec> {
     let vpc = vpc::ops::vpc(snapshot, cx, &instance.vpc_id)?;
@@ -32,10 +32,7 @@ pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec
         user_data: user_data::script(&instance.user_data),
         ssh_keys: instance.public_key.iter().cloned().collect(),
         resolver: Resolver {
-            servers: dhcp_options::ops::provides_dns(snapshot, cx, &vpc)
-                .then(|| dns::ops::server(&vpc))
-                .into_iter()
-                .collect(),
+            servers: dhcp_options::ops::name_servers(snapshot, cx, &vpc),
             search: dhcp_options::ops::domain_name(snapshot, cx, &vpc).into_iter().collect(),
         },
     })
