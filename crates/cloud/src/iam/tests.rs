@@ -414,6 +414,17 @@ async fn roles_are_assumed_by_whom_they_trust_for_as_long_as_said() {
     assert_eq!(cloud.with_credentials(&again).err(), Some(Refusal::Unknown));
 }
 
+/// One instance with the profile "web".
+fn launch_of_web(images: &str) -> [(&str, &str); 5] {
+    [
+        ("ImageId", element(images, "imageId")),
+        ("MinCount", "1"),
+        ("MaxCount", "1"),
+        ("InstanceType", "t3.micro"),
+        ("IamInstanceProfile.Name", "web"),
+    ]
+}
+
 #[tokio::test]
 async fn a_role_is_passed_only_by_whom_may_pass_it() {
     let cloud = Cloud::new();
@@ -421,14 +432,7 @@ async fn a_role_is_passed_only_by_whom_may_pass_it() {
     let profile = ("InstanceProfileName", "web");
     cloud.ok("iam", "CreateInstanceProfile", &[profile]).await;
     let images = cloud.ok("ec2", "DescribeImages", &[]).await;
-    let launch = [
-        ("ImageId", element(&images, "imageId")),
-        ("MinCount", "1"),
-        ("MaxCount", "1"),
-        ("InstanceType", "t3.micro"),
-        ("IamInstanceProfile.Name", "web"),
-        ("DryRun", "true"),
-    ];
+    let launch = [&launch_of_web(&images)[..], &[("DryRun", "true")]].concat();
     let ann = cloud.user("ann", &allow("ec2:*", "*")).await;
     // Without a role there is nothing to pass, and nothing to launch with.
     let refused = cloud.refused(&ann, "ec2", "RunInstances", &launch).await;
@@ -528,13 +532,7 @@ async fn an_instance_finds_its_roles_credentials_and_new_ones_before_they_end() 
     cloud.ok("iam", "CreateInstanceProfile", &[profile]).await;
     cloud.ok("iam", "AddRoleToInstanceProfile", &[profile, ("RoleName", "web")]).await;
     let images = cloud.ok("ec2", "DescribeImages", &[]).await;
-    let launch = [
-        ("ImageId", element(&images, "imageId")),
-        ("MinCount", "1"),
-        ("MaxCount", "1"),
-        ("InstanceType", "t3.micro"),
-        ("IamInstanceProfile.Name", "web"),
-    ];
+    let launch = launch_of_web(&images);
     let launched = cloud.ok("ec2", "RunInstances", &launch).await;
     let id = element(&launched, "instanceId");
     let expected = "arn:aws:iam::123456789012:instance-profile/web";

@@ -8,9 +8,9 @@ use store::Snapshot;
 
 use super::model::Instance;
 use super::user_data;
+use crate::Context;
 use crate::ec2::network_interface::{self, NetworkInterface};
 use crate::ec2::{Error, Kind, Result, catalog, dhcp_options, vpc};
-use crate::Context;
 
 pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec> {
     let vpc = vpc::ops::vpc(snapshot, cx, &instance.vpc_id)?;

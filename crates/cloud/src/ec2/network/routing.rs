@@ -54,8 +54,8 @@ pub fn fill(snapshot: &Snapshot, cx: &Context, vpc: &Vpc, network: &mut Network)
             None => false,
         };
         let public = gateway.elastic.as_ref().map(|elastic| elastic.public_ip);
-        let leads = public.is_none() || network.internet && leads_out();
-        if gateway.state == State::Available && leads {
+        let has_way = public.is_none() || network.internet && leads_out();
+        if gateway.state == State::Available && has_way {
             let nat = Nat {
                 addresses: vec![public.unwrap_or(gateway.private_ip)],
                 draining: vec![],
