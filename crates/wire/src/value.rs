@@ -124,6 +124,15 @@ impl<T: Data> Data for Option<T> {
     }
 }
 
+impl<T: Data> Data for Box<T> {
+    fn from_value(value: Value) -> Self {
+        Box::new(T::from_value(value))
+    }
+    fn view(&self) -> Option<View<'_>> {
+        T::view(self)
+    }
+}
+
 impl<T: Data> Data for Vec<T> {
     fn from_value(value: Value) -> Self {
         match value {

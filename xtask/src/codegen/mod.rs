@@ -54,7 +54,10 @@ pub fn run(mode: Mode) -> Result<()> {
         json.push('\n');
         let code = rust::service(service, &model, wanted).with_context(|| service.clone())?;
         files.insert(wire.join(format!("models/{service}.json")), json);
-        files.insert(wire.join(format!("src/shapes/{service}.rs")), format_rust(&code)?);
+        files.insert(
+            wire.join(format!("src/shapes/{}.rs", names::module(service))),
+            format_rust(&code)?,
+        );
         models.insert(service.as_str(), model);
     }
     let code = rust::operations(&models);

@@ -1,5 +1,10 @@
 //! From AWS's names to Rust's.
 
+/// The module of a service: `ec2-instance-connect` → `ec2_instance_connect`.
+pub fn module(service: &str) -> String {
+    service.replace('-', "_")
+}
+
 /// `TargetGroupARNs` → `target_group_arns`, by the same rule as boto3's argument names.
 pub fn snake(name: &str) -> String {
     let chars: Vec<char> = name.chars().collect();

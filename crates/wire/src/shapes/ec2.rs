@@ -989,6 +989,16 @@ impl Operation for AttachNetworkInterface {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct AttachVolume;
+
+impl Operation for AttachVolume {
+    type Input = AttachVolumeRequest;
+    type Output = VolumeAttachment;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "AttachVolume";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct AuthorizeSecurityGroupEgress;
 
 impl Operation for AuthorizeSecurityGroupEgress {
@@ -1006,6 +1016,66 @@ impl Operation for AuthorizeSecurityGroupIngress {
     type Output = AuthorizeSecurityGroupIngressResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "AuthorizeSecurityGroupIngress";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CancelCapacityReservation;
+
+impl Operation for CancelCapacityReservation {
+    type Input = CancelCapacityReservationRequest;
+    type Output = CancelCapacityReservationResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CancelCapacityReservation";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CancelSpotFleetRequests;
+
+impl Operation for CancelSpotFleetRequests {
+    type Input = CancelSpotFleetRequestsRequest;
+    type Output = CancelSpotFleetRequestsResponse;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CancelSpotFleetRequests";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CancelSpotInstanceRequests;
+
+impl Operation for CancelSpotInstanceRequests {
+    type Input = CancelSpotInstanceRequestsRequest;
+    type Output = CancelSpotInstanceRequestsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CancelSpotInstanceRequests";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CopyImage;
+
+impl Operation for CopyImage {
+    type Input = CopyImageRequest;
+    type Output = CopyImageResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CopyImage";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CopySnapshot;
+
+impl Operation for CopySnapshot {
+    type Input = CopySnapshotRequest;
+    type Output = CopySnapshotResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CopySnapshot";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateCapacityReservation;
+
+impl Operation for CreateCapacityReservation {
+    type Input = CreateCapacityReservationRequest;
+    type Output = CreateCapacityReservationResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateCapacityReservation";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -1039,6 +1109,16 @@ impl Operation for CreateDhcpOptions {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct CreateFleet;
+
+impl Operation for CreateFleet {
+    type Input = CreateFleetRequest;
+    type Output = CreateFleetResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateFleet";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct CreateFlowLogs;
 
 impl Operation for CreateFlowLogs {
@@ -1046,6 +1126,16 @@ impl Operation for CreateFlowLogs {
     type Output = CreateFlowLogsResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "CreateFlowLogs";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateImage;
+
+impl Operation for CreateImage {
+    type Input = CreateImageRequest;
+    type Output = CreateImageResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateImage";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -1164,6 +1254,16 @@ impl Operation for CreateNetworkInterface {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct CreatePlacementGroup;
+
+impl Operation for CreatePlacementGroup {
+    type Input = CreatePlacementGroupRequest;
+    type Output = CreatePlacementGroupResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreatePlacementGroup";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct CreateRoute;
 
 impl Operation for CreateRoute {
@@ -1191,6 +1291,26 @@ impl Operation for CreateSecurityGroup {
     type Output = CreateSecurityGroupResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "CreateSecurityGroup";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateSnapshot;
+
+impl Operation for CreateSnapshot {
+    type Input = CreateSnapshotRequest;
+    type Output = Snapshot;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateSnapshot";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateSnapshots;
+
+impl Operation for CreateSnapshots {
+    type Input = CreateSnapshotsRequest;
+    type Output = CreateSnapshotsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateSnapshots";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -1227,6 +1347,16 @@ impl Shape for CreateTagsOutput {
 }
 
 static CREATE_TAGS_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateVolume;
+
+impl Operation for CreateVolume {
+    type Input = CreateVolumeRequest;
+    type Output = Volume;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateVolume";
+}
 
 #[derive(Clone, Copy, Debug)]
 pub struct CreateVpc;
@@ -1282,6 +1412,16 @@ impl Shape for DeleteDhcpOptionsOutput {
 }
 
 static DELETE_DHCP_OPTIONS_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteFleets;
+
+impl Operation for DeleteFleets {
+    type Input = DeleteFleetsRequest;
+    type Output = DeleteFleetsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteFleets";
+}
 
 #[derive(Clone, Copy, Debug)]
 pub struct DeleteFlowLogs;
@@ -1464,6 +1604,31 @@ impl Shape for DeleteNetworkInterfaceOutput {
 static DELETE_NETWORK_INTERFACE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
+pub struct DeletePlacementGroup;
+
+impl Operation for DeletePlacementGroup {
+    type Input = DeletePlacementGroupRequest;
+    type Output = DeletePlacementGroupOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeletePlacementGroup";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeletePlacementGroupOutput {}
+
+impl Shape for DeletePlacementGroupOutput {
+    const SCHEMA: &'static s::Structure = &DELETE_PLACEMENT_GROUP_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DELETE_PLACEMENT_GROUP_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
 pub struct DeleteRoute;
 
 impl Operation for DeleteRoute {
@@ -1524,6 +1689,31 @@ impl Operation for DeleteSecurityGroup {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DeleteSnapshot;
+
+impl Operation for DeleteSnapshot {
+    type Input = DeleteSnapshotRequest;
+    type Output = DeleteSnapshotOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteSnapshot";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteSnapshotOutput {}
+
+impl Shape for DeleteSnapshotOutput {
+    const SCHEMA: &'static s::Structure = &DELETE_SNAPSHOT_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DELETE_SNAPSHOT_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
 pub struct DeleteSubnet;
 
 impl Operation for DeleteSubnet {
@@ -1574,6 +1764,31 @@ impl Shape for DeleteTagsOutput {
 static DELETE_TAGS_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
+pub struct DeleteVolume;
+
+impl Operation for DeleteVolume {
+    type Input = DeleteVolumeRequest;
+    type Output = DeleteVolumeOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeleteVolume";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteVolumeOutput {}
+
+impl Shape for DeleteVolumeOutput {
+    const SCHEMA: &'static s::Structure = &DELETE_VOLUME_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DELETE_VOLUME_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
 pub struct DeleteVpc;
 
 impl Operation for DeleteVpc {
@@ -1619,6 +1834,16 @@ impl Operation for DeleteVpcPeeringConnection {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DeregisterImage;
+
+impl Operation for DeregisterImage {
+    type Input = DeregisterImageRequest;
+    type Output = DeregisterImageResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeregisterImage";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeAccountAttributes;
 
 impl Operation for DescribeAccountAttributes {
@@ -1659,6 +1884,16 @@ impl Operation for DescribeAvailabilityZones {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DescribeCapacityReservations;
+
+impl Operation for DescribeCapacityReservations {
+    type Input = DescribeCapacityReservationsRequest;
+    type Output = DescribeCapacityReservationsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeCapacityReservations";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeDhcpOptions;
 
 impl Operation for DescribeDhcpOptions {
@@ -1666,6 +1901,36 @@ impl Operation for DescribeDhcpOptions {
     type Output = DescribeDhcpOptionsResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "DescribeDhcpOptions";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeFleetHistory;
+
+impl Operation for DescribeFleetHistory {
+    type Input = DescribeFleetHistoryRequest;
+    type Output = DescribeFleetHistoryResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeFleetHistory";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeFleetInstances;
+
+impl Operation for DescribeFleetInstances {
+    type Input = DescribeFleetInstancesRequest;
+    type Output = DescribeFleetInstancesResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeFleetInstances";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeFleets;
+
+impl Operation for DescribeFleets {
+    type Input = DescribeFleetsRequest;
+    type Output = DescribeFleetsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeFleets";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -1689,6 +1954,16 @@ impl Operation for DescribeIamInstanceProfileAssociations {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DescribeImageAttribute;
+
+impl Operation for DescribeImageAttribute {
+    type Input = DescribeImageAttributeRequest;
+    type Output = ImageAttribute;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeImageAttribute";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeImages;
 
 impl Operation for DescribeImages {
@@ -1706,6 +1981,16 @@ impl Operation for DescribeInstanceAttribute {
     type Output = InstanceAttribute;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "DescribeInstanceAttribute";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeInstanceCreditSpecifications;
+
+impl Operation for DescribeInstanceCreditSpecifications {
+    type Input = DescribeInstanceCreditSpecificationsRequest;
+    type Output = DescribeInstanceCreditSpecificationsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeInstanceCreditSpecifications";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -1859,6 +2144,16 @@ impl Operation for DescribeNetworkInterfaces {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DescribePlacementGroups;
+
+impl Operation for DescribePlacementGroups {
+    type Input = DescribePlacementGroupsRequest;
+    type Output = DescribePlacementGroupsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribePlacementGroups";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribePrefixLists;
 
 impl Operation for DescribePrefixLists {
@@ -1919,6 +2214,76 @@ impl Operation for DescribeSecurityGroups {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DescribeSnapshotAttribute;
+
+impl Operation for DescribeSnapshotAttribute {
+    type Input = DescribeSnapshotAttributeRequest;
+    type Output = DescribeSnapshotAttributeResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeSnapshotAttribute";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeSnapshots;
+
+impl Operation for DescribeSnapshots {
+    type Input = DescribeSnapshotsRequest;
+    type Output = DescribeSnapshotsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeSnapshots";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeSpotFleetInstances;
+
+impl Operation for DescribeSpotFleetInstances {
+    type Input = DescribeSpotFleetInstancesRequest;
+    type Output = DescribeSpotFleetInstancesResponse;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeSpotFleetInstances";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeSpotFleetRequestHistory;
+
+impl Operation for DescribeSpotFleetRequestHistory {
+    type Input = DescribeSpotFleetRequestHistoryRequest;
+    type Output = DescribeSpotFleetRequestHistoryResponse;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeSpotFleetRequestHistory";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeSpotFleetRequests;
+
+impl Operation for DescribeSpotFleetRequests {
+    type Input = DescribeSpotFleetRequestsRequest;
+    type Output = DescribeSpotFleetRequestsResponse;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeSpotFleetRequests";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeSpotInstanceRequests;
+
+impl Operation for DescribeSpotInstanceRequests {
+    type Input = DescribeSpotInstanceRequestsRequest;
+    type Output = DescribeSpotInstanceRequestsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeSpotInstanceRequests";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeSpotPriceHistory;
+
+impl Operation for DescribeSpotPriceHistory {
+    type Input = DescribeSpotPriceHistoryRequest;
+    type Output = DescribeSpotPriceHistoryResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeSpotPriceHistory";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeStaleSecurityGroups;
 
 impl Operation for DescribeStaleSecurityGroups {
@@ -1949,6 +2314,26 @@ impl Operation for DescribeTags {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DescribeVolumeAttribute;
+
+impl Operation for DescribeVolumeAttribute {
+    type Input = DescribeVolumeAttributeRequest;
+    type Output = DescribeVolumeAttributeResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeVolumeAttribute";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeVolumeStatus;
+
+impl Operation for DescribeVolumeStatus {
+    type Input = DescribeVolumeStatusRequest;
+    type Output = DescribeVolumeStatusResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeVolumeStatus";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeVolumes;
 
 impl Operation for DescribeVolumes {
@@ -1956,6 +2341,16 @@ impl Operation for DescribeVolumes {
     type Output = DescribeVolumesResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "DescribeVolumes";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeVolumesModifications;
+
+impl Operation for DescribeVolumesModifications {
+    type Input = DescribeVolumesModificationsRequest;
+    type Output = DescribeVolumesModificationsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeVolumesModifications";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -2059,6 +2454,66 @@ impl Shape for DetachNetworkInterfaceOutput {
 static DETACH_NETWORK_INTERFACE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
+pub struct DetachVolume;
+
+impl Operation for DetachVolume {
+    type Input = DetachVolumeRequest;
+    type Output = VolumeAttachment;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DetachVolume";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DisableEbsEncryptionByDefault;
+
+impl Operation for DisableEbsEncryptionByDefault {
+    type Input = DisableEbsEncryptionByDefaultRequest;
+    type Output = DisableEbsEncryptionByDefaultResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DisableEbsEncryptionByDefault";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DisableImage;
+
+impl Operation for DisableImage {
+    type Input = DisableImageRequest;
+    type Output = DisableImageResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DisableImage";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DisableImageDeprecation;
+
+impl Operation for DisableImageDeprecation {
+    type Input = DisableImageDeprecationRequest;
+    type Output = DisableImageDeprecationResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DisableImageDeprecation";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DisableImageDeregistrationProtection;
+
+impl Operation for DisableImageDeregistrationProtection {
+    type Input = DisableImageDeregistrationProtectionRequest;
+    type Output = DisableImageDeregistrationProtectionResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DisableImageDeregistrationProtection";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DisableSerialConsoleAccess;
+
+impl Operation for DisableSerialConsoleAccess {
+    type Input = DisableSerialConsoleAccessRequest;
+    type Output = DisableSerialConsoleAccessResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DisableSerialConsoleAccess";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct DisassociateAddress;
 
 impl Operation for DisassociateAddress {
@@ -2139,6 +2594,91 @@ impl Operation for DisassociateVpcCidrBlock {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct EnableEbsEncryptionByDefault;
+
+impl Operation for EnableEbsEncryptionByDefault {
+    type Input = EnableEbsEncryptionByDefaultRequest;
+    type Output = EnableEbsEncryptionByDefaultResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "EnableEbsEncryptionByDefault";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct EnableImage;
+
+impl Operation for EnableImage {
+    type Input = EnableImageRequest;
+    type Output = EnableImageResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "EnableImage";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct EnableImageDeprecation;
+
+impl Operation for EnableImageDeprecation {
+    type Input = EnableImageDeprecationRequest;
+    type Output = EnableImageDeprecationResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "EnableImageDeprecation";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct EnableImageDeregistrationProtection;
+
+impl Operation for EnableImageDeregistrationProtection {
+    type Input = EnableImageDeregistrationProtectionRequest;
+    type Output = EnableImageDeregistrationProtectionResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "EnableImageDeregistrationProtection";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct EnableSerialConsoleAccess;
+
+impl Operation for EnableSerialConsoleAccess {
+    type Input = EnableSerialConsoleAccessRequest;
+    type Output = EnableSerialConsoleAccessResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "EnableSerialConsoleAccess";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct EnableVolumeIO;
+
+impl Operation for EnableVolumeIO {
+    type Input = EnableVolumeIORequest;
+    type Output = EnableVolumeIOOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "EnableVolumeIO";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableVolumeIOOutput {}
+
+impl Shape for EnableVolumeIOOutput {
+    const SCHEMA: &'static s::Structure = &ENABLE_VOLUME_IO_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static ENABLE_VOLUME_IO_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct GetCapacityReservationUsage;
+
+impl Operation for GetCapacityReservationUsage {
+    type Input = GetCapacityReservationUsageRequest;
+    type Output = GetCapacityReservationUsageResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "GetCapacityReservationUsage";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct GetConsoleOutput;
 
 impl Operation for GetConsoleOutput {
@@ -2146,6 +2686,56 @@ impl Operation for GetConsoleOutput {
     type Output = GetConsoleOutputResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "GetConsoleOutput";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct GetConsoleScreenshot;
+
+impl Operation for GetConsoleScreenshot {
+    type Input = GetConsoleScreenshotRequest;
+    type Output = GetConsoleScreenshotResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "GetConsoleScreenshot";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct GetDefaultCreditSpecification;
+
+impl Operation for GetDefaultCreditSpecification {
+    type Input = GetDefaultCreditSpecificationRequest;
+    type Output = GetDefaultCreditSpecificationResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "GetDefaultCreditSpecification";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct GetEbsDefaultKmsKeyId;
+
+impl Operation for GetEbsDefaultKmsKeyId {
+    type Input = GetEbsDefaultKmsKeyIdRequest;
+    type Output = GetEbsDefaultKmsKeyIdResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "GetEbsDefaultKmsKeyId";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct GetEbsEncryptionByDefault;
+
+impl Operation for GetEbsEncryptionByDefault {
+    type Input = GetEbsEncryptionByDefaultRequest;
+    type Output = GetEbsEncryptionByDefaultResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "GetEbsEncryptionByDefault";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct GetInstanceTypesFromInstanceRequirements;
+
+impl Operation for GetInstanceTypesFromInstanceRequirements {
+    type Input = GetInstanceTypesFromInstanceRequirementsRequest;
+    type Output = GetInstanceTypesFromInstanceRequirementsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "GetInstanceTypesFromInstanceRequirements";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -2179,6 +2769,26 @@ impl Operation for GetSecurityGroupsForVpc {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct GetSerialConsoleAccessStatus;
+
+impl Operation for GetSerialConsoleAccessStatus {
+    type Input = GetSerialConsoleAccessStatusRequest;
+    type Output = GetSerialConsoleAccessStatusResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "GetSerialConsoleAccessStatus";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct GetSpotPlacementScores;
+
+impl Operation for GetSpotPlacementScores {
+    type Input = GetSpotPlacementScoresRequest;
+    type Output = GetSpotPlacementScoresResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "GetSpotPlacementScores";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct ImportKeyPair;
 
 impl Operation for ImportKeyPair {
@@ -2187,6 +2797,61 @@ impl Operation for ImportKeyPair {
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "ImportKeyPair";
 }
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyCapacityReservation;
+
+impl Operation for ModifyCapacityReservation {
+    type Input = ModifyCapacityReservationRequest;
+    type Output = ModifyCapacityReservationResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyCapacityReservation";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyDefaultCreditSpecification;
+
+impl Operation for ModifyDefaultCreditSpecification {
+    type Input = ModifyDefaultCreditSpecificationRequest;
+    type Output = ModifyDefaultCreditSpecificationResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyDefaultCreditSpecification";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyFleet;
+
+impl Operation for ModifyFleet {
+    type Input = ModifyFleetRequest;
+    type Output = ModifyFleetResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyFleet";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyImageAttribute;
+
+impl Operation for ModifyImageAttribute {
+    type Input = ModifyImageAttributeRequest;
+    type Output = ModifyImageAttributeOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyImageAttribute";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyImageAttributeOutput {}
+
+impl Shape for ModifyImageAttributeOutput {
+    const SCHEMA: &'static s::Structure = &MODIFY_IMAGE_ATTRIBUTE_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static MODIFY_IMAGE_ATTRIBUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct ModifyInstanceAttribute;
@@ -2214,6 +2879,26 @@ impl Shape for ModifyInstanceAttributeOutput {
 static MODIFY_INSTANCE_ATTRIBUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
+pub struct ModifyInstanceCapacityReservationAttributes;
+
+impl Operation for ModifyInstanceCapacityReservationAttributes {
+    type Input = ModifyInstanceCapacityReservationAttributesRequest;
+    type Output = ModifyInstanceCapacityReservationAttributesResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyInstanceCapacityReservationAttributes";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyInstanceCreditSpecification;
+
+impl Operation for ModifyInstanceCreditSpecification {
+    type Input = ModifyInstanceCreditSpecificationRequest;
+    type Output = ModifyInstanceCreditSpecificationResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyInstanceCreditSpecification";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct ModifyInstanceMetadataOptions;
 
 impl Operation for ModifyInstanceMetadataOptions {
@@ -2221,6 +2906,16 @@ impl Operation for ModifyInstanceMetadataOptions {
     type Output = ModifyInstanceMetadataOptionsResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "ModifyInstanceMetadataOptions";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyInstancePlacement;
+
+impl Operation for ModifyInstancePlacement {
+    type Input = ModifyInstancePlacementRequest;
+    type Output = ModifyInstancePlacementResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyInstancePlacement";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -2280,6 +2975,41 @@ impl Operation for ModifySecurityGroupRules {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct ModifySnapshotAttribute;
+
+impl Operation for ModifySnapshotAttribute {
+    type Input = ModifySnapshotAttributeRequest;
+    type Output = ModifySnapshotAttributeOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifySnapshotAttribute";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifySnapshotAttributeOutput {}
+
+impl Shape for ModifySnapshotAttributeOutput {
+    const SCHEMA: &'static s::Structure = &MODIFY_SNAPSHOT_ATTRIBUTE_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static MODIFY_SNAPSHOT_ATTRIBUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifySpotFleetRequest;
+
+impl Operation for ModifySpotFleetRequest {
+    type Input = ModifySpotFleetRequestRequest;
+    type Output = ModifySpotFleetRequestResponse;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifySpotFleetRequest";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct ModifySubnetAttribute;
 
 impl Operation for ModifySubnetAttribute {
@@ -2303,6 +3033,41 @@ impl Shape for ModifySubnetAttributeOutput {
 }
 
 static MODIFY_SUBNET_ATTRIBUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyVolume;
+
+impl Operation for ModifyVolume {
+    type Input = ModifyVolumeRequest;
+    type Output = ModifyVolumeResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyVolume";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyVolumeAttribute;
+
+impl Operation for ModifyVolumeAttribute {
+    type Input = ModifyVolumeAttributeRequest;
+    type Output = ModifyVolumeAttributeOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyVolumeAttribute";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVolumeAttributeOutput {}
+
+impl Shape for ModifyVolumeAttributeOutput {
+    const SCHEMA: &'static s::Structure = &MODIFY_VOLUME_ATTRIBUTE_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static MODIFY_VOLUME_ATTRIBUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct ModifyVpcAttribute;
@@ -2383,6 +3148,16 @@ impl Shape for RebootInstancesOutput {
 }
 
 static REBOOT_INSTANCES_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct RegisterImage;
+
+impl Operation for RegisterImage {
+    type Input = RegisterImageRequest;
+    type Output = RegisterImageResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "RegisterImage";
+}
 
 #[derive(Clone, Copy, Debug)]
 pub struct RejectVpcPeeringConnection;
@@ -2500,6 +3275,51 @@ impl Operation for ReplaceRouteTableAssociation {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct RequestSpotFleet;
+
+impl Operation for RequestSpotFleet {
+    type Input = RequestSpotFleetRequest;
+    type Output = RequestSpotFleetResponse;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "RequestSpotFleet";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct RequestSpotInstances;
+
+impl Operation for RequestSpotInstances {
+    type Input = RequestSpotInstancesRequest;
+    type Output = RequestSpotInstancesResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "RequestSpotInstances";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ResetImageAttribute;
+
+impl Operation for ResetImageAttribute {
+    type Input = ResetImageAttributeRequest;
+    type Output = ResetImageAttributeOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ResetImageAttribute";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResetImageAttributeOutput {}
+
+impl Shape for ResetImageAttributeOutput {
+    const SCHEMA: &'static s::Structure = &RESET_IMAGE_ATTRIBUTE_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static RESET_IMAGE_ATTRIBUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
 pub struct ResetInstanceAttribute;
 
 impl Operation for ResetInstanceAttribute {
@@ -2549,6 +3369,31 @@ impl Shape for ResetNetworkInterfaceAttributeOutput {
 
 static RESET_NETWORK_INTERFACE_ATTRIBUTE_OUTPUT: s::Structure =
     s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct ResetSnapshotAttribute;
+
+impl Operation for ResetSnapshotAttribute {
+    type Input = ResetSnapshotAttributeRequest;
+    type Output = ResetSnapshotAttributeOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ResetSnapshotAttribute";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResetSnapshotAttributeOutput {}
+
+impl Shape for ResetSnapshotAttributeOutput {
+    const SCHEMA: &'static s::Structure = &RESET_SNAPSHOT_ATTRIBUTE_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static RESET_SNAPSHOT_ATTRIBUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
 pub struct RestoreManagedPrefixListVersion;
@@ -2944,6 +3789,56 @@ static ACCOUNT_ATTRIBUTE_VALUE: s::Structure = s::Structure {
         "attributeValue",
         s::Type::String(&s::ANY_TEXT),
     )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ActiveInstance {
+    pub instance_health: Option<String>,
+    pub instance_id: Option<String>,
+    pub instance_type: Option<String>,
+    pub spot_instance_request_id: Option<String>,
+}
+
+impl Shape for ActiveInstance {
+    const SCHEMA: &'static s::Structure = &ACTIVE_INSTANCE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.instance_health = v::from(value),
+            1 => self.instance_id = v::from(value),
+            2 => self.instance_type = v::from(value),
+            _ => self.spot_instance_request_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.instance_health),
+            1 => v::view(&self.instance_id),
+            2 => v::view(&self.instance_type),
+            _ => v::view(&self.spot_instance_request_id),
+        }
+    }
+}
+
+static ACTIVE_INSTANCE: s::Structure = s::Structure {
+    name: "ActiveInstance",
+    members: &[
+        s::optional(
+            "InstanceHealth",
+            "InstanceHealth",
+            "instanceHealth",
+            s::Type::String(&INSTANCE_HEALTH_STATUS),
+        ),
+        s::optional("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SpotInstanceRequestId",
+            "SpotInstanceRequestId",
+            "spotInstanceRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -4639,6 +5534,28 @@ static ASSOCIATE_VPC_CIDR_BLOCK_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct AssociatedKmsKey {
+    pub kms_key_id: Option<String>,
+}
+
+impl Shape for AssociatedKmsKey {
+    const SCHEMA: &'static s::Structure = &ASSOCIATED_KMS_KEY;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.kms_key_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.kms_key_id)
+    }
+}
+
+static ASSOCIATED_KMS_KEY: s::Structure = s::Structure {
+    name: "AssociatedKmsKey",
+    members: &[s::optional("KmsKeyId", "KmsKeyId", "kmsKeyId", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct AttachInternetGatewayRequest {
     pub dry_run: Option<bool>,
     pub internet_gateway_id: String,
@@ -4785,6 +5702,55 @@ static ATTACH_NETWORK_INTERFACE_RESULT: s::Structure = s::Structure {
             "networkCardIndex",
             s::Type::Integer(&s::ANY_NUMBER),
         ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AttachVolumeRequest {
+    pub device: String,
+    pub dry_run: Option<bool>,
+    pub ebs_card_index: Option<i32>,
+    pub instance_id: String,
+    pub volume_id: String,
+}
+
+impl Shape for AttachVolumeRequest {
+    const SCHEMA: &'static s::Structure = &ATTACH_VOLUME_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.device = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.ebs_card_index = v::from(value),
+            3 => self.instance_id = v::from(value),
+            _ => self.volume_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.device),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.ebs_card_index),
+            3 => v::view(&self.instance_id),
+            _ => v::view(&self.volume_id),
+        }
+    }
+}
+
+static ATTACH_VOLUME_REQUEST: s::Structure = s::Structure {
+    name: "AttachVolumeRequest",
+    members: &[
+        s::required("Device", "Device", "Device", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional(
+            "EbsCardIndex",
+            "EbsCardIndex",
+            "EbsCardIndex",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::required("InstanceId", "InstanceId", "InstanceId", s::Type::String(&s::ANY_TEXT)),
+        s::required("VolumeId", "VolumeId", "VolumeId", s::Type::String(&s::ANY_TEXT)),
     ],
 };
 
@@ -5528,6 +6494,46 @@ static BLOCK_DEVICE_MAPPING: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct BlockDeviceMappingResponse {
+    pub device_name: Option<String>,
+    pub ebs: Option<EbsBlockDeviceResponse>,
+    pub no_device: Option<String>,
+    pub virtual_name: Option<String>,
+}
+
+impl Shape for BlockDeviceMappingResponse {
+    const SCHEMA: &'static s::Structure = &BLOCK_DEVICE_MAPPING_RESPONSE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.device_name = v::from(value),
+            1 => self.ebs = v::from(value),
+            2 => self.no_device = v::from(value),
+            _ => self.virtual_name = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.device_name),
+            1 => v::view(&self.ebs),
+            2 => v::view(&self.no_device),
+            _ => v::view(&self.virtual_name),
+        }
+    }
+}
+
+static BLOCK_DEVICE_MAPPING_RESPONSE: s::Structure = s::Structure {
+    name: "BlockDeviceMappingResponse",
+    members: &[
+        s::optional("DeviceName", "DeviceName", "deviceName", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Ebs", "Ebs", "ebs", s::Type::Structure(&EBS_BLOCK_DEVICE_RESPONSE)),
+        s::optional("NoDevice", "NoDevice", "noDevice", s::Type::String(&s::ANY_TEXT)),
+        s::optional("VirtualName", "VirtualName", "virtualName", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct BlockPublicAccessStates {
     pub internet_gateway_block_mode: Option<String>,
 }
@@ -5551,6 +6557,922 @@ static BLOCK_PUBLIC_ACCESS_STATES: s::Structure = s::Structure {
         "InternetGatewayBlockMode",
         "internetGatewayBlockMode",
         s::Type::String(&BLOCK_PUBLIC_ACCESS_MODE),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelCapacityReservationRequest {
+    pub apply_cancellation_charges: Option<String>,
+    pub capacity_reservation_id: String,
+    pub dry_run: Option<bool>,
+    pub quote_id: Option<String>,
+}
+
+impl Shape for CancelCapacityReservationRequest {
+    const SCHEMA: &'static s::Structure = &CANCEL_CAPACITY_RESERVATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.apply_cancellation_charges = v::from(value),
+            1 => self.capacity_reservation_id = v::from(value),
+            2 => self.dry_run = v::from(value),
+            _ => self.quote_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.apply_cancellation_charges),
+            1 => v::view(&self.capacity_reservation_id),
+            2 => v::view(&self.dry_run),
+            _ => v::view(&self.quote_id),
+        }
+    }
+}
+
+static CANCEL_CAPACITY_RESERVATION_REQUEST: s::Structure = s::Structure {
+    name: "CancelCapacityReservationRequest",
+    members: &[
+        s::optional(
+            "ApplyCancellationCharges",
+            "ApplyCancellationCharges",
+            "ApplyCancellationCharges",
+            s::Type::String(&APPLY_CANCELLATION_CHARGES),
+        ),
+        s::required(
+            "CapacityReservationId",
+            "CapacityReservationId",
+            "CapacityReservationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("QuoteId", "QuoteId", "QuoteId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelCapacityReservationResult {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for CancelCapacityReservationResult {
+    const SCHEMA: &'static s::Structure = &CANCEL_CAPACITY_RESERVATION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static CANCEL_CAPACITY_RESERVATION_RESULT: s::Structure = s::Structure {
+    name: "CancelCapacityReservationResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelSpotFleetRequestsError {
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+impl Shape for CancelSpotFleetRequestsError {
+    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_FLEET_REQUESTS_ERROR;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.code = v::from(value),
+            _ => self.message = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.code),
+            _ => v::view(&self.message),
+        }
+    }
+}
+
+static CANCEL_SPOT_FLEET_REQUESTS_ERROR: s::Structure = s::Structure {
+    name: "CancelSpotFleetRequestsError",
+    members: &[
+        s::optional("Code", "Code", "code", s::Type::String(&CANCEL_BATCH_ERROR_CODE)),
+        s::optional("Message", "Message", "message", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelSpotFleetRequestsErrorItem {
+    pub error: Option<CancelSpotFleetRequestsError>,
+    pub spot_fleet_request_id: Option<String>,
+}
+
+impl Shape for CancelSpotFleetRequestsErrorItem {
+    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_FLEET_REQUESTS_ERROR_ITEM;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.error = v::from(value),
+            _ => self.spot_fleet_request_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.error),
+            _ => v::view(&self.spot_fleet_request_id),
+        }
+    }
+}
+
+static CANCEL_SPOT_FLEET_REQUESTS_ERROR_ITEM: s::Structure = s::Structure {
+    name: "CancelSpotFleetRequestsErrorItem",
+    members: &[
+        s::optional(
+            "Error",
+            "Error",
+            "error",
+            s::Type::Structure(&CANCEL_SPOT_FLEET_REQUESTS_ERROR),
+        ),
+        s::optional(
+            "SpotFleetRequestId",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelSpotFleetRequestsRequest {
+    pub dry_run: Option<bool>,
+    pub spot_fleet_request_ids: Vec<String>,
+    pub terminate_instances: bool,
+}
+
+impl Shape for CancelSpotFleetRequestsRequest {
+    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_FLEET_REQUESTS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.spot_fleet_request_ids = v::from(value),
+            _ => self.terminate_instances = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.spot_fleet_request_ids),
+            _ => v::view(&self.terminate_instances),
+        }
+    }
+}
+
+static CANCEL_SPOT_FLEET_REQUESTS_REQUEST: s::Structure = s::Structure {
+    name: "CancelSpotFleetRequestsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required(
+            "SpotFleetRequestIds",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::List(&SPOT_FLEET_REQUEST_ID_LIST),
+        ),
+        s::required(
+            "TerminateInstances",
+            "TerminateInstances",
+            "terminateInstances",
+            s::Type::Boolean,
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelSpotFleetRequestsResponse {
+    pub successful_fleet_requests: Option<Vec<CancelSpotFleetRequestsSuccessItem>>,
+    pub unsuccessful_fleet_requests: Option<Vec<CancelSpotFleetRequestsErrorItem>>,
+}
+
+impl Shape for CancelSpotFleetRequestsResponse {
+    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_FLEET_REQUESTS_RESPONSE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.successful_fleet_requests = v::from(value),
+            _ => self.unsuccessful_fleet_requests = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.successful_fleet_requests),
+            _ => v::view(&self.unsuccessful_fleet_requests),
+        }
+    }
+}
+
+static CANCEL_SPOT_FLEET_REQUESTS_RESPONSE: s::Structure = s::Structure {
+    name: "CancelSpotFleetRequestsResponse",
+    members: &[
+        s::optional(
+            "SuccessfulFleetRequests",
+            "SuccessfulFleetRequestSet",
+            "successfulFleetRequestSet",
+            s::Type::List(&CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_SET),
+        ),
+        s::optional(
+            "UnsuccessfulFleetRequests",
+            "UnsuccessfulFleetRequestSet",
+            "unsuccessfulFleetRequestSet",
+            s::Type::List(&CANCEL_SPOT_FLEET_REQUESTS_ERROR_SET),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelSpotFleetRequestsSuccessItem {
+    pub current_spot_fleet_request_state: Option<String>,
+    pub previous_spot_fleet_request_state: Option<String>,
+    pub spot_fleet_request_id: Option<String>,
+}
+
+impl Shape for CancelSpotFleetRequestsSuccessItem {
+    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_ITEM;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.current_spot_fleet_request_state = v::from(value),
+            1 => self.previous_spot_fleet_request_state = v::from(value),
+            _ => self.spot_fleet_request_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.current_spot_fleet_request_state),
+            1 => v::view(&self.previous_spot_fleet_request_state),
+            _ => v::view(&self.spot_fleet_request_id),
+        }
+    }
+}
+
+static CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_ITEM: s::Structure = s::Structure {
+    name: "CancelSpotFleetRequestsSuccessItem",
+    members: &[
+        s::optional(
+            "CurrentSpotFleetRequestState",
+            "CurrentSpotFleetRequestState",
+            "currentSpotFleetRequestState",
+            s::Type::String(&BATCH_STATE),
+        ),
+        s::optional(
+            "PreviousSpotFleetRequestState",
+            "PreviousSpotFleetRequestState",
+            "previousSpotFleetRequestState",
+            s::Type::String(&BATCH_STATE),
+        ),
+        s::optional(
+            "SpotFleetRequestId",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelSpotInstanceRequestsRequest {
+    pub dry_run: Option<bool>,
+    pub spot_instance_request_ids: Vec<String>,
+}
+
+impl Shape for CancelSpotInstanceRequestsRequest {
+    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_INSTANCE_REQUESTS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.spot_instance_request_ids = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.spot_instance_request_ids),
+        }
+    }
+}
+
+static CANCEL_SPOT_INSTANCE_REQUESTS_REQUEST: s::Structure = s::Structure {
+    name: "CancelSpotInstanceRequestsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required(
+            "SpotInstanceRequestIds",
+            "SpotInstanceRequestId",
+            "SpotInstanceRequestId",
+            s::Type::List(&SPOT_INSTANCE_REQUEST_ID_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelSpotInstanceRequestsResult {
+    pub cancelled_spot_instance_requests: Option<Vec<CancelledSpotInstanceRequest>>,
+}
+
+impl Shape for CancelSpotInstanceRequestsResult {
+    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_INSTANCE_REQUESTS_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.cancelled_spot_instance_requests = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.cancelled_spot_instance_requests)
+    }
+}
+
+static CANCEL_SPOT_INSTANCE_REQUESTS_RESULT: s::Structure = s::Structure {
+    name: "CancelSpotInstanceRequestsResult",
+    members: &[s::optional(
+        "CancelledSpotInstanceRequests",
+        "SpotInstanceRequestSet",
+        "spotInstanceRequestSet",
+        s::Type::List(&CANCELLED_SPOT_INSTANCE_REQUEST_LIST),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelledSpotInstanceRequest {
+    pub spot_instance_request_id: Option<String>,
+    pub state: Option<String>,
+}
+
+impl Shape for CancelledSpotInstanceRequest {
+    const SCHEMA: &'static s::Structure = &CANCELLED_SPOT_INSTANCE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.spot_instance_request_id = v::from(value),
+            _ => self.state = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.spot_instance_request_id),
+            _ => v::view(&self.state),
+        }
+    }
+}
+
+static CANCELLED_SPOT_INSTANCE_REQUEST: s::Structure = s::Structure {
+    name: "CancelledSpotInstanceRequest",
+    members: &[
+        s::optional(
+            "SpotInstanceRequestId",
+            "SpotInstanceRequestId",
+            "spotInstanceRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "State",
+            "State",
+            "state",
+            s::Type::String(&CANCEL_SPOT_INSTANCE_REQUEST_STATE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CapacityAllocation {
+    pub allocation_metadata: Option<Vec<CapacityAllocationMetadataEntry>>,
+    pub allocation_type: Option<String>,
+    pub count: Option<i32>,
+}
+
+impl Shape for CapacityAllocation {
+    const SCHEMA: &'static s::Structure = &CAPACITY_ALLOCATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_metadata = v::from(value),
+            1 => self.allocation_type = v::from(value),
+            _ => self.count = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_metadata),
+            1 => v::view(&self.allocation_type),
+            _ => v::view(&self.count),
+        }
+    }
+}
+
+static CAPACITY_ALLOCATION: s::Structure = s::Structure {
+    name: "CapacityAllocation",
+    members: &[
+        s::optional(
+            "AllocationMetadata",
+            "AllocationMetadataList",
+            "allocationMetadataList",
+            s::Type::List(&CAPACITY_ALLOCATION_METADATA_LIST),
+        ),
+        s::optional(
+            "AllocationType",
+            "AllocationType",
+            "allocationType",
+            s::Type::String(&ALLOCATION_TYPE),
+        ),
+        s::optional("Count", "Count", "count", s::Type::Integer(&s::ANY_NUMBER)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CapacityAllocationMetadataEntry {
+    pub key: Option<String>,
+    pub value: Option<String>,
+}
+
+impl Shape for CapacityAllocationMetadataEntry {
+    const SCHEMA: &'static s::Structure = &CAPACITY_ALLOCATION_METADATA_ENTRY;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.key = v::from(value),
+            _ => self.value = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.key),
+            _ => v::view(&self.value),
+        }
+    }
+}
+
+static CAPACITY_ALLOCATION_METADATA_ENTRY: s::Structure = s::Structure {
+    name: "CapacityAllocationMetadataEntry",
+    members: &[
+        s::optional("Key", "Key", "key", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Value", "Value", "value", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CapacityReservation {
+    pub adjustment_details: Option<CapacityReservationAdjustmentDetails>,
+    pub adjustment_status: Option<String>,
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub available_instance_count: Option<i32>,
+    pub capacity_allocations: Option<Vec<CapacityAllocation>>,
+    pub capacity_block_id: Option<String>,
+    pub capacity_reservation_arn: Option<String>,
+    pub capacity_reservation_fleet_id: Option<String>,
+    pub capacity_reservation_id: Option<String>,
+    pub commitment_info: Option<CapacityReservationCommitmentInfo>,
+    pub create_date: Option<Timestamp>,
+    pub delivery_preference: Option<String>,
+    pub ebs_optimized: Option<bool>,
+    pub end_date: Option<Timestamp>,
+    pub end_date_type: Option<String>,
+    pub ephemeral_storage: Option<bool>,
+    pub instance_match_criteria: Option<String>,
+    pub instance_platform: Option<String>,
+    pub instance_type: Option<String>,
+    pub interruptible: Option<bool>,
+    pub interruptible_capacity_allocation: Option<InterruptibleCapacityAllocation>,
+    pub interruption_info: Option<InterruptionInfo>,
+    pub launch_status: Option<String>,
+    pub original_start_date: Option<Timestamp>,
+    pub outpost_arn: Option<String>,
+    pub owner_id: Option<String>,
+    pub placement_group_arn: Option<String>,
+    pub reservation_type: Option<String>,
+    pub start_date: Option<Timestamp>,
+    pub state: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub tenancy: Option<String>,
+    pub total_instance_count: Option<i32>,
+    pub unused_reservation_billing_owner_id: Option<String>,
+    pub zero_size_preference: Option<String>,
+}
+
+impl Shape for CapacityReservation {
+    const SCHEMA: &'static s::Structure = &CAPACITY_RESERVATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.adjustment_details = v::from(value),
+            1 => self.adjustment_status = v::from(value),
+            2 => self.availability_zone = v::from(value),
+            3 => self.availability_zone_id = v::from(value),
+            4 => self.available_instance_count = v::from(value),
+            5 => self.capacity_allocations = v::from(value),
+            6 => self.capacity_block_id = v::from(value),
+            7 => self.capacity_reservation_arn = v::from(value),
+            8 => self.capacity_reservation_fleet_id = v::from(value),
+            9 => self.capacity_reservation_id = v::from(value),
+            10 => self.commitment_info = v::from(value),
+            11 => self.create_date = v::from(value),
+            12 => self.delivery_preference = v::from(value),
+            13 => self.ebs_optimized = v::from(value),
+            14 => self.end_date = v::from(value),
+            15 => self.end_date_type = v::from(value),
+            16 => self.ephemeral_storage = v::from(value),
+            17 => self.instance_match_criteria = v::from(value),
+            18 => self.instance_platform = v::from(value),
+            19 => self.instance_type = v::from(value),
+            20 => self.interruptible = v::from(value),
+            21 => self.interruptible_capacity_allocation = v::from(value),
+            22 => self.interruption_info = v::from(value),
+            23 => self.launch_status = v::from(value),
+            24 => self.original_start_date = v::from(value),
+            25 => self.outpost_arn = v::from(value),
+            26 => self.owner_id = v::from(value),
+            27 => self.placement_group_arn = v::from(value),
+            28 => self.reservation_type = v::from(value),
+            29 => self.start_date = v::from(value),
+            30 => self.state = v::from(value),
+            31 => self.tags = v::from(value),
+            32 => self.tenancy = v::from(value),
+            33 => self.total_instance_count = v::from(value),
+            34 => self.unused_reservation_billing_owner_id = v::from(value),
+            _ => self.zero_size_preference = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.adjustment_details),
+            1 => v::view(&self.adjustment_status),
+            2 => v::view(&self.availability_zone),
+            3 => v::view(&self.availability_zone_id),
+            4 => v::view(&self.available_instance_count),
+            5 => v::view(&self.capacity_allocations),
+            6 => v::view(&self.capacity_block_id),
+            7 => v::view(&self.capacity_reservation_arn),
+            8 => v::view(&self.capacity_reservation_fleet_id),
+            9 => v::view(&self.capacity_reservation_id),
+            10 => v::view(&self.commitment_info),
+            11 => v::view(&self.create_date),
+            12 => v::view(&self.delivery_preference),
+            13 => v::view(&self.ebs_optimized),
+            14 => v::view(&self.end_date),
+            15 => v::view(&self.end_date_type),
+            16 => v::view(&self.ephemeral_storage),
+            17 => v::view(&self.instance_match_criteria),
+            18 => v::view(&self.instance_platform),
+            19 => v::view(&self.instance_type),
+            20 => v::view(&self.interruptible),
+            21 => v::view(&self.interruptible_capacity_allocation),
+            22 => v::view(&self.interruption_info),
+            23 => v::view(&self.launch_status),
+            24 => v::view(&self.original_start_date),
+            25 => v::view(&self.outpost_arn),
+            26 => v::view(&self.owner_id),
+            27 => v::view(&self.placement_group_arn),
+            28 => v::view(&self.reservation_type),
+            29 => v::view(&self.start_date),
+            30 => v::view(&self.state),
+            31 => v::view(&self.tags),
+            32 => v::view(&self.tenancy),
+            33 => v::view(&self.total_instance_count),
+            34 => v::view(&self.unused_reservation_billing_owner_id),
+            _ => v::view(&self.zero_size_preference),
+        }
+    }
+}
+
+static CAPACITY_RESERVATION: s::Structure = s::Structure {
+    name: "CapacityReservation",
+    members: &[
+        s::optional(
+            "AdjustmentDetails",
+            "AdjustmentDetails",
+            "adjustmentDetails",
+            s::Type::Structure(&CAPACITY_RESERVATION_ADJUSTMENT_DETAILS),
+        ),
+        s::optional(
+            "AdjustmentStatus",
+            "AdjustmentStatus",
+            "adjustmentStatus",
+            s::Type::String(&CAPACITY_RESERVATION_ADJUSTMENT_STATUS),
+        ),
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "availabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "availabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailableInstanceCount",
+            "AvailableInstanceCount",
+            "availableInstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "CapacityAllocations",
+            "CapacityAllocationSet",
+            "capacityAllocationSet",
+            s::Type::List(&CAPACITY_ALLOCATIONS),
+        ),
+        s::optional(
+            "CapacityBlockId",
+            "CapacityBlockId",
+            "capacityBlockId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "CapacityReservationArn",
+            "CapacityReservationArn",
+            "capacityReservationArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "CapacityReservationFleetId",
+            "CapacityReservationFleetId",
+            "capacityReservationFleetId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "CapacityReservationId",
+            "CapacityReservationId",
+            "capacityReservationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "CommitmentInfo",
+            "CommitmentInfo",
+            "commitmentInfo",
+            s::Type::Structure(&CAPACITY_RESERVATION_COMMITMENT_INFO),
+        ),
+        s::optional("CreateDate", "CreateDate", "createDate", s::Type::Timestamp),
+        s::optional(
+            "DeliveryPreference",
+            "DeliveryPreference",
+            "deliveryPreference",
+            s::Type::String(&CAPACITY_RESERVATION_DELIVERY_PREFERENCE),
+        ),
+        s::optional("EbsOptimized", "EbsOptimized", "ebsOptimized", s::Type::Boolean),
+        s::optional("EndDate", "EndDate", "endDate", s::Type::Timestamp),
+        s::optional("EndDateType", "EndDateType", "endDateType", s::Type::String(&END_DATE_TYPE)),
+        s::optional("EphemeralStorage", "EphemeralStorage", "ephemeralStorage", s::Type::Boolean),
+        s::optional(
+            "InstanceMatchCriteria",
+            "InstanceMatchCriteria",
+            "instanceMatchCriteria",
+            s::Type::String(&INSTANCE_MATCH_CRITERIA),
+        ),
+        s::optional(
+            "InstancePlatform",
+            "InstancePlatform",
+            "instancePlatform",
+            s::Type::String(&CAPACITY_RESERVATION_INSTANCE_PLATFORM),
+        ),
+        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Interruptible", "Interruptible", "interruptible", s::Type::Boolean),
+        s::optional(
+            "InterruptibleCapacityAllocation",
+            "InterruptibleCapacityAllocation",
+            "interruptibleCapacityAllocation",
+            s::Type::Structure(&INTERRUPTIBLE_CAPACITY_ALLOCATION),
+        ),
+        s::optional(
+            "InterruptionInfo",
+            "InterruptionInfo",
+            "interruptionInfo",
+            s::Type::Structure(&INTERRUPTION_INFO),
+        ),
+        s::optional(
+            "LaunchStatus",
+            "LaunchStatus",
+            "launchStatus",
+            s::Type::String(&CAPACITY_RESERVATION_LAUNCH_STATUS),
+        ),
+        s::optional(
+            "OriginalStartDate",
+            "OriginalStartDate",
+            "originalStartDate",
+            s::Type::Timestamp,
+        ),
+        s::optional("OutpostArn", "OutpostArn", "outpostArn", s::Type::String(&OUTPOST_ARN)),
+        s::optional("OwnerId", "OwnerId", "ownerId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PlacementGroupArn",
+            "PlacementGroupArn",
+            "placementGroupArn",
+            s::Type::String(&PLACEMENT_GROUP_ARN),
+        ),
+        s::optional(
+            "ReservationType",
+            "ReservationType",
+            "reservationType",
+            s::Type::String(&CAPACITY_RESERVATION_TYPE),
+        ),
+        s::optional("StartDate", "StartDate", "startDate", s::Type::Timestamp),
+        s::optional("State", "State", "state", s::Type::String(&CAPACITY_RESERVATION_STATE)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+        s::optional(
+            "Tenancy",
+            "Tenancy",
+            "tenancy",
+            s::Type::String(&CAPACITY_RESERVATION_TENANCY),
+        ),
+        s::optional(
+            "TotalInstanceCount",
+            "TotalInstanceCount",
+            "totalInstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "UnusedReservationBillingOwnerId",
+            "UnusedReservationBillingOwnerId",
+            "unusedReservationBillingOwnerId",
+            s::Type::String(&ACCOUNT_ID),
+        ),
+        s::optional(
+            "ZeroSizePreference",
+            "ZeroSizePreference",
+            "zeroSizePreference",
+            s::Type::String(&ZERO_SIZE_PREFERENCE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CapacityReservationAdjustmentDetails {
+    pub commitment_duration: Option<i64>,
+    pub commitment_end_date: Option<Timestamp>,
+    pub end_date: Option<Timestamp>,
+    pub end_date_type: Option<String>,
+    pub start_date: Option<Timestamp>,
+}
+
+impl Shape for CapacityReservationAdjustmentDetails {
+    const SCHEMA: &'static s::Structure = &CAPACITY_RESERVATION_ADJUSTMENT_DETAILS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.commitment_duration = v::from(value),
+            1 => self.commitment_end_date = v::from(value),
+            2 => self.end_date = v::from(value),
+            3 => self.end_date_type = v::from(value),
+            _ => self.start_date = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.commitment_duration),
+            1 => v::view(&self.commitment_end_date),
+            2 => v::view(&self.end_date),
+            3 => v::view(&self.end_date_type),
+            _ => v::view(&self.start_date),
+        }
+    }
+}
+
+static CAPACITY_RESERVATION_ADJUSTMENT_DETAILS: s::Structure = s::Structure {
+    name: "CapacityReservationAdjustmentDetails",
+    members: &[
+        s::optional(
+            "CommitmentDuration",
+            "CommitmentDuration",
+            "commitmentDuration",
+            s::Type::Long(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "CommitmentEndDate",
+            "CommitmentEndDate",
+            "commitmentEndDate",
+            s::Type::Timestamp,
+        ),
+        s::optional("EndDate", "EndDate", "endDate", s::Type::Timestamp),
+        s::optional("EndDateType", "EndDateType", "endDateType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("StartDate", "StartDate", "startDate", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CapacityReservationCommitmentInfo {
+    pub commitment_duration: Option<i64>,
+    pub commitment_end_date: Option<Timestamp>,
+    pub committed_instance_count: Option<i32>,
+}
+
+impl Shape for CapacityReservationCommitmentInfo {
+    const SCHEMA: &'static s::Structure = &CAPACITY_RESERVATION_COMMITMENT_INFO;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.commitment_duration = v::from(value),
+            1 => self.commitment_end_date = v::from(value),
+            _ => self.committed_instance_count = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.commitment_duration),
+            1 => v::view(&self.commitment_end_date),
+            _ => v::view(&self.committed_instance_count),
+        }
+    }
+}
+
+static CAPACITY_RESERVATION_COMMITMENT_INFO: s::Structure = s::Structure {
+    name: "CapacityReservationCommitmentInfo",
+    members: &[
+        s::optional(
+            "CommitmentDuration",
+            "CommitmentDuration",
+            "commitmentDuration",
+            s::Type::Long(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "CommitmentEndDate",
+            "CommitmentEndDate",
+            "commitmentEndDate",
+            s::Type::Timestamp,
+        ),
+        s::optional(
+            "CommittedInstanceCount",
+            "CommittedInstanceCount",
+            "committedInstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CapacityReservationOptions {
+    pub usage_strategy: Option<String>,
+}
+
+impl Shape for CapacityReservationOptions {
+    const SCHEMA: &'static s::Structure = &CAPACITY_RESERVATION_OPTIONS;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.usage_strategy = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.usage_strategy)
+    }
+}
+
+static CAPACITY_RESERVATION_OPTIONS: s::Structure = s::Structure {
+    name: "CapacityReservationOptions",
+    members: &[s::optional(
+        "UsageStrategy",
+        "UsageStrategy",
+        "usageStrategy",
+        s::Type::String(&FLEET_CAPACITY_RESERVATION_USAGE_STRATEGY),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CapacityReservationOptionsRequest {
+    pub usage_strategy: Option<String>,
+}
+
+impl Shape for CapacityReservationOptionsRequest {
+    const SCHEMA: &'static s::Structure = &CAPACITY_RESERVATION_OPTIONS_REQUEST;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.usage_strategy = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.usage_strategy)
+    }
+}
+
+static CAPACITY_RESERVATION_OPTIONS_REQUEST: s::Structure = s::Structure {
+    name: "CapacityReservationOptionsRequest",
+    members: &[s::optional(
+        "UsageStrategy",
+        "UsageStrategy",
+        "UsageStrategy",
+        s::Type::String(&FLEET_CAPACITY_RESERVATION_USAGE_STRATEGY),
     )],
 };
 
@@ -5745,6 +7667,55 @@ static CIDR_BLOCK: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClassicLoadBalancer {
+    pub name: Option<String>,
+}
+
+impl Shape for ClassicLoadBalancer {
+    const SCHEMA: &'static s::Structure = &CLASSIC_LOAD_BALANCER;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.name = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.name)
+    }
+}
+
+static CLASSIC_LOAD_BALANCER: s::Structure = s::Structure {
+    name: "ClassicLoadBalancer",
+    members: &[s::optional("Name", "Name", "name", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClassicLoadBalancersConfig {
+    pub classic_load_balancers: Option<Vec<ClassicLoadBalancer>>,
+}
+
+impl Shape for ClassicLoadBalancersConfig {
+    const SCHEMA: &'static s::Structure = &CLASSIC_LOAD_BALANCERS_CONFIG;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.classic_load_balancers = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.classic_load_balancers)
+    }
+}
+
+static CLASSIC_LOAD_BALANCERS_CONFIG: s::Structure = s::Structure {
+    name: "ClassicLoadBalancersConfig",
+    members: &[s::optional(
+        "ClassicLoadBalancers",
+        "ClassicLoadBalancers",
+        "classicLoadBalancers",
+        s::Type::List(&CLASSIC_LOAD_BALANCERS),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConnectionTrackingConfiguration {
     pub tcp_established_timeout: Option<i32>,
     pub udp_stream_timeout: Option<i32>,
@@ -5929,6 +7900,287 @@ static CONNECTION_TRACKING_SPECIFICATION_RESPONSE: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct CopyImageRequest {
+    pub client_token: Option<String>,
+    pub copy_image_tags: Option<bool>,
+    pub description: Option<String>,
+    pub destination_availability_zone: Option<String>,
+    pub destination_availability_zone_id: Option<String>,
+    pub destination_outpost_arn: Option<String>,
+    pub dry_run: Option<bool>,
+    pub encrypted: Option<bool>,
+    pub kms_key_id: Option<String>,
+    pub name: String,
+    pub snapshot_copy_completion_duration_minutes: Option<i64>,
+    pub source_image_id: String,
+    pub source_region: String,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+impl Shape for CopyImageRequest {
+    const SCHEMA: &'static s::Structure = &COPY_IMAGE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.client_token = v::from(value),
+            1 => self.copy_image_tags = v::from(value),
+            2 => self.description = v::from(value),
+            3 => self.destination_availability_zone = v::from(value),
+            4 => self.destination_availability_zone_id = v::from(value),
+            5 => self.destination_outpost_arn = v::from(value),
+            6 => self.dry_run = v::from(value),
+            7 => self.encrypted = v::from(value),
+            8 => self.kms_key_id = v::from(value),
+            9 => self.name = v::from(value),
+            10 => self.snapshot_copy_completion_duration_minutes = v::from(value),
+            11 => self.source_image_id = v::from(value),
+            12 => self.source_region = v::from(value),
+            _ => self.tag_specifications = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.client_token),
+            1 => v::view(&self.copy_image_tags),
+            2 => v::view(&self.description),
+            3 => v::view(&self.destination_availability_zone),
+            4 => v::view(&self.destination_availability_zone_id),
+            5 => v::view(&self.destination_outpost_arn),
+            6 => v::view(&self.dry_run),
+            7 => v::view(&self.encrypted),
+            8 => v::view(&self.kms_key_id),
+            9 => v::view(&self.name),
+            10 => v::view(&self.snapshot_copy_completion_duration_minutes),
+            11 => v::view(&self.source_image_id),
+            12 => v::view(&self.source_region),
+            _ => v::view(&self.tag_specifications),
+        }
+    }
+}
+
+static COPY_IMAGE_REQUEST: s::Structure = s::Structure {
+    name: "CopyImageRequest",
+    members: &[
+        s::optional(
+            "ClientToken",
+            "ClientToken",
+            "ClientToken",
+            s::Type::String(&COPY_IMAGE_CLIENT_TOKEN),
+        ),
+        s::optional("CopyImageTags", "CopyImageTags", "CopyImageTags", s::Type::Boolean),
+        s::optional(
+            "Description",
+            "Description",
+            "Description",
+            s::Type::String(&IMAGE_DESCRIPTION_REQUEST),
+        ),
+        s::optional(
+            "DestinationAvailabilityZone",
+            "DestinationAvailabilityZone",
+            "DestinationAvailabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationAvailabilityZoneId",
+            "DestinationAvailabilityZoneId",
+            "DestinationAvailabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationOutpostArn",
+            "DestinationOutpostArn",
+            "DestinationOutpostArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Encrypted", "Encrypted", "encrypted", s::Type::Boolean),
+        s::optional("KmsKeyId", "KmsKeyId", "kmsKeyId", s::Type::String(&s::ANY_TEXT)),
+        s::required("Name", "Name", "Name", s::Type::String(&IMAGE_NAME_REQUEST)),
+        s::optional(
+            "SnapshotCopyCompletionDurationMinutes",
+            "SnapshotCopyCompletionDurationMinutes",
+            "SnapshotCopyCompletionDurationMinutes",
+            s::Type::Long(&s::ANY_NUMBER),
+        ),
+        s::required(
+            "SourceImageId",
+            "SourceImageId",
+            "SourceImageId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::required("SourceRegion", "SourceRegion", "SourceRegion", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CopyImageResult {
+    pub image_id: Option<String>,
+}
+
+impl Shape for CopyImageResult {
+    const SCHEMA: &'static s::Structure = &COPY_IMAGE_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.image_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.image_id)
+    }
+}
+
+static COPY_IMAGE_RESULT: s::Structure = s::Structure {
+    name: "CopyImageResult",
+    members: &[s::optional("ImageId", "ImageId", "imageId", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CopySnapshotRequest {
+    pub completion_duration_minutes: Option<i32>,
+    pub description: Option<String>,
+    pub destination_availability_zone: Option<String>,
+    pub destination_outpost_arn: Option<String>,
+    pub destination_region: Option<String>,
+    pub dry_run: Option<bool>,
+    pub encrypted: Option<bool>,
+    pub kms_key_id: Option<String>,
+    pub presigned_url: Option<String>,
+    pub source_region: String,
+    pub source_snapshot_id: String,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+impl Shape for CopySnapshotRequest {
+    const SCHEMA: &'static s::Structure = &COPY_SNAPSHOT_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.completion_duration_minutes = v::from(value),
+            1 => self.description = v::from(value),
+            2 => self.destination_availability_zone = v::from(value),
+            3 => self.destination_outpost_arn = v::from(value),
+            4 => self.destination_region = v::from(value),
+            5 => self.dry_run = v::from(value),
+            6 => self.encrypted = v::from(value),
+            7 => self.kms_key_id = v::from(value),
+            8 => self.presigned_url = v::from(value),
+            9 => self.source_region = v::from(value),
+            10 => self.source_snapshot_id = v::from(value),
+            _ => self.tag_specifications = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.completion_duration_minutes),
+            1 => v::view(&self.description),
+            2 => v::view(&self.destination_availability_zone),
+            3 => v::view(&self.destination_outpost_arn),
+            4 => v::view(&self.destination_region),
+            5 => v::view(&self.dry_run),
+            6 => v::view(&self.encrypted),
+            7 => v::view(&self.kms_key_id),
+            8 => v::view(&self.presigned_url),
+            9 => v::view(&self.source_region),
+            10 => v::view(&self.source_snapshot_id),
+            _ => v::view(&self.tag_specifications),
+        }
+    }
+}
+
+static COPY_SNAPSHOT_REQUEST: s::Structure = s::Structure {
+    name: "CopySnapshotRequest",
+    members: &[
+        s::optional(
+            "CompletionDurationMinutes",
+            "CompletionDurationMinutes",
+            "CompletionDurationMinutes",
+            s::Type::Integer(&SNAPSHOT_COMPLETION_DURATION_MINUTES_REQUEST),
+        ),
+        s::optional("Description", "Description", "Description", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "DestinationAvailabilityZone",
+            "DestinationAvailabilityZone",
+            "DestinationAvailabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationOutpostArn",
+            "DestinationOutpostArn",
+            "DestinationOutpostArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "DestinationRegion",
+            "DestinationRegion",
+            "destinationRegion",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Encrypted", "Encrypted", "encrypted", s::Type::Boolean),
+        s::optional("KmsKeyId", "KmsKeyId", "kmsKeyId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PresignedUrl",
+            "PresignedUrl",
+            "presignedUrl",
+            s::Type::String(&COPY_SNAPSHOT_REQUEST_PSU),
+        ),
+        s::required("SourceRegion", "SourceRegion", "SourceRegion", s::Type::String(&s::ANY_TEXT)),
+        s::required(
+            "SourceSnapshotId",
+            "SourceSnapshotId",
+            "SourceSnapshotId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CopySnapshotResult {
+    pub snapshot_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+impl Shape for CopySnapshotResult {
+    const SCHEMA: &'static s::Structure = &COPY_SNAPSHOT_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.snapshot_id = v::from(value),
+            _ => self.tags = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.snapshot_id),
+            _ => v::view(&self.tags),
+        }
+    }
+}
+
+static COPY_SNAPSHOT_RESULT: s::Structure = s::Structure {
+    name: "CopySnapshotResult",
+    members: &[
+        s::optional("SnapshotId", "SnapshotId", "snapshotId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CpuOptions {
     pub amd_sev_snp: Option<String>,
     pub core_count: Option<i32>,
@@ -6089,6 +8341,183 @@ static CPU_PERFORMANCE_FACTOR_REQUEST: s::Structure = s::Structure {
         "Reference",
         "Reference",
         s::Type::List(&PERFORMANCE_FACTOR_REFERENCE_SET_REQUEST),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateCapacityReservationRequest {
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub client_token: Option<String>,
+    pub commitment_duration: Option<i64>,
+    pub delivery_preference: Option<String>,
+    pub dry_run: Option<bool>,
+    pub ebs_optimized: Option<bool>,
+    pub end_date: Option<Timestamp>,
+    pub end_date_type: Option<String>,
+    pub ephemeral_storage: Option<bool>,
+    pub instance_count: i32,
+    pub instance_match_criteria: Option<String>,
+    pub instance_platform: String,
+    pub instance_type: String,
+    pub outpost_arn: Option<String>,
+    pub placement_group_arn: Option<String>,
+    pub start_date: Option<Timestamp>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub tenancy: Option<String>,
+}
+
+impl Shape for CreateCapacityReservationRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_CAPACITY_RESERVATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone = v::from(value),
+            1 => self.availability_zone_id = v::from(value),
+            2 => self.client_token = v::from(value),
+            3 => self.commitment_duration = v::from(value),
+            4 => self.delivery_preference = v::from(value),
+            5 => self.dry_run = v::from(value),
+            6 => self.ebs_optimized = v::from(value),
+            7 => self.end_date = v::from(value),
+            8 => self.end_date_type = v::from(value),
+            9 => self.ephemeral_storage = v::from(value),
+            10 => self.instance_count = v::from(value),
+            11 => self.instance_match_criteria = v::from(value),
+            12 => self.instance_platform = v::from(value),
+            13 => self.instance_type = v::from(value),
+            14 => self.outpost_arn = v::from(value),
+            15 => self.placement_group_arn = v::from(value),
+            16 => self.start_date = v::from(value),
+            17 => self.tag_specifications = v::from(value),
+            _ => self.tenancy = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone),
+            1 => v::view(&self.availability_zone_id),
+            2 => v::view(&self.client_token),
+            3 => v::view(&self.commitment_duration),
+            4 => v::view(&self.delivery_preference),
+            5 => v::view(&self.dry_run),
+            6 => v::view(&self.ebs_optimized),
+            7 => v::view(&self.end_date),
+            8 => v::view(&self.end_date_type),
+            9 => v::view(&self.ephemeral_storage),
+            10 => v::view(&self.instance_count),
+            11 => v::view(&self.instance_match_criteria),
+            12 => v::view(&self.instance_platform),
+            13 => v::view(&self.instance_type),
+            14 => v::view(&self.outpost_arn),
+            15 => v::view(&self.placement_group_arn),
+            16 => v::view(&self.start_date),
+            17 => v::view(&self.tag_specifications),
+            _ => v::view(&self.tenancy),
+        }
+    }
+}
+
+static CREATE_CAPACITY_RESERVATION_REQUEST: s::Structure = s::Structure {
+    name: "CreateCapacityReservationRequest",
+    members: &[
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "AvailabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("ClientToken", "ClientToken", "ClientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "CommitmentDuration",
+            "CommitmentDuration",
+            "CommitmentDuration",
+            s::Type::Long(&CAPACITY_RESERVATION_COMMITMENT_DURATION),
+        ),
+        s::optional(
+            "DeliveryPreference",
+            "DeliveryPreference",
+            "DeliveryPreference",
+            s::Type::String(&CAPACITY_RESERVATION_DELIVERY_PREFERENCE),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("EbsOptimized", "EbsOptimized", "EbsOptimized", s::Type::Boolean),
+        s::optional("EndDate", "EndDate", "EndDate", s::Type::Timestamp),
+        s::optional("EndDateType", "EndDateType", "EndDateType", s::Type::String(&END_DATE_TYPE)),
+        s::optional("EphemeralStorage", "EphemeralStorage", "EphemeralStorage", s::Type::Boolean),
+        s::required(
+            "InstanceCount",
+            "InstanceCount",
+            "InstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "InstanceMatchCriteria",
+            "InstanceMatchCriteria",
+            "InstanceMatchCriteria",
+            s::Type::String(&INSTANCE_MATCH_CRITERIA),
+        ),
+        s::required(
+            "InstancePlatform",
+            "InstancePlatform",
+            "InstancePlatform",
+            s::Type::String(&CAPACITY_RESERVATION_INSTANCE_PLATFORM),
+        ),
+        s::required("InstanceType", "InstanceType", "InstanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("OutpostArn", "OutpostArn", "OutpostArn", s::Type::String(&OUTPOST_ARN)),
+        s::optional(
+            "PlacementGroupArn",
+            "PlacementGroupArn",
+            "PlacementGroupArn",
+            s::Type::String(&PLACEMENT_GROUP_ARN),
+        ),
+        s::optional("StartDate", "StartDate", "StartDate", s::Type::Timestamp),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecifications",
+            "TagSpecifications",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::optional(
+            "Tenancy",
+            "Tenancy",
+            "Tenancy",
+            s::Type::String(&CAPACITY_RESERVATION_TENANCY),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateCapacityReservationResult {
+    pub capacity_reservation: Option<CapacityReservation>,
+}
+
+impl Shape for CreateCapacityReservationResult {
+    const SCHEMA: &'static s::Structure = &CREATE_CAPACITY_RESERVATION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.capacity_reservation = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.capacity_reservation)
+    }
+}
+
+static CREATE_CAPACITY_RESERVATION_RESULT: s::Structure = s::Structure {
+    name: "CreateCapacityReservationResult",
+    members: &[s::optional(
+        "CapacityReservation",
+        "CapacityReservation",
+        "capacityReservation",
+        s::Type::Structure(&CAPACITY_RESERVATION),
     )],
 };
 
@@ -6282,6 +8711,292 @@ static CREATE_DHCP_OPTIONS_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateFleetError {
+    pub error_code: Option<String>,
+    pub error_message: Option<String>,
+    pub launch_template_and_overrides: Option<LaunchTemplateAndOverridesResponse>,
+    pub lifecycle: Option<String>,
+}
+
+impl Shape for CreateFleetError {
+    const SCHEMA: &'static s::Structure = &CREATE_FLEET_ERROR;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.error_code = v::from(value),
+            1 => self.error_message = v::from(value),
+            2 => self.launch_template_and_overrides = v::from(value),
+            _ => self.lifecycle = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.error_code),
+            1 => v::view(&self.error_message),
+            2 => v::view(&self.launch_template_and_overrides),
+            _ => v::view(&self.lifecycle),
+        }
+    }
+}
+
+static CREATE_FLEET_ERROR: s::Structure = s::Structure {
+    name: "CreateFleetError",
+    members: &[
+        s::optional("ErrorCode", "ErrorCode", "errorCode", s::Type::String(&s::ANY_TEXT)),
+        s::optional("ErrorMessage", "ErrorMessage", "errorMessage", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "LaunchTemplateAndOverrides",
+            "LaunchTemplateAndOverrides",
+            "launchTemplateAndOverrides",
+            s::Type::Structure(&LAUNCH_TEMPLATE_AND_OVERRIDES_RESPONSE),
+        ),
+        s::optional("Lifecycle", "Lifecycle", "lifecycle", s::Type::String(&INSTANCE_LIFECYCLE)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateFleetInstance {
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub instance_ids: Option<Vec<String>>,
+    pub instance_type: Option<String>,
+    pub launch_template_and_overrides: Option<LaunchTemplateAndOverridesResponse>,
+    pub lifecycle: Option<String>,
+    pub platform: Option<String>,
+    pub subnet_id: Option<String>,
+}
+
+impl Shape for CreateFleetInstance {
+    const SCHEMA: &'static s::Structure = &CREATE_FLEET_INSTANCE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone = v::from(value),
+            1 => self.availability_zone_id = v::from(value),
+            2 => self.instance_ids = v::from(value),
+            3 => self.instance_type = v::from(value),
+            4 => self.launch_template_and_overrides = v::from(value),
+            5 => self.lifecycle = v::from(value),
+            6 => self.platform = v::from(value),
+            _ => self.subnet_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone),
+            1 => v::view(&self.availability_zone_id),
+            2 => v::view(&self.instance_ids),
+            3 => v::view(&self.instance_type),
+            4 => v::view(&self.launch_template_and_overrides),
+            5 => v::view(&self.lifecycle),
+            6 => v::view(&self.platform),
+            _ => v::view(&self.subnet_id),
+        }
+    }
+}
+
+static CREATE_FLEET_INSTANCE: s::Structure = s::Structure {
+    name: "CreateFleetInstance",
+    members: &[
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "availabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "availabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("InstanceIds", "InstanceIds", "instanceIds", s::Type::List(&INSTANCE_IDS_SET)),
+        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "LaunchTemplateAndOverrides",
+            "LaunchTemplateAndOverrides",
+            "launchTemplateAndOverrides",
+            s::Type::Structure(&LAUNCH_TEMPLATE_AND_OVERRIDES_RESPONSE),
+        ),
+        s::optional("Lifecycle", "Lifecycle", "lifecycle", s::Type::String(&INSTANCE_LIFECYCLE)),
+        s::optional("Platform", "Platform", "platform", s::Type::String(&PLATFORM_VALUES)),
+        s::optional("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateFleetRequest {
+    pub client_token: Option<String>,
+    pub context: Option<String>,
+    pub dry_run: Option<bool>,
+    pub excess_capacity_termination_policy: Option<String>,
+    pub launch_template_configs: Vec<FleetLaunchTemplateConfigRequest>,
+    pub on_demand_options: Option<OnDemandOptionsRequest>,
+    pub replace_unhealthy_instances: Option<bool>,
+    pub reserved_capacity_options: Option<ReservedCapacityOptionsRequest>,
+    pub spot_options: Option<SpotOptionsRequest>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub target_capacity_specification: TargetCapacitySpecificationRequest,
+    pub terminate_instances_with_expiration: Option<bool>,
+    pub r#type: Option<String>,
+    pub valid_from: Option<Timestamp>,
+    pub valid_until: Option<Timestamp>,
+}
+
+impl Shape for CreateFleetRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_FLEET_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.client_token = v::from(value),
+            1 => self.context = v::from(value),
+            2 => self.dry_run = v::from(value),
+            3 => self.excess_capacity_termination_policy = v::from(value),
+            4 => self.launch_template_configs = v::from(value),
+            5 => self.on_demand_options = v::from(value),
+            6 => self.replace_unhealthy_instances = v::from(value),
+            7 => self.reserved_capacity_options = v::from(value),
+            8 => self.spot_options = v::from(value),
+            9 => self.tag_specifications = v::from(value),
+            10 => self.target_capacity_specification = v::from(value),
+            11 => self.terminate_instances_with_expiration = v::from(value),
+            12 => self.r#type = v::from(value),
+            13 => self.valid_from = v::from(value),
+            _ => self.valid_until = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.client_token),
+            1 => v::view(&self.context),
+            2 => v::view(&self.dry_run),
+            3 => v::view(&self.excess_capacity_termination_policy),
+            4 => v::view(&self.launch_template_configs),
+            5 => v::view(&self.on_demand_options),
+            6 => v::view(&self.replace_unhealthy_instances),
+            7 => v::view(&self.reserved_capacity_options),
+            8 => v::view(&self.spot_options),
+            9 => v::view(&self.tag_specifications),
+            10 => v::view(&self.target_capacity_specification),
+            11 => v::view(&self.terminate_instances_with_expiration),
+            12 => v::view(&self.r#type),
+            13 => v::view(&self.valid_from),
+            _ => v::view(&self.valid_until),
+        }
+    }
+}
+
+static CREATE_FLEET_REQUEST: s::Structure = s::Structure {
+    name: "CreateFleetRequest",
+    members: &[
+        s::optional("ClientToken", "ClientToken", "ClientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Context", "Context", "Context", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "ExcessCapacityTerminationPolicy",
+            "ExcessCapacityTerminationPolicy",
+            "ExcessCapacityTerminationPolicy",
+            s::Type::String(&FLEET_EXCESS_CAPACITY_TERMINATION_POLICY),
+        ),
+        s::required(
+            "LaunchTemplateConfigs",
+            "LaunchTemplateConfigs",
+            "LaunchTemplateConfigs",
+            s::Type::List(&FLEET_LAUNCH_TEMPLATE_CONFIG_LIST_REQUEST),
+        ),
+        s::optional(
+            "OnDemandOptions",
+            "OnDemandOptions",
+            "OnDemandOptions",
+            s::Type::Structure(&ON_DEMAND_OPTIONS_REQUEST),
+        ),
+        s::optional(
+            "ReplaceUnhealthyInstances",
+            "ReplaceUnhealthyInstances",
+            "ReplaceUnhealthyInstances",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "ReservedCapacityOptions",
+            "ReservedCapacityOptions",
+            "ReservedCapacityOptions",
+            s::Type::Structure(&RESERVED_CAPACITY_OPTIONS_REQUEST),
+        ),
+        s::optional(
+            "SpotOptions",
+            "SpotOptions",
+            "SpotOptions",
+            s::Type::Structure(&SPOT_OPTIONS_REQUEST),
+        ),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::required(
+            "TargetCapacitySpecification",
+            "TargetCapacitySpecification",
+            "TargetCapacitySpecification",
+            s::Type::Structure(&TARGET_CAPACITY_SPECIFICATION_REQUEST),
+        ),
+        s::optional(
+            "TerminateInstancesWithExpiration",
+            "TerminateInstancesWithExpiration",
+            "TerminateInstancesWithExpiration",
+            s::Type::Boolean,
+        ),
+        s::optional("Type", "Type", "Type", s::Type::String(&FLEET_TYPE)),
+        s::optional("ValidFrom", "ValidFrom", "ValidFrom", s::Type::Timestamp),
+        s::optional("ValidUntil", "ValidUntil", "ValidUntil", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateFleetResult {
+    pub errors: Option<Vec<CreateFleetError>>,
+    pub fleet_id: Option<String>,
+    pub instances: Option<Vec<CreateFleetInstance>>,
+}
+
+impl Shape for CreateFleetResult {
+    const SCHEMA: &'static s::Structure = &CREATE_FLEET_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.errors = v::from(value),
+            1 => self.fleet_id = v::from(value),
+            _ => self.instances = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.errors),
+            1 => v::view(&self.fleet_id),
+            _ => v::view(&self.instances),
+        }
+    }
+}
+
+static CREATE_FLEET_RESULT: s::Structure = s::Structure {
+    name: "CreateFleetResult",
+    members: &[
+        s::optional("Errors", "ErrorSet", "errorSet", s::Type::List(&CREATE_FLEET_ERRORS_SET)),
+        s::optional("FleetId", "FleetId", "fleetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "Instances",
+            "FleetInstanceSet",
+            "fleetInstanceSet",
+            s::Type::List(&CREATE_FLEET_INSTANCES_SET),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateFlowLogsRequest {
     pub client_token: Option<String>,
     pub deliver_cross_account_role: Option<String>,
@@ -6459,6 +9174,113 @@ static CREATE_FLOW_LOGS_RESULT: s::Structure = s::Structure {
             s::Type::List(&UNSUCCESSFUL_ITEM_SET),
         ),
     ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateImageRequest {
+    pub block_device_mappings: Option<Vec<BlockDeviceMapping>>,
+    pub boot_mode_override: Option<String>,
+    pub description: Option<String>,
+    pub dry_run: Option<bool>,
+    pub instance_id: String,
+    pub name: String,
+    pub no_reboot: Option<bool>,
+    pub snapshot_location: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+impl Shape for CreateImageRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_IMAGE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.block_device_mappings = v::from(value),
+            1 => self.boot_mode_override = v::from(value),
+            2 => self.description = v::from(value),
+            3 => self.dry_run = v::from(value),
+            4 => self.instance_id = v::from(value),
+            5 => self.name = v::from(value),
+            6 => self.no_reboot = v::from(value),
+            7 => self.snapshot_location = v::from(value),
+            _ => self.tag_specifications = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.block_device_mappings),
+            1 => v::view(&self.boot_mode_override),
+            2 => v::view(&self.description),
+            3 => v::view(&self.dry_run),
+            4 => v::view(&self.instance_id),
+            5 => v::view(&self.name),
+            6 => v::view(&self.no_reboot),
+            7 => v::view(&self.snapshot_location),
+            _ => v::view(&self.tag_specifications),
+        }
+    }
+}
+
+static CREATE_IMAGE_REQUEST: s::Structure = s::Structure {
+    name: "CreateImageRequest",
+    members: &[
+        s::optional(
+            "BlockDeviceMappings",
+            "BlockDeviceMapping",
+            "blockDeviceMapping",
+            s::Type::List(&BLOCK_DEVICE_MAPPING_REQUEST_LIST),
+        ),
+        s::optional(
+            "BootModeOverride",
+            "BootModeOverride",
+            "BootModeOverride",
+            s::Type::String(&BOOT_MODE_OVERRIDE_VALUES),
+        ),
+        s::optional(
+            "Description",
+            "Description",
+            "description",
+            s::Type::String(&IMAGE_DESCRIPTION_REQUEST),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+        s::required("Name", "Name", "name", s::Type::String(&IMAGE_NAME_REQUEST)),
+        s::optional("NoReboot", "NoReboot", "noReboot", s::Type::Boolean),
+        s::optional(
+            "SnapshotLocation",
+            "SnapshotLocation",
+            "SnapshotLocation",
+            s::Type::String(&SNAPSHOT_LOCATION_ENUM),
+        ),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateImageResult {
+    pub image_id: Option<String>,
+}
+
+impl Shape for CreateImageResult {
+    const SCHEMA: &'static s::Structure = &CREATE_IMAGE_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.image_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.image_id)
+    }
+}
+
+static CREATE_IMAGE_RESULT: s::Structure = s::Structure {
+    name: "CreateImageResult",
+    members: &[s::optional("ImageId", "ImageId", "imageId", s::Type::String(&s::ANY_TEXT))],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -7549,6 +10371,113 @@ static CREATE_PEERING_CONNECTION_OPTIONS_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreatePlacementGroupRequest {
+    pub dry_run: Option<bool>,
+    pub group_name: Option<String>,
+    pub linked_group_id: Option<String>,
+    pub operator: Option<OperatorRequest>,
+    pub parent_group_id: Option<String>,
+    pub partition_count: Option<i32>,
+    pub spread_level: Option<String>,
+    pub strategy: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+impl Shape for CreatePlacementGroupRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_PLACEMENT_GROUP_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.group_name = v::from(value),
+            2 => self.linked_group_id = v::from(value),
+            3 => self.operator = v::from(value),
+            4 => self.parent_group_id = v::from(value),
+            5 => self.partition_count = v::from(value),
+            6 => self.spread_level = v::from(value),
+            7 => self.strategy = v::from(value),
+            _ => self.tag_specifications = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.group_name),
+            2 => v::view(&self.linked_group_id),
+            3 => v::view(&self.operator),
+            4 => v::view(&self.parent_group_id),
+            5 => v::view(&self.partition_count),
+            6 => v::view(&self.spread_level),
+            7 => v::view(&self.strategy),
+            _ => v::view(&self.tag_specifications),
+        }
+    }
+}
+
+static CREATE_PLACEMENT_GROUP_REQUEST: s::Structure = s::Structure {
+    name: "CreatePlacementGroupRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("GroupName", "GroupName", "groupName", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "LinkedGroupId",
+            "LinkedGroupId",
+            "LinkedGroupId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Operator", "Operator", "Operator", s::Type::Structure(&OPERATOR_REQUEST)),
+        s::optional(
+            "ParentGroupId",
+            "ParentGroupId",
+            "ParentGroupId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "PartitionCount",
+            "PartitionCount",
+            "PartitionCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("SpreadLevel", "SpreadLevel", "SpreadLevel", s::Type::String(&SPREAD_LEVEL)),
+        s::optional("Strategy", "Strategy", "strategy", s::Type::String(&PLACEMENT_STRATEGY)),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreatePlacementGroupResult {
+    pub placement_group: Option<PlacementGroup>,
+}
+
+impl Shape for CreatePlacementGroupResult {
+    const SCHEMA: &'static s::Structure = &CREATE_PLACEMENT_GROUP_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.placement_group = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.placement_group)
+    }
+}
+
+static CREATE_PLACEMENT_GROUP_RESULT: s::Structure = s::Structure {
+    name: "CreatePlacementGroupResult",
+    members: &[s::optional(
+        "PlacementGroup",
+        "PlacementGroup",
+        "placementGroup",
+        s::Type::Structure(&PLACEMENT_GROUP),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateRouteRequest {
     pub carrier_gateway_id: Option<String>,
     pub core_network_arn: Option<String>,
@@ -7895,6 +10824,153 @@ static CREATE_SECURITY_GROUP_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateSnapshotRequest {
+    pub description: Option<String>,
+    pub dry_run: Option<bool>,
+    pub location: Option<String>,
+    pub outpost_arn: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub volume_id: String,
+}
+
+impl Shape for CreateSnapshotRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_SNAPSHOT_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.description = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.location = v::from(value),
+            3 => self.outpost_arn = v::from(value),
+            4 => self.tag_specifications = v::from(value),
+            _ => self.volume_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.description),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.location),
+            3 => v::view(&self.outpost_arn),
+            4 => v::view(&self.tag_specifications),
+            _ => v::view(&self.volume_id),
+        }
+    }
+}
+
+static CREATE_SNAPSHOT_REQUEST: s::Structure = s::Structure {
+    name: "CreateSnapshotRequest",
+    members: &[
+        s::optional("Description", "Description", "Description", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Location", "Location", "Location", s::Type::String(&SNAPSHOT_LOCATION_ENUM)),
+        s::optional("OutpostArn", "OutpostArn", "OutpostArn", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::required("VolumeId", "VolumeId", "VolumeId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateSnapshotsRequest {
+    pub copy_tags_from_source: Option<String>,
+    pub description: Option<String>,
+    pub dry_run: Option<bool>,
+    pub instance_specification: InstanceSpecification,
+    pub location: Option<String>,
+    pub outpost_arn: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+impl Shape for CreateSnapshotsRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_SNAPSHOTS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.copy_tags_from_source = v::from(value),
+            1 => self.description = v::from(value),
+            2 => self.dry_run = v::from(value),
+            3 => self.instance_specification = v::from(value),
+            4 => self.location = v::from(value),
+            5 => self.outpost_arn = v::from(value),
+            _ => self.tag_specifications = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.copy_tags_from_source),
+            1 => v::view(&self.description),
+            2 => v::view(&self.dry_run),
+            3 => v::view(&self.instance_specification),
+            4 => v::view(&self.location),
+            5 => v::view(&self.outpost_arn),
+            _ => v::view(&self.tag_specifications),
+        }
+    }
+}
+
+static CREATE_SNAPSHOTS_REQUEST: s::Structure = s::Structure {
+    name: "CreateSnapshotsRequest",
+    members: &[
+        s::optional(
+            "CopyTagsFromSource",
+            "CopyTagsFromSource",
+            "CopyTagsFromSource",
+            s::Type::String(&COPY_TAGS_FROM_SOURCE),
+        ),
+        s::optional("Description", "Description", "Description", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required(
+            "InstanceSpecification",
+            "InstanceSpecification",
+            "InstanceSpecification",
+            s::Type::Structure(&INSTANCE_SPECIFICATION),
+        ),
+        s::optional("Location", "Location", "Location", s::Type::String(&SNAPSHOT_LOCATION_ENUM)),
+        s::optional("OutpostArn", "OutpostArn", "OutpostArn", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateSnapshotsResult {
+    pub snapshots: Option<Vec<SnapshotInfo>>,
+}
+
+impl Shape for CreateSnapshotsResult {
+    const SCHEMA: &'static s::Structure = &CREATE_SNAPSHOTS_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.snapshots = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.snapshots)
+    }
+}
+
+static CREATE_SNAPSHOTS_RESULT: s::Structure = s::Structure {
+    name: "CreateSnapshotsResult",
+    members: &[s::optional(
+        "Snapshots",
+        "SnapshotSet",
+        "snapshotSet",
+        s::Type::List(&SNAPSHOT_SET),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateSubnetRequest {
     pub availability_zone: Option<String>,
     pub availability_zone_id: Option<String>,
@@ -8065,6 +11141,183 @@ static CREATE_TAGS_REQUEST: s::Structure = s::Structure {
         s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
         s::required("Resources", "ResourceId", "ResourceId", s::Type::List(&RESOURCE_ID_LIST)),
         s::required("Tags", "Tag", "Tag", s::Type::List(&TAG_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateVolumePermission {
+    pub group: Option<String>,
+    pub user_id: Option<String>,
+}
+
+impl Shape for CreateVolumePermission {
+    const SCHEMA: &'static s::Structure = &CREATE_VOLUME_PERMISSION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.group = v::from(value),
+            _ => self.user_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.group),
+            _ => v::view(&self.user_id),
+        }
+    }
+}
+
+static CREATE_VOLUME_PERMISSION: s::Structure = s::Structure {
+    name: "CreateVolumePermission",
+    members: &[
+        s::optional("Group", "Group", "group", s::Type::String(&PERMISSION_GROUP)),
+        s::optional("UserId", "UserId", "userId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateVolumePermissionModifications {
+    pub add: Option<Vec<CreateVolumePermission>>,
+    pub remove: Option<Vec<CreateVolumePermission>>,
+}
+
+impl Shape for CreateVolumePermissionModifications {
+    const SCHEMA: &'static s::Structure = &CREATE_VOLUME_PERMISSION_MODIFICATIONS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.add = v::from(value),
+            _ => self.remove = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.add),
+            _ => v::view(&self.remove),
+        }
+    }
+}
+
+static CREATE_VOLUME_PERMISSION_MODIFICATIONS: s::Structure = s::Structure {
+    name: "CreateVolumePermissionModifications",
+    members: &[
+        s::optional("Add", "Add", "Add", s::Type::List(&CREATE_VOLUME_PERMISSION_LIST)),
+        s::optional("Remove", "Remove", "Remove", s::Type::List(&CREATE_VOLUME_PERMISSION_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateVolumeRequest {
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub client_token: Option<String>,
+    pub dry_run: Option<bool>,
+    pub encrypted: Option<bool>,
+    pub iops: Option<i32>,
+    pub kms_key_id: Option<String>,
+    pub multi_attach_enabled: Option<bool>,
+    pub operator: Option<OperatorRequest>,
+    pub outpost_arn: Option<String>,
+    pub size: Option<i32>,
+    pub snapshot_id: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub throughput: Option<i32>,
+    pub volume_initialization_rate: Option<i32>,
+    pub volume_type: Option<String>,
+}
+
+impl Shape for CreateVolumeRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_VOLUME_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone = v::from(value),
+            1 => self.availability_zone_id = v::from(value),
+            2 => self.client_token = v::from(value),
+            3 => self.dry_run = v::from(value),
+            4 => self.encrypted = v::from(value),
+            5 => self.iops = v::from(value),
+            6 => self.kms_key_id = v::from(value),
+            7 => self.multi_attach_enabled = v::from(value),
+            8 => self.operator = v::from(value),
+            9 => self.outpost_arn = v::from(value),
+            10 => self.size = v::from(value),
+            11 => self.snapshot_id = v::from(value),
+            12 => self.tag_specifications = v::from(value),
+            13 => self.throughput = v::from(value),
+            14 => self.volume_initialization_rate = v::from(value),
+            _ => self.volume_type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone),
+            1 => v::view(&self.availability_zone_id),
+            2 => v::view(&self.client_token),
+            3 => v::view(&self.dry_run),
+            4 => v::view(&self.encrypted),
+            5 => v::view(&self.iops),
+            6 => v::view(&self.kms_key_id),
+            7 => v::view(&self.multi_attach_enabled),
+            8 => v::view(&self.operator),
+            9 => v::view(&self.outpost_arn),
+            10 => v::view(&self.size),
+            11 => v::view(&self.snapshot_id),
+            12 => v::view(&self.tag_specifications),
+            13 => v::view(&self.throughput),
+            14 => v::view(&self.volume_initialization_rate),
+            _ => v::view(&self.volume_type),
+        }
+    }
+}
+
+static CREATE_VOLUME_REQUEST: s::Structure = s::Structure {
+    name: "CreateVolumeRequest",
+    members: &[
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "AvailabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("ClientToken", "ClientToken", "ClientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Encrypted", "Encrypted", "encrypted", s::Type::Boolean),
+        s::optional("Iops", "Iops", "Iops", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("KmsKeyId", "KmsKeyId", "KmsKeyId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "MultiAttachEnabled",
+            "MultiAttachEnabled",
+            "MultiAttachEnabled",
+            s::Type::Boolean,
+        ),
+        s::optional("Operator", "Operator", "Operator", s::Type::Structure(&OPERATOR_REQUEST)),
+        s::optional("OutpostArn", "OutpostArn", "OutpostArn", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Size", "Size", "Size", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("SnapshotId", "SnapshotId", "SnapshotId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::optional("Throughput", "Throughput", "Throughput", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional(
+            "VolumeInitializationRate",
+            "VolumeInitializationRate",
+            "VolumeInitializationRate",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("VolumeType", "VolumeType", "VolumeType", s::Type::String(&VOLUME_TYPE)),
     ],
 };
 
@@ -8633,6 +11886,199 @@ static DELETE_DHCP_OPTIONS_REQUEST: s::Structure = s::Structure {
             s::Type::String(&s::ANY_TEXT),
         ),
         s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteFleetError {
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+impl Shape for DeleteFleetError {
+    const SCHEMA: &'static s::Structure = &DELETE_FLEET_ERROR;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.code = v::from(value),
+            _ => self.message = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.code),
+            _ => v::view(&self.message),
+        }
+    }
+}
+
+static DELETE_FLEET_ERROR: s::Structure = s::Structure {
+    name: "DeleteFleetError",
+    members: &[
+        s::optional("Code", "Code", "code", s::Type::String(&DELETE_FLEET_ERROR_CODE)),
+        s::optional("Message", "Message", "message", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteFleetErrorItem {
+    pub error: Option<DeleteFleetError>,
+    pub fleet_id: Option<String>,
+}
+
+impl Shape for DeleteFleetErrorItem {
+    const SCHEMA: &'static s::Structure = &DELETE_FLEET_ERROR_ITEM;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.error = v::from(value),
+            _ => self.fleet_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.error),
+            _ => v::view(&self.fleet_id),
+        }
+    }
+}
+
+static DELETE_FLEET_ERROR_ITEM: s::Structure = s::Structure {
+    name: "DeleteFleetErrorItem",
+    members: &[
+        s::optional("Error", "Error", "error", s::Type::Structure(&DELETE_FLEET_ERROR)),
+        s::optional("FleetId", "FleetId", "fleetId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteFleetSuccessItem {
+    pub current_fleet_state: Option<String>,
+    pub fleet_id: Option<String>,
+    pub previous_fleet_state: Option<String>,
+}
+
+impl Shape for DeleteFleetSuccessItem {
+    const SCHEMA: &'static s::Structure = &DELETE_FLEET_SUCCESS_ITEM;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.current_fleet_state = v::from(value),
+            1 => self.fleet_id = v::from(value),
+            _ => self.previous_fleet_state = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.current_fleet_state),
+            1 => v::view(&self.fleet_id),
+            _ => v::view(&self.previous_fleet_state),
+        }
+    }
+}
+
+static DELETE_FLEET_SUCCESS_ITEM: s::Structure = s::Structure {
+    name: "DeleteFleetSuccessItem",
+    members: &[
+        s::optional(
+            "CurrentFleetState",
+            "CurrentFleetState",
+            "currentFleetState",
+            s::Type::String(&FLEET_STATE_CODE),
+        ),
+        s::optional("FleetId", "FleetId", "fleetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PreviousFleetState",
+            "PreviousFleetState",
+            "previousFleetState",
+            s::Type::String(&FLEET_STATE_CODE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteFleetsRequest {
+    pub dry_run: Option<bool>,
+    pub fleet_ids: Vec<String>,
+    pub terminate_instances: bool,
+}
+
+impl Shape for DeleteFleetsRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_FLEETS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.fleet_ids = v::from(value),
+            _ => self.terminate_instances = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.fleet_ids),
+            _ => v::view(&self.terminate_instances),
+        }
+    }
+}
+
+static DELETE_FLEETS_REQUEST: s::Structure = s::Structure {
+    name: "DeleteFleetsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("FleetIds", "FleetId", "FleetId", s::Type::List(&FLEET_ID_SET)),
+        s::required(
+            "TerminateInstances",
+            "TerminateInstances",
+            "TerminateInstances",
+            s::Type::Boolean,
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteFleetsResult {
+    pub successful_fleet_deletions: Option<Vec<DeleteFleetSuccessItem>>,
+    pub unsuccessful_fleet_deletions: Option<Vec<DeleteFleetErrorItem>>,
+}
+
+impl Shape for DeleteFleetsResult {
+    const SCHEMA: &'static s::Structure = &DELETE_FLEETS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.successful_fleet_deletions = v::from(value),
+            _ => self.unsuccessful_fleet_deletions = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.successful_fleet_deletions),
+            _ => v::view(&self.unsuccessful_fleet_deletions),
+        }
+    }
+}
+
+static DELETE_FLEETS_RESULT: s::Structure = s::Structure {
+    name: "DeleteFleetsResult",
+    members: &[
+        s::optional(
+            "SuccessfulFleetDeletions",
+            "SuccessfulFleetDeletionSet",
+            "successfulFleetDeletionSet",
+            s::Type::List(&DELETE_FLEET_SUCCESS_SET),
+        ),
+        s::optional(
+            "UnsuccessfulFleetDeletions",
+            "UnsuccessfulFleetDeletionSet",
+            "unsuccessfulFleetDeletionSet",
+            s::Type::List(&DELETE_FLEET_ERROR_SET),
+        ),
     ],
 };
 
@@ -9439,6 +12885,38 @@ static DELETE_NETWORK_INTERFACE_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeletePlacementGroupRequest {
+    pub dry_run: Option<bool>,
+    pub group_name: String,
+}
+
+impl Shape for DeletePlacementGroupRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_PLACEMENT_GROUP_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.group_name = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.group_name),
+        }
+    }
+}
+
+static DELETE_PLACEMENT_GROUP_REQUEST: s::Structure = s::Structure {
+    name: "DeletePlacementGroupRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("GroupName", "GroupName", "groupName", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteRouteRequest {
     pub destination_cidr_block: Option<String>,
     pub destination_ipv6_cidr_block: Option<String>,
@@ -9598,6 +13076,75 @@ static DELETE_SECURITY_GROUP_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteSnapshotRequest {
+    pub dry_run: Option<bool>,
+    pub snapshot_id: String,
+}
+
+impl Shape for DeleteSnapshotRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_SNAPSHOT_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.snapshot_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.snapshot_id),
+        }
+    }
+}
+
+static DELETE_SNAPSHOT_REQUEST: s::Structure = s::Structure {
+    name: "DeleteSnapshotRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("SnapshotId", "SnapshotId", "SnapshotId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteSnapshotReturnCode {
+    pub return_code: Option<String>,
+    pub snapshot_id: Option<String>,
+}
+
+impl Shape for DeleteSnapshotReturnCode {
+    const SCHEMA: &'static s::Structure = &DELETE_SNAPSHOT_RETURN_CODE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.return_code = v::from(value),
+            _ => self.snapshot_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.return_code),
+            _ => v::view(&self.snapshot_id),
+        }
+    }
+}
+
+static DELETE_SNAPSHOT_RETURN_CODE: s::Structure = s::Structure {
+    name: "DeleteSnapshotReturnCode",
+    members: &[
+        s::optional(
+            "ReturnCode",
+            "ReturnCode",
+            "returnCode",
+            s::Type::String(&SNAPSHOT_RETURN_CODES),
+        ),
+        s::optional("SnapshotId", "SnapshotId", "snapshotId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteSubnetRequest {
     pub dry_run: Option<bool>,
     pub subnet_id: String,
@@ -9662,6 +13209,38 @@ static DELETE_TAGS_REQUEST: s::Structure = s::Structure {
         s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
         s::required("Resources", "ResourceId", "resourceId", s::Type::List(&RESOURCE_ID_LIST)),
         s::optional("Tags", "Tag", "tag", s::Type::List(&TAG_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteVolumeRequest {
+    pub dry_run: Option<bool>,
+    pub volume_id: String,
+}
+
+impl Shape for DeleteVolumeRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_VOLUME_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.volume_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.volume_id),
+        }
+    }
+}
+
+static DELETE_VOLUME_REQUEST: s::Structure = s::Structure {
+    name: "DeleteVolumeRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("VolumeId", "VolumeId", "VolumeId", s::Type::String(&s::ANY_TEXT)),
     ],
 };
 
@@ -9817,6 +13396,84 @@ static DELETE_VPC_REQUEST: s::Structure = s::Structure {
     members: &[
         s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
         s::required("VpcId", "VpcId", "VpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeregisterImageRequest {
+    pub delete_associated_snapshots: Option<bool>,
+    pub dry_run: Option<bool>,
+    pub image_id: String,
+}
+
+impl Shape for DeregisterImageRequest {
+    const SCHEMA: &'static s::Structure = &DEREGISTER_IMAGE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.delete_associated_snapshots = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.image_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.delete_associated_snapshots),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.image_id),
+        }
+    }
+}
+
+static DEREGISTER_IMAGE_REQUEST: s::Structure = s::Structure {
+    name: "DeregisterImageRequest",
+    members: &[
+        s::optional(
+            "DeleteAssociatedSnapshots",
+            "DeleteAssociatedSnapshots",
+            "DeleteAssociatedSnapshots",
+            s::Type::Boolean,
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("ImageId", "ImageId", "ImageId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeregisterImageResult {
+    pub delete_snapshot_results: Option<Vec<DeleteSnapshotReturnCode>>,
+    pub r#return: Option<bool>,
+}
+
+impl Shape for DeregisterImageResult {
+    const SCHEMA: &'static s::Structure = &DEREGISTER_IMAGE_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.delete_snapshot_results = v::from(value),
+            _ => self.r#return = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.delete_snapshot_results),
+            _ => v::view(&self.r#return),
+        }
+    }
+}
+
+static DEREGISTER_IMAGE_RESULT: s::Structure = s::Structure {
+    name: "DeregisterImageResult",
+    members: &[
+        s::optional(
+            "DeleteSnapshotResults",
+            "DeleteSnapshotResultSet",
+            "deleteSnapshotResultSet",
+            s::Type::List(&DELETE_SNAPSHOT_RESULT_SET),
+        ),
+        s::optional("Return", "Return", "return", s::Type::Boolean),
     ],
 };
 
@@ -10124,6 +13781,97 @@ static DESCRIBE_AVAILABILITY_ZONES_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeCapacityReservationsRequest {
+    pub capacity_reservation_ids: Option<Vec<String>>,
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeCapacityReservationsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_CAPACITY_RESERVATIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.capacity_reservation_ids = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.filters = v::from(value),
+            3 => self.max_results = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.capacity_reservation_ids),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.filters),
+            3 => v::view(&self.max_results),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_CAPACITY_RESERVATIONS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeCapacityReservationsRequest",
+    members: &[
+        s::optional(
+            "CapacityReservationIds",
+            "CapacityReservationId",
+            "CapacityReservationId",
+            s::Type::List(&CAPACITY_RESERVATION_ID_SET),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&DESCRIBE_CAPACITY_RESERVATIONS_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeCapacityReservationsResult {
+    pub capacity_reservations: Option<Vec<CapacityReservation>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeCapacityReservationsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_CAPACITY_RESERVATIONS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.capacity_reservations = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.capacity_reservations),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_CAPACITY_RESERVATIONS_RESULT: s::Structure = s::Structure {
+    name: "DescribeCapacityReservationsResult",
+    members: &[
+        s::optional(
+            "CapacityReservations",
+            "CapacityReservationSet",
+            "capacityReservationSet",
+            s::Type::List(&CAPACITY_RESERVATION_SET),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeDhcpOptionsRequest {
     pub dhcp_options_ids: Option<Vec<String>>,
     pub dry_run: Option<bool>,
@@ -10210,6 +13958,363 @@ static DESCRIBE_DHCP_OPTIONS_RESULT: s::Structure = s::Structure {
             "dhcpOptionsSet",
             s::Type::List(&DHCP_OPTIONS_LIST),
         ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeFleetError {
+    pub error_code: Option<String>,
+    pub error_message: Option<String>,
+    pub launch_template_and_overrides: Option<LaunchTemplateAndOverridesResponse>,
+    pub lifecycle: Option<String>,
+}
+
+impl Shape for DescribeFleetError {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_FLEET_ERROR;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.error_code = v::from(value),
+            1 => self.error_message = v::from(value),
+            2 => self.launch_template_and_overrides = v::from(value),
+            _ => self.lifecycle = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.error_code),
+            1 => v::view(&self.error_message),
+            2 => v::view(&self.launch_template_and_overrides),
+            _ => v::view(&self.lifecycle),
+        }
+    }
+}
+
+static DESCRIBE_FLEET_ERROR: s::Structure = s::Structure {
+    name: "DescribeFleetError",
+    members: &[
+        s::optional("ErrorCode", "ErrorCode", "errorCode", s::Type::String(&s::ANY_TEXT)),
+        s::optional("ErrorMessage", "ErrorMessage", "errorMessage", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "LaunchTemplateAndOverrides",
+            "LaunchTemplateAndOverrides",
+            "launchTemplateAndOverrides",
+            s::Type::Structure(&LAUNCH_TEMPLATE_AND_OVERRIDES_RESPONSE),
+        ),
+        s::optional("Lifecycle", "Lifecycle", "lifecycle", s::Type::String(&INSTANCE_LIFECYCLE)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeFleetHistoryRequest {
+    pub dry_run: Option<bool>,
+    pub event_type: Option<String>,
+    pub fleet_id: String,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub start_time: Timestamp,
+}
+
+impl Shape for DescribeFleetHistoryRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_FLEET_HISTORY_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.event_type = v::from(value),
+            2 => self.fleet_id = v::from(value),
+            3 => self.max_results = v::from(value),
+            4 => self.next_token = v::from(value),
+            _ => self.start_time = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.event_type),
+            2 => v::view(&self.fleet_id),
+            3 => v::view(&self.max_results),
+            4 => v::view(&self.next_token),
+            _ => v::view(&self.start_time),
+        }
+    }
+}
+
+static DESCRIBE_FLEET_HISTORY_REQUEST: s::Structure = s::Structure {
+    name: "DescribeFleetHistoryRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("EventType", "EventType", "EventType", s::Type::String(&FLEET_EVENT_TYPE)),
+        s::required("FleetId", "FleetId", "FleetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("MaxResults", "MaxResults", "MaxResults", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::required("StartTime", "StartTime", "StartTime", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeFleetHistoryResult {
+    pub fleet_id: Option<String>,
+    pub history_records: Option<Vec<HistoryRecordEntry>>,
+    pub last_evaluated_time: Option<Timestamp>,
+    pub next_token: Option<String>,
+    pub start_time: Option<Timestamp>,
+}
+
+impl Shape for DescribeFleetHistoryResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_FLEET_HISTORY_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.fleet_id = v::from(value),
+            1 => self.history_records = v::from(value),
+            2 => self.last_evaluated_time = v::from(value),
+            3 => self.next_token = v::from(value),
+            _ => self.start_time = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.fleet_id),
+            1 => v::view(&self.history_records),
+            2 => v::view(&self.last_evaluated_time),
+            3 => v::view(&self.next_token),
+            _ => v::view(&self.start_time),
+        }
+    }
+}
+
+static DESCRIBE_FLEET_HISTORY_RESULT: s::Structure = s::Structure {
+    name: "DescribeFleetHistoryResult",
+    members: &[
+        s::optional("FleetId", "FleetId", "fleetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "HistoryRecords",
+            "HistoryRecordSet",
+            "historyRecordSet",
+            s::Type::List(&HISTORY_RECORD_SET),
+        ),
+        s::optional(
+            "LastEvaluatedTime",
+            "LastEvaluatedTime",
+            "lastEvaluatedTime",
+            s::Type::Timestamp,
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("StartTime", "StartTime", "startTime", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeFleetInstancesRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub fleet_id: String,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeFleetInstancesRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_FLEET_INSTANCES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.fleet_id = v::from(value),
+            3 => self.max_results = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.fleet_id),
+            3 => v::view(&self.max_results),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_FLEET_INSTANCES_REQUEST: s::Structure = s::Structure {
+    name: "DescribeFleetInstancesRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::required("FleetId", "FleetId", "FleetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("MaxResults", "MaxResults", "MaxResults", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeFleetInstancesResult {
+    pub active_instances: Option<Vec<ActiveInstance>>,
+    pub fleet_id: Option<String>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeFleetInstancesResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_FLEET_INSTANCES_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.active_instances = v::from(value),
+            1 => self.fleet_id = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.active_instances),
+            1 => v::view(&self.fleet_id),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_FLEET_INSTANCES_RESULT: s::Structure = s::Structure {
+    name: "DescribeFleetInstancesResult",
+    members: &[
+        s::optional(
+            "ActiveInstances",
+            "ActiveInstanceSet",
+            "activeInstanceSet",
+            s::Type::List(&ACTIVE_INSTANCE_SET),
+        ),
+        s::optional("FleetId", "FleetId", "fleetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeFleetsInstances {
+    pub instance_ids: Option<Vec<String>>,
+    pub instance_type: Option<String>,
+    pub launch_template_and_overrides: Option<LaunchTemplateAndOverridesResponse>,
+    pub lifecycle: Option<String>,
+    pub platform: Option<String>,
+}
+
+impl Shape for DescribeFleetsInstances {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_FLEETS_INSTANCES;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.instance_ids = v::from(value),
+            1 => self.instance_type = v::from(value),
+            2 => self.launch_template_and_overrides = v::from(value),
+            3 => self.lifecycle = v::from(value),
+            _ => self.platform = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.instance_ids),
+            1 => v::view(&self.instance_type),
+            2 => v::view(&self.launch_template_and_overrides),
+            3 => v::view(&self.lifecycle),
+            _ => v::view(&self.platform),
+        }
+    }
+}
+
+static DESCRIBE_FLEETS_INSTANCES: s::Structure = s::Structure {
+    name: "DescribeFleetsInstances",
+    members: &[
+        s::optional("InstanceIds", "InstanceIds", "instanceIds", s::Type::List(&INSTANCE_IDS_SET)),
+        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "LaunchTemplateAndOverrides",
+            "LaunchTemplateAndOverrides",
+            "launchTemplateAndOverrides",
+            s::Type::Structure(&LAUNCH_TEMPLATE_AND_OVERRIDES_RESPONSE),
+        ),
+        s::optional("Lifecycle", "Lifecycle", "lifecycle", s::Type::String(&INSTANCE_LIFECYCLE)),
+        s::optional("Platform", "Platform", "platform", s::Type::String(&PLATFORM_VALUES)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeFleetsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub fleet_ids: Option<Vec<String>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeFleetsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_FLEETS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.fleet_ids = v::from(value),
+            3 => self.max_results = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.fleet_ids),
+            3 => v::view(&self.max_results),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_FLEETS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeFleetsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional("FleetIds", "FleetId", "FleetId", s::Type::List(&FLEET_ID_SET)),
+        s::optional("MaxResults", "MaxResults", "MaxResults", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeFleetsResult {
+    pub fleets: Option<Vec<FleetData>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeFleetsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_FLEETS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.fleets = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.fleets),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_FLEETS_RESULT: s::Structure = s::Structure {
+    name: "DescribeFleetsResult",
+    members: &[
+        s::optional("Fleets", "FleetSet", "fleetSet", s::Type::List(&FLEET_SET)),
         s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
     ],
 };
@@ -10378,6 +14483,42 @@ static DESCRIBE_IAM_INSTANCE_PROFILE_ASSOCIATIONS_RESULT: s::Structure = s::Stru
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeImageAttributeRequest {
+    pub attribute: String,
+    pub dry_run: Option<bool>,
+    pub image_id: String,
+}
+
+impl Shape for DescribeImageAttributeRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_IMAGE_ATTRIBUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.attribute = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.image_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.attribute),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.image_id),
+        }
+    }
+}
+
+static DESCRIBE_IMAGE_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
+    name: "DescribeImageAttributeRequest",
+    members: &[
+        s::required("Attribute", "Attribute", "Attribute", s::Type::String(&IMAGE_ATTRIBUTE_NAME)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("ImageId", "ImageId", "ImageId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeImagesRequest {
     pub dry_run: Option<bool>,
     pub executable_users: Option<Vec<String>>,
@@ -10517,6 +14658,97 @@ static DESCRIBE_INSTANCE_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
         ),
         s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
         s::required("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeInstanceCreditSpecificationsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub instance_ids: Option<Vec<String>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeInstanceCreditSpecificationsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_INSTANCE_CREDIT_SPECIFICATIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.instance_ids = v::from(value),
+            3 => self.max_results = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.instance_ids),
+            3 => v::view(&self.max_results),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_INSTANCE_CREDIT_SPECIFICATIONS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeInstanceCreditSpecificationsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "InstanceIds",
+            "InstanceId",
+            "InstanceId",
+            s::Type::List(&INSTANCE_ID_STRING_LIST),
+        ),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&DESCRIBE_INSTANCE_CREDIT_SPECIFICATIONS_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeInstanceCreditSpecificationsResult {
+    pub instance_credit_specifications: Option<Vec<InstanceCreditSpecification>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeInstanceCreditSpecificationsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_INSTANCE_CREDIT_SPECIFICATIONS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.instance_credit_specifications = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.instance_credit_specifications),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_INSTANCE_CREDIT_SPECIFICATIONS_RESULT: s::Structure = s::Structure {
+    name: "DescribeInstanceCreditSpecificationsResult",
+    members: &[
+        s::optional(
+            "InstanceCreditSpecifications",
+            "InstanceCreditSpecificationSet",
+            "instanceCreditSpecificationSet",
+            s::Type::List(&INSTANCE_CREDIT_SPECIFICATION_LIST),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
     ],
 };
 
@@ -11993,6 +16225,83 @@ static DESCRIBE_NETWORK_INTERFACES_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribePlacementGroupsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub group_ids: Option<Vec<String>>,
+    pub group_names: Option<Vec<String>>,
+}
+
+impl Shape for DescribePlacementGroupsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_PLACEMENT_GROUPS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.group_ids = v::from(value),
+            _ => self.group_names = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.group_ids),
+            _ => v::view(&self.group_names),
+        }
+    }
+}
+
+static DESCRIBE_PLACEMENT_GROUPS_REQUEST: s::Structure = s::Structure {
+    name: "DescribePlacementGroupsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "GroupIds",
+            "GroupId",
+            "GroupId",
+            s::Type::List(&PLACEMENT_GROUP_ID_STRING_LIST),
+        ),
+        s::optional(
+            "GroupNames",
+            "GroupName",
+            "groupName",
+            s::Type::List(&PLACEMENT_GROUP_STRING_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribePlacementGroupsResult {
+    pub placement_groups: Option<Vec<PlacementGroup>>,
+}
+
+impl Shape for DescribePlacementGroupsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_PLACEMENT_GROUPS_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.placement_groups = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.placement_groups)
+    }
+}
+
+static DESCRIBE_PLACEMENT_GROUPS_RESULT: s::Structure = s::Structure {
+    name: "DescribePlacementGroupsResult",
+    members: &[s::optional(
+        "PlacementGroups",
+        "PlacementGroupSet",
+        "placementGroupSet",
+        s::Type::List(&PLACEMENT_GROUP_LIST),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribePrefixListsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -12477,6 +16786,689 @@ static DESCRIBE_SECURITY_GROUPS_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSnapshotAttributeRequest {
+    pub attribute: String,
+    pub dry_run: Option<bool>,
+    pub snapshot_id: String,
+}
+
+impl Shape for DescribeSnapshotAttributeRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SNAPSHOT_ATTRIBUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.attribute = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.snapshot_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.attribute),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.snapshot_id),
+        }
+    }
+}
+
+static DESCRIBE_SNAPSHOT_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
+    name: "DescribeSnapshotAttributeRequest",
+    members: &[
+        s::required(
+            "Attribute",
+            "Attribute",
+            "Attribute",
+            s::Type::String(&SNAPSHOT_ATTRIBUTE_NAME),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("SnapshotId", "SnapshotId", "SnapshotId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSnapshotAttributeResult {
+    pub create_volume_permissions: Option<Vec<CreateVolumePermission>>,
+    pub product_codes: Option<Vec<ProductCode>>,
+    pub snapshot_id: Option<String>,
+}
+
+impl Shape for DescribeSnapshotAttributeResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SNAPSHOT_ATTRIBUTE_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.create_volume_permissions = v::from(value),
+            1 => self.product_codes = v::from(value),
+            _ => self.snapshot_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.create_volume_permissions),
+            1 => v::view(&self.product_codes),
+            _ => v::view(&self.snapshot_id),
+        }
+    }
+}
+
+static DESCRIBE_SNAPSHOT_ATTRIBUTE_RESULT: s::Structure = s::Structure {
+    name: "DescribeSnapshotAttributeResult",
+    members: &[
+        s::optional(
+            "CreateVolumePermissions",
+            "CreateVolumePermission",
+            "createVolumePermission",
+            s::Type::List(&CREATE_VOLUME_PERMISSION_LIST),
+        ),
+        s::optional(
+            "ProductCodes",
+            "ProductCodes",
+            "productCodes",
+            s::Type::List(&PRODUCT_CODE_LIST),
+        ),
+        s::optional("SnapshotId", "SnapshotId", "snapshotId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSnapshotsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub owner_ids: Option<Vec<String>>,
+    pub restorable_by_user_ids: Option<Vec<String>>,
+    pub snapshot_ids: Option<Vec<String>>,
+}
+
+impl Shape for DescribeSnapshotsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SNAPSHOTS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.max_results = v::from(value),
+            3 => self.next_token = v::from(value),
+            4 => self.owner_ids = v::from(value),
+            5 => self.restorable_by_user_ids = v::from(value),
+            _ => self.snapshot_ids = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.max_results),
+            3 => v::view(&self.next_token),
+            4 => v::view(&self.owner_ids),
+            5 => v::view(&self.restorable_by_user_ids),
+            _ => v::view(&self.snapshot_ids),
+        }
+    }
+}
+
+static DESCRIBE_SNAPSHOTS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeSnapshotsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional("MaxResults", "MaxResults", "MaxResults", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("OwnerIds", "Owner", "Owner", s::Type::List(&OWNER_STRING_LIST)),
+        s::optional(
+            "RestorableByUserIds",
+            "RestorableBy",
+            "RestorableBy",
+            s::Type::List(&RESTORABLE_BY_STRING_LIST),
+        ),
+        s::optional(
+            "SnapshotIds",
+            "SnapshotId",
+            "SnapshotId",
+            s::Type::List(&SNAPSHOT_ID_STRING_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSnapshotsResult {
+    pub next_token: Option<String>,
+    pub snapshots: Option<Vec<Snapshot>>,
+}
+
+impl Shape for DescribeSnapshotsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SNAPSHOTS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.snapshots = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.snapshots),
+        }
+    }
+}
+
+static DESCRIBE_SNAPSHOTS_RESULT: s::Structure = s::Structure {
+    name: "DescribeSnapshotsResult",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Snapshots", "SnapshotSet", "snapshotSet", s::Type::List(&SNAPSHOT_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSpotFleetInstancesRequest {
+    pub dry_run: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub spot_fleet_request_id: String,
+}
+
+impl Shape for DescribeSpotFleetInstancesRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_INSTANCES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.max_results = v::from(value),
+            2 => self.next_token = v::from(value),
+            _ => self.spot_fleet_request_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.max_results),
+            2 => v::view(&self.next_token),
+            _ => v::view(&self.spot_fleet_request_id),
+        }
+    }
+}
+
+static DESCRIBE_SPOT_FLEET_INSTANCES_REQUEST: s::Structure = s::Structure {
+    name: "DescribeSpotFleetInstancesRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "maxResults",
+            s::Type::Integer(&DESCRIBE_SPOT_FLEET_INSTANCES_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::required(
+            "SpotFleetRequestId",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSpotFleetInstancesResponse {
+    pub active_instances: Option<Vec<ActiveInstance>>,
+    pub next_token: Option<String>,
+    pub spot_fleet_request_id: Option<String>,
+}
+
+impl Shape for DescribeSpotFleetInstancesResponse {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_INSTANCES_RESPONSE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.active_instances = v::from(value),
+            1 => self.next_token = v::from(value),
+            _ => self.spot_fleet_request_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.active_instances),
+            1 => v::view(&self.next_token),
+            _ => v::view(&self.spot_fleet_request_id),
+        }
+    }
+}
+
+static DESCRIBE_SPOT_FLEET_INSTANCES_RESPONSE: s::Structure = s::Structure {
+    name: "DescribeSpotFleetInstancesResponse",
+    members: &[
+        s::optional(
+            "ActiveInstances",
+            "ActiveInstanceSet",
+            "activeInstanceSet",
+            s::Type::List(&ACTIVE_INSTANCE_SET),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SpotFleetRequestId",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSpotFleetRequestHistoryRequest {
+    pub dry_run: Option<bool>,
+    pub event_type: Option<String>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub spot_fleet_request_id: String,
+    pub start_time: Timestamp,
+}
+
+impl Shape for DescribeSpotFleetRequestHistoryRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.event_type = v::from(value),
+            2 => self.max_results = v::from(value),
+            3 => self.next_token = v::from(value),
+            4 => self.spot_fleet_request_id = v::from(value),
+            _ => self.start_time = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.event_type),
+            2 => v::view(&self.max_results),
+            3 => v::view(&self.next_token),
+            4 => v::view(&self.spot_fleet_request_id),
+            _ => v::view(&self.start_time),
+        }
+    }
+}
+
+static DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_REQUEST: s::Structure = s::Structure {
+    name: "DescribeSpotFleetRequestHistoryRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("EventType", "EventType", "eventType", s::Type::String(&EVENT_TYPE)),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "maxResults",
+            s::Type::Integer(&DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::required(
+            "SpotFleetRequestId",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::required("StartTime", "StartTime", "startTime", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSpotFleetRequestHistoryResponse {
+    pub history_records: Option<Vec<HistoryRecord>>,
+    pub last_evaluated_time: Option<Timestamp>,
+    pub next_token: Option<String>,
+    pub spot_fleet_request_id: Option<String>,
+    pub start_time: Option<Timestamp>,
+}
+
+impl Shape for DescribeSpotFleetRequestHistoryResponse {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_RESPONSE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.history_records = v::from(value),
+            1 => self.last_evaluated_time = v::from(value),
+            2 => self.next_token = v::from(value),
+            3 => self.spot_fleet_request_id = v::from(value),
+            _ => self.start_time = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.history_records),
+            1 => v::view(&self.last_evaluated_time),
+            2 => v::view(&self.next_token),
+            3 => v::view(&self.spot_fleet_request_id),
+            _ => v::view(&self.start_time),
+        }
+    }
+}
+
+static DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_RESPONSE: s::Structure = s::Structure {
+    name: "DescribeSpotFleetRequestHistoryResponse",
+    members: &[
+        s::optional(
+            "HistoryRecords",
+            "HistoryRecordSet",
+            "historyRecordSet",
+            s::Type::List(&HISTORY_RECORDS),
+        ),
+        s::optional(
+            "LastEvaluatedTime",
+            "LastEvaluatedTime",
+            "lastEvaluatedTime",
+            s::Type::Timestamp,
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SpotFleetRequestId",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("StartTime", "StartTime", "startTime", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSpotFleetRequestsRequest {
+    pub dry_run: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub spot_fleet_request_ids: Option<Vec<String>>,
+}
+
+impl Shape for DescribeSpotFleetRequestsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_REQUESTS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.max_results = v::from(value),
+            2 => self.next_token = v::from(value),
+            _ => self.spot_fleet_request_ids = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.max_results),
+            2 => v::view(&self.next_token),
+            _ => v::view(&self.spot_fleet_request_ids),
+        }
+    }
+}
+
+static DESCRIBE_SPOT_FLEET_REQUESTS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeSpotFleetRequestsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("MaxResults", "MaxResults", "maxResults", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SpotFleetRequestIds",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::List(&SPOT_FLEET_REQUEST_ID_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSpotFleetRequestsResponse {
+    pub next_token: Option<String>,
+    pub spot_fleet_request_configs: Option<Vec<SpotFleetRequestConfig>>,
+}
+
+impl Shape for DescribeSpotFleetRequestsResponse {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_REQUESTS_RESPONSE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.spot_fleet_request_configs = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.spot_fleet_request_configs),
+        }
+    }
+}
+
+static DESCRIBE_SPOT_FLEET_REQUESTS_RESPONSE: s::Structure = s::Structure {
+    name: "DescribeSpotFleetRequestsResponse",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SpotFleetRequestConfigs",
+            "SpotFleetRequestConfigSet",
+            "spotFleetRequestConfigSet",
+            s::Type::List(&SPOT_FLEET_REQUEST_CONFIG_SET),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSpotInstanceRequestsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub spot_instance_request_ids: Option<Vec<String>>,
+}
+
+impl Shape for DescribeSpotInstanceRequestsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_INSTANCE_REQUESTS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.max_results = v::from(value),
+            3 => self.next_token = v::from(value),
+            _ => self.spot_instance_request_ids = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.max_results),
+            3 => v::view(&self.next_token),
+            _ => v::view(&self.spot_instance_request_ids),
+        }
+    }
+}
+
+static DESCRIBE_SPOT_INSTANCE_REQUESTS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeSpotInstanceRequestsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional("MaxResults", "MaxResults", "MaxResults", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SpotInstanceRequestIds",
+            "SpotInstanceRequestId",
+            "SpotInstanceRequestId",
+            s::Type::List(&SPOT_INSTANCE_REQUEST_ID_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSpotInstanceRequestsResult {
+    pub next_token: Option<String>,
+    pub spot_instance_requests: Option<Vec<SpotInstanceRequest>>,
+}
+
+impl Shape for DescribeSpotInstanceRequestsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_INSTANCE_REQUESTS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.spot_instance_requests = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.spot_instance_requests),
+        }
+    }
+}
+
+static DESCRIBE_SPOT_INSTANCE_REQUESTS_RESULT: s::Structure = s::Structure {
+    name: "DescribeSpotInstanceRequestsResult",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SpotInstanceRequests",
+            "SpotInstanceRequestSet",
+            "spotInstanceRequestSet",
+            s::Type::List(&SPOT_INSTANCE_REQUEST_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSpotPriceHistoryRequest {
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub dry_run: Option<bool>,
+    pub end_time: Option<Timestamp>,
+    pub filters: Option<Vec<Filter>>,
+    pub instance_types: Option<Vec<String>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub product_descriptions: Option<Vec<String>>,
+    pub start_time: Option<Timestamp>,
+}
+
+impl Shape for DescribeSpotPriceHistoryRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_PRICE_HISTORY_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone = v::from(value),
+            1 => self.availability_zone_id = v::from(value),
+            2 => self.dry_run = v::from(value),
+            3 => self.end_time = v::from(value),
+            4 => self.filters = v::from(value),
+            5 => self.instance_types = v::from(value),
+            6 => self.max_results = v::from(value),
+            7 => self.next_token = v::from(value),
+            8 => self.product_descriptions = v::from(value),
+            _ => self.start_time = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone),
+            1 => v::view(&self.availability_zone_id),
+            2 => v::view(&self.dry_run),
+            3 => v::view(&self.end_time),
+            4 => v::view(&self.filters),
+            5 => v::view(&self.instance_types),
+            6 => v::view(&self.max_results),
+            7 => v::view(&self.next_token),
+            8 => v::view(&self.product_descriptions),
+            _ => v::view(&self.start_time),
+        }
+    }
+}
+
+static DESCRIBE_SPOT_PRICE_HISTORY_REQUEST: s::Structure = s::Structure {
+    name: "DescribeSpotPriceHistoryRequest",
+    members: &[
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "availabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("EndTime", "EndTime", "endTime", s::Type::Timestamp),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "InstanceTypes",
+            "InstanceType",
+            "InstanceType",
+            s::Type::List(&INSTANCE_TYPE_LIST),
+        ),
+        s::optional("MaxResults", "MaxResults", "maxResults", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ProductDescriptions",
+            "ProductDescription",
+            "ProductDescription",
+            s::Type::List(&PRODUCT_DESCRIPTION_LIST),
+        ),
+        s::optional("StartTime", "StartTime", "startTime", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSpotPriceHistoryResult {
+    pub next_token: Option<String>,
+    pub spot_price_history: Option<Vec<SpotPrice>>,
+}
+
+impl Shape for DescribeSpotPriceHistoryResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_PRICE_HISTORY_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.spot_price_history = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.spot_price_history),
+        }
+    }
+}
+
+static DESCRIBE_SPOT_PRICE_HISTORY_RESULT: s::Structure = s::Structure {
+    name: "DescribeSpotPriceHistoryResult",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SpotPriceHistory",
+            "SpotPriceHistorySet",
+            "spotPriceHistorySet",
+            s::Type::List(&SPOT_PRICE_HISTORY_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeStaleSecurityGroupsRequest {
     pub dry_run: Option<bool>,
     pub max_results: Option<i32>,
@@ -12713,6 +17705,268 @@ static DESCRIBE_TAGS_RESULT: s::Structure = s::Structure {
     members: &[
         s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
         s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_DESCRIPTION_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVolumeAttributeRequest {
+    pub attribute: String,
+    pub dry_run: Option<bool>,
+    pub volume_id: String,
+}
+
+impl Shape for DescribeVolumeAttributeRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_VOLUME_ATTRIBUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.attribute = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.volume_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.attribute),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.volume_id),
+        }
+    }
+}
+
+static DESCRIBE_VOLUME_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
+    name: "DescribeVolumeAttributeRequest",
+    members: &[
+        s::required("Attribute", "Attribute", "Attribute", s::Type::String(&VOLUME_ATTRIBUTE_NAME)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("VolumeId", "VolumeId", "VolumeId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVolumeAttributeResult {
+    pub auto_enable_io: Option<AttributeBooleanValue>,
+    pub product_codes: Option<Vec<ProductCode>>,
+    pub volume_id: Option<String>,
+}
+
+impl Shape for DescribeVolumeAttributeResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_VOLUME_ATTRIBUTE_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.auto_enable_io = v::from(value),
+            1 => self.product_codes = v::from(value),
+            _ => self.volume_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.auto_enable_io),
+            1 => v::view(&self.product_codes),
+            _ => v::view(&self.volume_id),
+        }
+    }
+}
+
+static DESCRIBE_VOLUME_ATTRIBUTE_RESULT: s::Structure = s::Structure {
+    name: "DescribeVolumeAttributeResult",
+    members: &[
+        s::optional(
+            "AutoEnableIO",
+            "AutoEnableIO",
+            "autoEnableIO",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        s::optional(
+            "ProductCodes",
+            "ProductCodes",
+            "productCodes",
+            s::Type::List(&PRODUCT_CODE_LIST),
+        ),
+        s::optional("VolumeId", "VolumeId", "volumeId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVolumeStatusRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub include_managed_resources: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub volume_ids: Option<Vec<String>>,
+}
+
+impl Shape for DescribeVolumeStatusRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_VOLUME_STATUS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.include_managed_resources = v::from(value),
+            3 => self.max_results = v::from(value),
+            4 => self.next_token = v::from(value),
+            _ => self.volume_ids = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.include_managed_resources),
+            3 => v::view(&self.max_results),
+            4 => v::view(&self.next_token),
+            _ => v::view(&self.volume_ids),
+        }
+    }
+}
+
+static DESCRIBE_VOLUME_STATUS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeVolumeStatusRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "IncludeManagedResources",
+            "IncludeManagedResources",
+            "IncludeManagedResources",
+            s::Type::Boolean,
+        ),
+        s::optional("MaxResults", "MaxResults", "MaxResults", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("VolumeIds", "VolumeId", "VolumeId", s::Type::List(&VOLUME_ID_STRING_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVolumeStatusResult {
+    pub next_token: Option<String>,
+    pub volume_statuses: Option<Vec<VolumeStatusItem>>,
+}
+
+impl Shape for DescribeVolumeStatusResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_VOLUME_STATUS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.volume_statuses = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.volume_statuses),
+        }
+    }
+}
+
+static DESCRIBE_VOLUME_STATUS_RESULT: s::Structure = s::Structure {
+    name: "DescribeVolumeStatusResult",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "VolumeStatuses",
+            "VolumeStatusSet",
+            "volumeStatusSet",
+            s::Type::List(&VOLUME_STATUS_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVolumesModificationsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub include_managed_resources: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub volume_ids: Option<Vec<String>>,
+}
+
+impl Shape for DescribeVolumesModificationsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_VOLUMES_MODIFICATIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.include_managed_resources = v::from(value),
+            3 => self.max_results = v::from(value),
+            4 => self.next_token = v::from(value),
+            _ => self.volume_ids = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.include_managed_resources),
+            3 => v::view(&self.max_results),
+            4 => v::view(&self.next_token),
+            _ => v::view(&self.volume_ids),
+        }
+    }
+}
+
+static DESCRIBE_VOLUMES_MODIFICATIONS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeVolumesModificationsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "IncludeManagedResources",
+            "IncludeManagedResources",
+            "IncludeManagedResources",
+            s::Type::Boolean,
+        ),
+        s::optional("MaxResults", "MaxResults", "MaxResults", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("VolumeIds", "VolumeId", "VolumeId", s::Type::List(&VOLUME_ID_STRING_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeVolumesModificationsResult {
+    pub next_token: Option<String>,
+    pub volumes_modifications: Option<Vec<VolumeModification>>,
+}
+
+impl Shape for DescribeVolumesModificationsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_VOLUMES_MODIFICATIONS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.volumes_modifications = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.volumes_modifications),
+        }
+    }
+}
+
+static DESCRIBE_VOLUMES_MODIFICATIONS_RESULT: s::Structure = s::Structure {
+    name: "DescribeVolumesModificationsResult",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "VolumesModifications",
+            "VolumeModificationSet",
+            "volumeModificationSet",
+            s::Type::List(&VOLUME_MODIFICATION_LIST),
+        ),
     ],
 };
 
@@ -13424,6 +18678,50 @@ static DETACH_NETWORK_INTERFACE_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DetachVolumeRequest {
+    pub device: Option<String>,
+    pub dry_run: Option<bool>,
+    pub force: Option<bool>,
+    pub instance_id: Option<String>,
+    pub volume_id: String,
+}
+
+impl Shape for DetachVolumeRequest {
+    const SCHEMA: &'static s::Structure = &DETACH_VOLUME_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.device = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.force = v::from(value),
+            3 => self.instance_id = v::from(value),
+            _ => self.volume_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.device),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.force),
+            3 => v::view(&self.instance_id),
+            _ => v::view(&self.volume_id),
+        }
+    }
+}
+
+static DETACH_VOLUME_REQUEST: s::Structure = s::Structure {
+    name: "DetachVolumeRequest",
+    members: &[
+        s::optional("Device", "Device", "Device", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Force", "Force", "Force", s::Type::Boolean),
+        s::optional("InstanceId", "InstanceId", "InstanceId", s::Type::String(&s::ANY_TEXT)),
+        s::required("VolumeId", "VolumeId", "VolumeId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DhcpConfiguration {
     pub key: Option<String>,
     pub values: Option<Vec<AttributeValue>>,
@@ -13508,6 +18806,266 @@ static DHCP_OPTIONS: s::Structure = s::Structure {
         s::optional("OwnerId", "OwnerId", "ownerId", s::Type::String(&s::ANY_TEXT)),
         s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
     ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisableEbsEncryptionByDefaultRequest {
+    pub dry_run: Option<bool>,
+}
+
+impl Shape for DisableEbsEncryptionByDefaultRequest {
+    const SCHEMA: &'static s::Structure = &DISABLE_EBS_ENCRYPTION_BY_DEFAULT_REQUEST;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.dry_run = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.dry_run)
+    }
+}
+
+static DISABLE_EBS_ENCRYPTION_BY_DEFAULT_REQUEST: s::Structure = s::Structure {
+    name: "DisableEbsEncryptionByDefaultRequest",
+    members: &[s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisableEbsEncryptionByDefaultResult {
+    pub ebs_encryption_by_default: Option<bool>,
+}
+
+impl Shape for DisableEbsEncryptionByDefaultResult {
+    const SCHEMA: &'static s::Structure = &DISABLE_EBS_ENCRYPTION_BY_DEFAULT_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.ebs_encryption_by_default = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.ebs_encryption_by_default)
+    }
+}
+
+static DISABLE_EBS_ENCRYPTION_BY_DEFAULT_RESULT: s::Structure = s::Structure {
+    name: "DisableEbsEncryptionByDefaultResult",
+    members: &[s::optional(
+        "EbsEncryptionByDefault",
+        "EbsEncryptionByDefault",
+        "ebsEncryptionByDefault",
+        s::Type::Boolean,
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisableImageDeprecationRequest {
+    pub dry_run: Option<bool>,
+    pub image_id: String,
+}
+
+impl Shape for DisableImageDeprecationRequest {
+    const SCHEMA: &'static s::Structure = &DISABLE_IMAGE_DEPRECATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.image_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.image_id),
+        }
+    }
+}
+
+static DISABLE_IMAGE_DEPRECATION_REQUEST: s::Structure = s::Structure {
+    name: "DisableImageDeprecationRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("ImageId", "ImageId", "ImageId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisableImageDeprecationResult {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for DisableImageDeprecationResult {
+    const SCHEMA: &'static s::Structure = &DISABLE_IMAGE_DEPRECATION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static DISABLE_IMAGE_DEPRECATION_RESULT: s::Structure = s::Structure {
+    name: "DisableImageDeprecationResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisableImageDeregistrationProtectionRequest {
+    pub dry_run: Option<bool>,
+    pub image_id: String,
+}
+
+impl Shape for DisableImageDeregistrationProtectionRequest {
+    const SCHEMA: &'static s::Structure = &DISABLE_IMAGE_DEREGISTRATION_PROTECTION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.image_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.image_id),
+        }
+    }
+}
+
+static DISABLE_IMAGE_DEREGISTRATION_PROTECTION_REQUEST: s::Structure = s::Structure {
+    name: "DisableImageDeregistrationProtectionRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("ImageId", "ImageId", "ImageId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisableImageDeregistrationProtectionResult {
+    pub r#return: Option<String>,
+}
+
+impl Shape for DisableImageDeregistrationProtectionResult {
+    const SCHEMA: &'static s::Structure = &DISABLE_IMAGE_DEREGISTRATION_PROTECTION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static DISABLE_IMAGE_DEREGISTRATION_PROTECTION_RESULT: s::Structure = s::Structure {
+    name: "DisableImageDeregistrationProtectionResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisableImageRequest {
+    pub dry_run: Option<bool>,
+    pub image_id: String,
+}
+
+impl Shape for DisableImageRequest {
+    const SCHEMA: &'static s::Structure = &DISABLE_IMAGE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.image_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.image_id),
+        }
+    }
+}
+
+static DISABLE_IMAGE_REQUEST: s::Structure = s::Structure {
+    name: "DisableImageRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("ImageId", "ImageId", "ImageId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisableImageResult {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for DisableImageResult {
+    const SCHEMA: &'static s::Structure = &DISABLE_IMAGE_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static DISABLE_IMAGE_RESULT: s::Structure = s::Structure {
+    name: "DisableImageResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisableSerialConsoleAccessRequest {
+    pub dry_run: Option<bool>,
+}
+
+impl Shape for DisableSerialConsoleAccessRequest {
+    const SCHEMA: &'static s::Structure = &DISABLE_SERIAL_CONSOLE_ACCESS_REQUEST;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.dry_run = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.dry_run)
+    }
+}
+
+static DISABLE_SERIAL_CONSOLE_ACCESS_REQUEST: s::Structure = s::Structure {
+    name: "DisableSerialConsoleAccessRequest",
+    members: &[s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DisableSerialConsoleAccessResult {
+    pub serial_console_access_enabled: Option<bool>,
+}
+
+impl Shape for DisableSerialConsoleAccessResult {
+    const SCHEMA: &'static s::Structure = &DISABLE_SERIAL_CONSOLE_ACCESS_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.serial_console_access_enabled = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.serial_console_access_enabled)
+    }
+}
+
+static DISABLE_SERIAL_CONSOLE_ACCESS_RESULT: s::Structure = s::Structure {
+    name: "DisableSerialConsoleAccessResult",
+    members: &[s::optional(
+        "SerialConsoleAccessEnabled",
+        "SerialConsoleAccessEnabled",
+        "serialConsoleAccessEnabled",
+        s::Type::Boolean,
+    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14086,6 +19644,67 @@ static EBS_BLOCK_DEVICE: s::Structure = s::Structure {
             "VolumeInitializationRate",
             s::Type::Integer(&s::ANY_NUMBER),
         ),
+        s::optional("VolumeSize", "VolumeSize", "volumeSize", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("VolumeType", "VolumeType", "volumeType", s::Type::String(&VOLUME_TYPE)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EbsBlockDeviceResponse {
+    pub delete_on_termination: Option<bool>,
+    pub encrypted: Option<bool>,
+    pub iops: Option<i32>,
+    pub kms_key_id: Option<String>,
+    pub snapshot_id: Option<String>,
+    pub throughput: Option<i32>,
+    pub volume_size: Option<i32>,
+    pub volume_type: Option<String>,
+}
+
+impl Shape for EbsBlockDeviceResponse {
+    const SCHEMA: &'static s::Structure = &EBS_BLOCK_DEVICE_RESPONSE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.delete_on_termination = v::from(value),
+            1 => self.encrypted = v::from(value),
+            2 => self.iops = v::from(value),
+            3 => self.kms_key_id = v::from(value),
+            4 => self.snapshot_id = v::from(value),
+            5 => self.throughput = v::from(value),
+            6 => self.volume_size = v::from(value),
+            _ => self.volume_type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.delete_on_termination),
+            1 => v::view(&self.encrypted),
+            2 => v::view(&self.iops),
+            3 => v::view(&self.kms_key_id),
+            4 => v::view(&self.snapshot_id),
+            5 => v::view(&self.throughput),
+            6 => v::view(&self.volume_size),
+            _ => v::view(&self.volume_type),
+        }
+    }
+}
+
+static EBS_BLOCK_DEVICE_RESPONSE: s::Structure = s::Structure {
+    name: "EbsBlockDeviceResponse",
+    members: &[
+        s::optional(
+            "DeleteOnTermination",
+            "DeleteOnTermination",
+            "deleteOnTermination",
+            s::Type::Boolean,
+        ),
+        s::optional("Encrypted", "Encrypted", "encrypted", s::Type::Boolean),
+        s::optional("Iops", "Iops", "iops", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("KmsKeyId", "KmsKeyId", "kmsKeyId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("SnapshotId", "SnapshotId", "snapshotId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Throughput", "Throughput", "throughput", s::Type::Integer(&s::ANY_NUMBER)),
         s::optional("VolumeSize", "VolumeSize", "volumeSize", s::Type::Integer(&s::ANY_NUMBER)),
         s::optional("VolumeType", "VolumeType", "volumeType", s::Type::String(&VOLUME_TYPE)),
     ],
@@ -14870,6 +20489,306 @@ static ENA_SRD_UDP_SPECIFICATION_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableEbsEncryptionByDefaultRequest {
+    pub dry_run: Option<bool>,
+}
+
+impl Shape for EnableEbsEncryptionByDefaultRequest {
+    const SCHEMA: &'static s::Structure = &ENABLE_EBS_ENCRYPTION_BY_DEFAULT_REQUEST;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.dry_run = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.dry_run)
+    }
+}
+
+static ENABLE_EBS_ENCRYPTION_BY_DEFAULT_REQUEST: s::Structure = s::Structure {
+    name: "EnableEbsEncryptionByDefaultRequest",
+    members: &[s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableEbsEncryptionByDefaultResult {
+    pub ebs_encryption_by_default: Option<bool>,
+}
+
+impl Shape for EnableEbsEncryptionByDefaultResult {
+    const SCHEMA: &'static s::Structure = &ENABLE_EBS_ENCRYPTION_BY_DEFAULT_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.ebs_encryption_by_default = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.ebs_encryption_by_default)
+    }
+}
+
+static ENABLE_EBS_ENCRYPTION_BY_DEFAULT_RESULT: s::Structure = s::Structure {
+    name: "EnableEbsEncryptionByDefaultResult",
+    members: &[s::optional(
+        "EbsEncryptionByDefault",
+        "EbsEncryptionByDefault",
+        "ebsEncryptionByDefault",
+        s::Type::Boolean,
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableImageDeprecationRequest {
+    pub deprecate_at: Timestamp,
+    pub dry_run: Option<bool>,
+    pub image_id: String,
+}
+
+impl Shape for EnableImageDeprecationRequest {
+    const SCHEMA: &'static s::Structure = &ENABLE_IMAGE_DEPRECATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.deprecate_at = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.image_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.deprecate_at),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.image_id),
+        }
+    }
+}
+
+static ENABLE_IMAGE_DEPRECATION_REQUEST: s::Structure = s::Structure {
+    name: "EnableImageDeprecationRequest",
+    members: &[
+        s::required("DeprecateAt", "DeprecateAt", "DeprecateAt", s::Type::Timestamp),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("ImageId", "ImageId", "ImageId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableImageDeprecationResult {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for EnableImageDeprecationResult {
+    const SCHEMA: &'static s::Structure = &ENABLE_IMAGE_DEPRECATION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static ENABLE_IMAGE_DEPRECATION_RESULT: s::Structure = s::Structure {
+    name: "EnableImageDeprecationResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableImageDeregistrationProtectionRequest {
+    pub dry_run: Option<bool>,
+    pub image_id: String,
+    pub with_cooldown: Option<bool>,
+}
+
+impl Shape for EnableImageDeregistrationProtectionRequest {
+    const SCHEMA: &'static s::Structure = &ENABLE_IMAGE_DEREGISTRATION_PROTECTION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.image_id = v::from(value),
+            _ => self.with_cooldown = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.image_id),
+            _ => v::view(&self.with_cooldown),
+        }
+    }
+}
+
+static ENABLE_IMAGE_DEREGISTRATION_PROTECTION_REQUEST: s::Structure = s::Structure {
+    name: "EnableImageDeregistrationProtectionRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("ImageId", "ImageId", "ImageId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("WithCooldown", "WithCooldown", "WithCooldown", s::Type::Boolean),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableImageDeregistrationProtectionResult {
+    pub r#return: Option<String>,
+}
+
+impl Shape for EnableImageDeregistrationProtectionResult {
+    const SCHEMA: &'static s::Structure = &ENABLE_IMAGE_DEREGISTRATION_PROTECTION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static ENABLE_IMAGE_DEREGISTRATION_PROTECTION_RESULT: s::Structure = s::Structure {
+    name: "EnableImageDeregistrationProtectionResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableImageRequest {
+    pub dry_run: Option<bool>,
+    pub image_id: String,
+}
+
+impl Shape for EnableImageRequest {
+    const SCHEMA: &'static s::Structure = &ENABLE_IMAGE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.image_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.image_id),
+        }
+    }
+}
+
+static ENABLE_IMAGE_REQUEST: s::Structure = s::Structure {
+    name: "EnableImageRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("ImageId", "ImageId", "ImageId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableImageResult {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for EnableImageResult {
+    const SCHEMA: &'static s::Structure = &ENABLE_IMAGE_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static ENABLE_IMAGE_RESULT: s::Structure = s::Structure {
+    name: "EnableImageResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableSerialConsoleAccessRequest {
+    pub dry_run: Option<bool>,
+}
+
+impl Shape for EnableSerialConsoleAccessRequest {
+    const SCHEMA: &'static s::Structure = &ENABLE_SERIAL_CONSOLE_ACCESS_REQUEST;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.dry_run = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.dry_run)
+    }
+}
+
+static ENABLE_SERIAL_CONSOLE_ACCESS_REQUEST: s::Structure = s::Structure {
+    name: "EnableSerialConsoleAccessRequest",
+    members: &[s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableSerialConsoleAccessResult {
+    pub serial_console_access_enabled: Option<bool>,
+}
+
+impl Shape for EnableSerialConsoleAccessResult {
+    const SCHEMA: &'static s::Structure = &ENABLE_SERIAL_CONSOLE_ACCESS_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.serial_console_access_enabled = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.serial_console_access_enabled)
+    }
+}
+
+static ENABLE_SERIAL_CONSOLE_ACCESS_RESULT: s::Structure = s::Structure {
+    name: "EnableSerialConsoleAccessResult",
+    members: &[s::optional(
+        "SerialConsoleAccessEnabled",
+        "SerialConsoleAccessEnabled",
+        "serialConsoleAccessEnabled",
+        s::Type::Boolean,
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnableVolumeIORequest {
+    pub dry_run: Option<bool>,
+    pub volume_id: String,
+}
+
+impl Shape for EnableVolumeIORequest {
+    const SCHEMA: &'static s::Structure = &ENABLE_VOLUME_IO_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.volume_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.volume_id),
+        }
+    }
+}
+
+static ENABLE_VOLUME_IO_REQUEST: s::Structure = s::Structure {
+    name: "EnableVolumeIORequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("VolumeId", "VolumeId", "volumeId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EnclaveOptions {
     pub enabled: Option<bool>,
 }
@@ -14911,6 +20830,47 @@ impl Shape for EnclaveOptionsRequest {
 static ENCLAVE_OPTIONS_REQUEST: s::Structure = s::Structure {
     name: "EnclaveOptionsRequest",
     members: &[s::optional("Enabled", "Enabled", "Enabled", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventInformation {
+    pub event_description: Option<String>,
+    pub event_sub_type: Option<String>,
+    pub instance_id: Option<String>,
+}
+
+impl Shape for EventInformation {
+    const SCHEMA: &'static s::Structure = &EVENT_INFORMATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.event_description = v::from(value),
+            1 => self.event_sub_type = v::from(value),
+            _ => self.instance_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.event_description),
+            1 => v::view(&self.event_sub_type),
+            _ => v::view(&self.instance_id),
+        }
+    }
+}
+
+static EVENT_INFORMATION: s::Structure = s::Structure {
+    name: "EventInformation",
+    members: &[
+        s::optional(
+            "EventDescription",
+            "EventDescription",
+            "eventDescription",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("EventSubType", "EventSubType", "eventSubType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+    ],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15573,6 +21533,930 @@ static FIREWALL_STATELESS_RULE: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetBlockDeviceMappingRequest {
+    pub device_name: Option<String>,
+    pub ebs: Option<FleetEbsBlockDeviceRequest>,
+    pub no_device: Option<String>,
+    pub virtual_name: Option<String>,
+}
+
+impl Shape for FleetBlockDeviceMappingRequest {
+    const SCHEMA: &'static s::Structure = &FLEET_BLOCK_DEVICE_MAPPING_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.device_name = v::from(value),
+            1 => self.ebs = v::from(value),
+            2 => self.no_device = v::from(value),
+            _ => self.virtual_name = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.device_name),
+            1 => v::view(&self.ebs),
+            2 => v::view(&self.no_device),
+            _ => v::view(&self.virtual_name),
+        }
+    }
+}
+
+static FLEET_BLOCK_DEVICE_MAPPING_REQUEST: s::Structure = s::Structure {
+    name: "FleetBlockDeviceMappingRequest",
+    members: &[
+        s::optional("DeviceName", "DeviceName", "DeviceName", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Ebs", "Ebs", "Ebs", s::Type::Structure(&FLEET_EBS_BLOCK_DEVICE_REQUEST)),
+        s::optional("NoDevice", "NoDevice", "NoDevice", s::Type::String(&s::ANY_TEXT)),
+        s::optional("VirtualName", "VirtualName", "VirtualName", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetCapacityReservationTargetRequest {
+    pub capacity_reservation_ids: Option<Vec<String>>,
+    pub capacity_reservation_resource_group_arns: Option<Vec<String>>,
+}
+
+impl Shape for FleetCapacityReservationTargetRequest {
+    const SCHEMA: &'static s::Structure = &FLEET_CAPACITY_RESERVATION_TARGET_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.capacity_reservation_ids = v::from(value),
+            _ => self.capacity_reservation_resource_group_arns = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.capacity_reservation_ids),
+            _ => v::view(&self.capacity_reservation_resource_group_arns),
+        }
+    }
+}
+
+static FLEET_CAPACITY_RESERVATION_TARGET_REQUEST: s::Structure = s::Structure {
+    name: "FleetCapacityReservationTargetRequest",
+    members: &[
+        s::optional(
+            "CapacityReservationIds",
+            "CapacityReservationId",
+            "CapacityReservationId",
+            s::Type::List(&CAPACITY_RESERVATION_ID_SET),
+        ),
+        s::optional(
+            "CapacityReservationResourceGroupArns",
+            "CapacityReservationResourceGroupArn",
+            "CapacityReservationResourceGroupArn",
+            s::Type::List(&CAPACITY_RESERVATION_RESOURCE_GROUP_ARN_SET),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetData {
+    pub activity_status: Option<String>,
+    pub client_token: Option<String>,
+    pub context: Option<String>,
+    pub create_time: Option<Timestamp>,
+    pub errors: Option<Vec<DescribeFleetError>>,
+    pub excess_capacity_termination_policy: Option<String>,
+    pub fleet_id: Option<String>,
+    pub fleet_state: Option<String>,
+    pub fulfilled_capacity: Option<f64>,
+    pub fulfilled_on_demand_capacity: Option<f64>,
+    pub instances: Option<Vec<DescribeFleetsInstances>>,
+    pub launch_template_configs: Option<Vec<FleetLaunchTemplateConfig>>,
+    pub on_demand_options: Option<OnDemandOptions>,
+    pub replace_unhealthy_instances: Option<bool>,
+    pub reserved_capacity_options: Option<ReservedCapacityOptions>,
+    pub spot_options: Option<SpotOptions>,
+    pub tags: Option<Vec<Tag>>,
+    pub target_capacity_specification: Option<TargetCapacitySpecification>,
+    pub terminate_instances_with_expiration: Option<bool>,
+    pub r#type: Option<String>,
+    pub valid_from: Option<Timestamp>,
+    pub valid_until: Option<Timestamp>,
+}
+
+impl Shape for FleetData {
+    const SCHEMA: &'static s::Structure = &FLEET_DATA;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.activity_status = v::from(value),
+            1 => self.client_token = v::from(value),
+            2 => self.context = v::from(value),
+            3 => self.create_time = v::from(value),
+            4 => self.errors = v::from(value),
+            5 => self.excess_capacity_termination_policy = v::from(value),
+            6 => self.fleet_id = v::from(value),
+            7 => self.fleet_state = v::from(value),
+            8 => self.fulfilled_capacity = v::from(value),
+            9 => self.fulfilled_on_demand_capacity = v::from(value),
+            10 => self.instances = v::from(value),
+            11 => self.launch_template_configs = v::from(value),
+            12 => self.on_demand_options = v::from(value),
+            13 => self.replace_unhealthy_instances = v::from(value),
+            14 => self.reserved_capacity_options = v::from(value),
+            15 => self.spot_options = v::from(value),
+            16 => self.tags = v::from(value),
+            17 => self.target_capacity_specification = v::from(value),
+            18 => self.terminate_instances_with_expiration = v::from(value),
+            19 => self.r#type = v::from(value),
+            20 => self.valid_from = v::from(value),
+            _ => self.valid_until = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.activity_status),
+            1 => v::view(&self.client_token),
+            2 => v::view(&self.context),
+            3 => v::view(&self.create_time),
+            4 => v::view(&self.errors),
+            5 => v::view(&self.excess_capacity_termination_policy),
+            6 => v::view(&self.fleet_id),
+            7 => v::view(&self.fleet_state),
+            8 => v::view(&self.fulfilled_capacity),
+            9 => v::view(&self.fulfilled_on_demand_capacity),
+            10 => v::view(&self.instances),
+            11 => v::view(&self.launch_template_configs),
+            12 => v::view(&self.on_demand_options),
+            13 => v::view(&self.replace_unhealthy_instances),
+            14 => v::view(&self.reserved_capacity_options),
+            15 => v::view(&self.spot_options),
+            16 => v::view(&self.tags),
+            17 => v::view(&self.target_capacity_specification),
+            18 => v::view(&self.terminate_instances_with_expiration),
+            19 => v::view(&self.r#type),
+            20 => v::view(&self.valid_from),
+            _ => v::view(&self.valid_until),
+        }
+    }
+}
+
+static FLEET_DATA: s::Structure = s::Structure {
+    name: "FleetData",
+    members: &[
+        s::optional(
+            "ActivityStatus",
+            "ActivityStatus",
+            "activityStatus",
+            s::Type::String(&FLEET_ACTIVITY_STATUS),
+        ),
+        s::optional("ClientToken", "ClientToken", "clientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Context", "Context", "context", s::Type::String(&s::ANY_TEXT)),
+        s::optional("CreateTime", "CreateTime", "createTime", s::Type::Timestamp),
+        s::optional("Errors", "ErrorSet", "errorSet", s::Type::List(&DESCRIBE_FLEETS_ERROR_SET)),
+        s::optional(
+            "ExcessCapacityTerminationPolicy",
+            "ExcessCapacityTerminationPolicy",
+            "excessCapacityTerminationPolicy",
+            s::Type::String(&FLEET_EXCESS_CAPACITY_TERMINATION_POLICY),
+        ),
+        s::optional("FleetId", "FleetId", "fleetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("FleetState", "FleetState", "fleetState", s::Type::String(&FLEET_STATE_CODE)),
+        s::optional(
+            "FulfilledCapacity",
+            "FulfilledCapacity",
+            "fulfilledCapacity",
+            s::Type::Double(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "FulfilledOnDemandCapacity",
+            "FulfilledOnDemandCapacity",
+            "fulfilledOnDemandCapacity",
+            s::Type::Double(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "Instances",
+            "FleetInstanceSet",
+            "fleetInstanceSet",
+            s::Type::List(&DESCRIBE_FLEETS_INSTANCES_SET),
+        ),
+        s::optional(
+            "LaunchTemplateConfigs",
+            "LaunchTemplateConfigs",
+            "launchTemplateConfigs",
+            s::Type::List(&FLEET_LAUNCH_TEMPLATE_CONFIG_LIST),
+        ),
+        s::optional(
+            "OnDemandOptions",
+            "OnDemandOptions",
+            "onDemandOptions",
+            s::Type::Structure(&ON_DEMAND_OPTIONS),
+        ),
+        s::optional(
+            "ReplaceUnhealthyInstances",
+            "ReplaceUnhealthyInstances",
+            "replaceUnhealthyInstances",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "ReservedCapacityOptions",
+            "ReservedCapacityOptions",
+            "reservedCapacityOptions",
+            s::Type::Structure(&RESERVED_CAPACITY_OPTIONS),
+        ),
+        s::optional("SpotOptions", "SpotOptions", "spotOptions", s::Type::Structure(&SPOT_OPTIONS)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+        s::optional(
+            "TargetCapacitySpecification",
+            "TargetCapacitySpecification",
+            "targetCapacitySpecification",
+            s::Type::Structure(&TARGET_CAPACITY_SPECIFICATION),
+        ),
+        s::optional(
+            "TerminateInstancesWithExpiration",
+            "TerminateInstancesWithExpiration",
+            "terminateInstancesWithExpiration",
+            s::Type::Boolean,
+        ),
+        s::optional("Type", "Type", "type", s::Type::String(&FLEET_TYPE)),
+        s::optional("ValidFrom", "ValidFrom", "validFrom", s::Type::Timestamp),
+        s::optional("ValidUntil", "ValidUntil", "validUntil", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetEbsBlockDeviceRequest {
+    pub delete_on_termination: Option<bool>,
+    pub encrypted: Option<bool>,
+    pub iops: Option<i32>,
+    pub kms_key_id: Option<String>,
+    pub snapshot_id: Option<String>,
+    pub throughput: Option<i32>,
+    pub volume_size: Option<i32>,
+    pub volume_type: Option<String>,
+}
+
+impl Shape for FleetEbsBlockDeviceRequest {
+    const SCHEMA: &'static s::Structure = &FLEET_EBS_BLOCK_DEVICE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.delete_on_termination = v::from(value),
+            1 => self.encrypted = v::from(value),
+            2 => self.iops = v::from(value),
+            3 => self.kms_key_id = v::from(value),
+            4 => self.snapshot_id = v::from(value),
+            5 => self.throughput = v::from(value),
+            6 => self.volume_size = v::from(value),
+            _ => self.volume_type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.delete_on_termination),
+            1 => v::view(&self.encrypted),
+            2 => v::view(&self.iops),
+            3 => v::view(&self.kms_key_id),
+            4 => v::view(&self.snapshot_id),
+            5 => v::view(&self.throughput),
+            6 => v::view(&self.volume_size),
+            _ => v::view(&self.volume_type),
+        }
+    }
+}
+
+static FLEET_EBS_BLOCK_DEVICE_REQUEST: s::Structure = s::Structure {
+    name: "FleetEbsBlockDeviceRequest",
+    members: &[
+        s::optional(
+            "DeleteOnTermination",
+            "DeleteOnTermination",
+            "DeleteOnTermination",
+            s::Type::Boolean,
+        ),
+        s::optional("Encrypted", "Encrypted", "Encrypted", s::Type::Boolean),
+        s::optional("Iops", "Iops", "Iops", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("KmsKeyId", "KmsKeyId", "KmsKeyId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("SnapshotId", "SnapshotId", "SnapshotId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Throughput", "Throughput", "Throughput", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("VolumeSize", "VolumeSize", "VolumeSize", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("VolumeType", "VolumeType", "VolumeType", s::Type::String(&VOLUME_TYPE)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetIamInstanceProfileSpecificationRequest {
+    pub arn: Option<String>,
+    pub name: Option<String>,
+}
+
+impl Shape for FleetIamInstanceProfileSpecificationRequest {
+    const SCHEMA: &'static s::Structure = &FLEET_IAM_INSTANCE_PROFILE_SPECIFICATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.arn = v::from(value),
+            _ => self.name = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.arn),
+            _ => v::view(&self.name),
+        }
+    }
+}
+
+static FLEET_IAM_INSTANCE_PROFILE_SPECIFICATION_REQUEST: s::Structure = s::Structure {
+    name: "FleetIamInstanceProfileSpecificationRequest",
+    members: &[
+        s::optional("Arn", "Arn", "Arn", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Name", "Name", "Name", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetInstanceMetadataOptionsRequest {
+    pub http_endpoint: Option<String>,
+    pub http_put_response_hop_limit: Option<i32>,
+    pub http_tokens: Option<String>,
+}
+
+impl Shape for FleetInstanceMetadataOptionsRequest {
+    const SCHEMA: &'static s::Structure = &FLEET_INSTANCE_METADATA_OPTIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.http_endpoint = v::from(value),
+            1 => self.http_put_response_hop_limit = v::from(value),
+            _ => self.http_tokens = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.http_endpoint),
+            1 => v::view(&self.http_put_response_hop_limit),
+            _ => v::view(&self.http_tokens),
+        }
+    }
+}
+
+static FLEET_INSTANCE_METADATA_OPTIONS_REQUEST: s::Structure = s::Structure {
+    name: "FleetInstanceMetadataOptionsRequest",
+    members: &[
+        s::optional(
+            "HttpEndpoint",
+            "HttpEndpoint",
+            "HttpEndpoint",
+            s::Type::String(&FLEET_INSTANCE_METADATA_ENDPOINT_STATE),
+        ),
+        s::optional(
+            "HttpPutResponseHopLimit",
+            "HttpPutResponseHopLimit",
+            "HttpPutResponseHopLimit",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "HttpTokens",
+            "HttpTokens",
+            "HttpTokens",
+            s::Type::String(&FLEET_HTTP_TOKENS_STATE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetLaunchTemplateConfig {
+    pub launch_template_specification: Option<FleetLaunchTemplateSpecification>,
+    pub overrides: Option<Vec<FleetLaunchTemplateOverrides>>,
+}
+
+impl Shape for FleetLaunchTemplateConfig {
+    const SCHEMA: &'static s::Structure = &FLEET_LAUNCH_TEMPLATE_CONFIG;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.launch_template_specification = v::from(value),
+            _ => self.overrides = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.launch_template_specification),
+            _ => v::view(&self.overrides),
+        }
+    }
+}
+
+static FLEET_LAUNCH_TEMPLATE_CONFIG: s::Structure = s::Structure {
+    name: "FleetLaunchTemplateConfig",
+    members: &[
+        s::optional(
+            "LaunchTemplateSpecification",
+            "LaunchTemplateSpecification",
+            "launchTemplateSpecification",
+            s::Type::Structure(&FLEET_LAUNCH_TEMPLATE_SPECIFICATION),
+        ),
+        s::optional(
+            "Overrides",
+            "Overrides",
+            "overrides",
+            s::Type::List(&FLEET_LAUNCH_TEMPLATE_OVERRIDES_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetLaunchTemplateConfigRequest {
+    pub launch_template_specification: Option<FleetLaunchTemplateSpecificationRequest>,
+    pub overrides: Option<Vec<FleetLaunchTemplateOverridesRequest>>,
+}
+
+impl Shape for FleetLaunchTemplateConfigRequest {
+    const SCHEMA: &'static s::Structure = &FLEET_LAUNCH_TEMPLATE_CONFIG_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.launch_template_specification = v::from(value),
+            _ => self.overrides = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.launch_template_specification),
+            _ => v::view(&self.overrides),
+        }
+    }
+}
+
+static FLEET_LAUNCH_TEMPLATE_CONFIG_REQUEST: s::Structure = s::Structure {
+    name: "FleetLaunchTemplateConfigRequest",
+    members: &[
+        s::optional(
+            "LaunchTemplateSpecification",
+            "LaunchTemplateSpecification",
+            "LaunchTemplateSpecification",
+            s::Type::Structure(&FLEET_LAUNCH_TEMPLATE_SPECIFICATION_REQUEST),
+        ),
+        s::optional(
+            "Overrides",
+            "Overrides",
+            "Overrides",
+            s::Type::List(&FLEET_LAUNCH_TEMPLATE_OVERRIDES_LIST_REQUEST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetLaunchTemplateOverrides {
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub block_device_mappings: Option<Vec<BlockDeviceMappingResponse>>,
+    pub image_id: Option<String>,
+    pub instance_requirements: Option<InstanceRequirements>,
+    pub instance_type: Option<String>,
+    pub max_price: Option<String>,
+    pub placement: Option<PlacementResponse>,
+    pub priority: Option<f64>,
+    pub subnet_id: Option<String>,
+    pub weighted_capacity: Option<f64>,
+}
+
+impl Shape for FleetLaunchTemplateOverrides {
+    const SCHEMA: &'static s::Structure = &FLEET_LAUNCH_TEMPLATE_OVERRIDES;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone = v::from(value),
+            1 => self.availability_zone_id = v::from(value),
+            2 => self.block_device_mappings = v::from(value),
+            3 => self.image_id = v::from(value),
+            4 => self.instance_requirements = v::from(value),
+            5 => self.instance_type = v::from(value),
+            6 => self.max_price = v::from(value),
+            7 => self.placement = v::from(value),
+            8 => self.priority = v::from(value),
+            9 => self.subnet_id = v::from(value),
+            _ => self.weighted_capacity = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone),
+            1 => v::view(&self.availability_zone_id),
+            2 => v::view(&self.block_device_mappings),
+            3 => v::view(&self.image_id),
+            4 => v::view(&self.instance_requirements),
+            5 => v::view(&self.instance_type),
+            6 => v::view(&self.max_price),
+            7 => v::view(&self.placement),
+            8 => v::view(&self.priority),
+            9 => v::view(&self.subnet_id),
+            _ => v::view(&self.weighted_capacity),
+        }
+    }
+}
+
+static FLEET_LAUNCH_TEMPLATE_OVERRIDES: s::Structure = s::Structure {
+    name: "FleetLaunchTemplateOverrides",
+    members: &[
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "availabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "availabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "BlockDeviceMappings",
+            "BlockDeviceMappingSet",
+            "blockDeviceMappingSet",
+            s::Type::List(&BLOCK_DEVICE_MAPPING_RESPONSE_LIST),
+        ),
+        s::optional("ImageId", "ImageId", "imageId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "InstanceRequirements",
+            "InstanceRequirements",
+            "instanceRequirements",
+            s::Type::Structure(&INSTANCE_REQUIREMENTS),
+        ),
+        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("MaxPrice", "MaxPrice", "maxPrice", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Placement", "Placement", "placement", s::Type::Structure(&PLACEMENT_RESPONSE)),
+        s::optional("Priority", "Priority", "priority", s::Type::Double(&s::ANY_NUMBER)),
+        s::optional("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "WeightedCapacity",
+            "WeightedCapacity",
+            "weightedCapacity",
+            s::Type::Double(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetLaunchTemplateOverridesRequest {
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub block_device_mappings: Option<Vec<FleetBlockDeviceMappingRequest>>,
+    pub iam_instance_profile: Option<FleetIamInstanceProfileSpecificationRequest>,
+    pub image_id: Option<String>,
+    pub instance_requirements: Option<InstanceRequirementsRequest>,
+    pub instance_type: Option<String>,
+    pub key_name: Option<String>,
+    pub max_price: Option<String>,
+    pub metadata_options: Option<FleetInstanceMetadataOptionsRequest>,
+    pub placement: Option<Placement>,
+    pub priority: Option<f64>,
+    pub subnet_id: Option<String>,
+    pub weighted_capacity: Option<f64>,
+}
+
+impl Shape for FleetLaunchTemplateOverridesRequest {
+    const SCHEMA: &'static s::Structure = &FLEET_LAUNCH_TEMPLATE_OVERRIDES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone = v::from(value),
+            1 => self.availability_zone_id = v::from(value),
+            2 => self.block_device_mappings = v::from(value),
+            3 => self.iam_instance_profile = v::from(value),
+            4 => self.image_id = v::from(value),
+            5 => self.instance_requirements = v::from(value),
+            6 => self.instance_type = v::from(value),
+            7 => self.key_name = v::from(value),
+            8 => self.max_price = v::from(value),
+            9 => self.metadata_options = v::from(value),
+            10 => self.placement = v::from(value),
+            11 => self.priority = v::from(value),
+            12 => self.subnet_id = v::from(value),
+            _ => self.weighted_capacity = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone),
+            1 => v::view(&self.availability_zone_id),
+            2 => v::view(&self.block_device_mappings),
+            3 => v::view(&self.iam_instance_profile),
+            4 => v::view(&self.image_id),
+            5 => v::view(&self.instance_requirements),
+            6 => v::view(&self.instance_type),
+            7 => v::view(&self.key_name),
+            8 => v::view(&self.max_price),
+            9 => v::view(&self.metadata_options),
+            10 => v::view(&self.placement),
+            11 => v::view(&self.priority),
+            12 => v::view(&self.subnet_id),
+            _ => v::view(&self.weighted_capacity),
+        }
+    }
+}
+
+static FLEET_LAUNCH_TEMPLATE_OVERRIDES_REQUEST: s::Structure = s::Structure {
+    name: "FleetLaunchTemplateOverridesRequest",
+    members: &[
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "AvailabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "BlockDeviceMappings",
+            "BlockDeviceMapping",
+            "BlockDeviceMapping",
+            s::Type::List(&FLEET_BLOCK_DEVICE_MAPPING_REQUEST_LIST),
+        ),
+        s::optional(
+            "IamInstanceProfile",
+            "IamInstanceProfile",
+            "IamInstanceProfile",
+            s::Type::Structure(&FLEET_IAM_INSTANCE_PROFILE_SPECIFICATION_REQUEST),
+        ),
+        s::optional("ImageId", "ImageId", "ImageId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "InstanceRequirements",
+            "InstanceRequirements",
+            "InstanceRequirements",
+            s::Type::Structure(&INSTANCE_REQUIREMENTS_REQUEST),
+        ),
+        s::optional("InstanceType", "InstanceType", "InstanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("KeyName", "KeyName", "KeyName", s::Type::String(&s::ANY_TEXT)),
+        s::optional("MaxPrice", "MaxPrice", "MaxPrice", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "MetadataOptions",
+            "MetadataOptions",
+            "MetadataOptions",
+            s::Type::Structure(&FLEET_INSTANCE_METADATA_OPTIONS_REQUEST),
+        ),
+        s::optional("Placement", "Placement", "Placement", s::Type::Structure(&PLACEMENT)),
+        s::optional("Priority", "Priority", "Priority", s::Type::Double(&s::ANY_NUMBER)),
+        s::optional("SubnetId", "SubnetId", "SubnetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "WeightedCapacity",
+            "WeightedCapacity",
+            "WeightedCapacity",
+            s::Type::Double(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetLaunchTemplateSpecification {
+    pub launch_template_id: Option<String>,
+    pub launch_template_name: Option<String>,
+    pub version: Option<String>,
+}
+
+impl Shape for FleetLaunchTemplateSpecification {
+    const SCHEMA: &'static s::Structure = &FLEET_LAUNCH_TEMPLATE_SPECIFICATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.launch_template_id = v::from(value),
+            1 => self.launch_template_name = v::from(value),
+            _ => self.version = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.launch_template_id),
+            1 => v::view(&self.launch_template_name),
+            _ => v::view(&self.version),
+        }
+    }
+}
+
+static FLEET_LAUNCH_TEMPLATE_SPECIFICATION: s::Structure = s::Structure {
+    name: "FleetLaunchTemplateSpecification",
+    members: &[
+        s::optional(
+            "LaunchTemplateId",
+            "LaunchTemplateId",
+            "launchTemplateId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "LaunchTemplateName",
+            "LaunchTemplateName",
+            "launchTemplateName",
+            s::Type::String(&LAUNCH_TEMPLATE_NAME),
+        ),
+        s::optional("Version", "Version", "version", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetLaunchTemplateSpecificationRequest {
+    pub launch_template_id: Option<String>,
+    pub launch_template_name: Option<String>,
+    pub launch_template_specification_user_data: Option<String>,
+    pub version: Option<String>,
+}
+
+impl Shape for FleetLaunchTemplateSpecificationRequest {
+    const SCHEMA: &'static s::Structure = &FLEET_LAUNCH_TEMPLATE_SPECIFICATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.launch_template_id = v::from(value),
+            1 => self.launch_template_name = v::from(value),
+            2 => self.launch_template_specification_user_data = v::from(value),
+            _ => self.version = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.launch_template_id),
+            1 => v::view(&self.launch_template_name),
+            2 => v::view(&self.launch_template_specification_user_data),
+            _ => v::view(&self.version),
+        }
+    }
+}
+
+static FLEET_LAUNCH_TEMPLATE_SPECIFICATION_REQUEST: s::Structure = s::Structure {
+    name: "FleetLaunchTemplateSpecificationRequest",
+    members: &[
+        s::optional(
+            "LaunchTemplateId",
+            "LaunchTemplateId",
+            "LaunchTemplateId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "LaunchTemplateName",
+            "LaunchTemplateName",
+            "LaunchTemplateName",
+            s::Type::String(&LAUNCH_TEMPLATE_NAME),
+        ),
+        s::optional(
+            "LaunchTemplateSpecificationUserData",
+            "LaunchTemplateSpecificationUserData",
+            "LaunchTemplateSpecificationUserData",
+            s::Type::String(&SENSITIVE_USER_DATA),
+        ),
+        s::optional("Version", "Version", "Version", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetSpotCapacityRebalance {
+    pub replacement_strategy: Option<String>,
+    pub termination_delay: Option<i32>,
+}
+
+impl Shape for FleetSpotCapacityRebalance {
+    const SCHEMA: &'static s::Structure = &FLEET_SPOT_CAPACITY_REBALANCE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.replacement_strategy = v::from(value),
+            _ => self.termination_delay = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.replacement_strategy),
+            _ => v::view(&self.termination_delay),
+        }
+    }
+}
+
+static FLEET_SPOT_CAPACITY_REBALANCE: s::Structure = s::Structure {
+    name: "FleetSpotCapacityRebalance",
+    members: &[
+        s::optional(
+            "ReplacementStrategy",
+            "ReplacementStrategy",
+            "replacementStrategy",
+            s::Type::String(&FLEET_REPLACEMENT_STRATEGY),
+        ),
+        s::optional(
+            "TerminationDelay",
+            "TerminationDelay",
+            "terminationDelay",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetSpotCapacityRebalanceRequest {
+    pub replacement_strategy: Option<String>,
+    pub termination_delay: Option<i32>,
+}
+
+impl Shape for FleetSpotCapacityRebalanceRequest {
+    const SCHEMA: &'static s::Structure = &FLEET_SPOT_CAPACITY_REBALANCE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.replacement_strategy = v::from(value),
+            _ => self.termination_delay = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.replacement_strategy),
+            _ => v::view(&self.termination_delay),
+        }
+    }
+}
+
+static FLEET_SPOT_CAPACITY_REBALANCE_REQUEST: s::Structure = s::Structure {
+    name: "FleetSpotCapacityRebalanceRequest",
+    members: &[
+        s::optional(
+            "ReplacementStrategy",
+            "ReplacementStrategy",
+            "ReplacementStrategy",
+            s::Type::String(&FLEET_REPLACEMENT_STRATEGY),
+        ),
+        s::optional(
+            "TerminationDelay",
+            "TerminationDelay",
+            "TerminationDelay",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetSpotMaintenanceStrategies {
+    pub capacity_rebalance: Option<FleetSpotCapacityRebalance>,
+}
+
+impl Shape for FleetSpotMaintenanceStrategies {
+    const SCHEMA: &'static s::Structure = &FLEET_SPOT_MAINTENANCE_STRATEGIES;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.capacity_rebalance = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.capacity_rebalance)
+    }
+}
+
+static FLEET_SPOT_MAINTENANCE_STRATEGIES: s::Structure = s::Structure {
+    name: "FleetSpotMaintenanceStrategies",
+    members: &[s::optional(
+        "CapacityRebalance",
+        "CapacityRebalance",
+        "capacityRebalance",
+        s::Type::Structure(&FLEET_SPOT_CAPACITY_REBALANCE),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FleetSpotMaintenanceStrategiesRequest {
+    pub capacity_rebalance: Option<FleetSpotCapacityRebalanceRequest>,
+}
+
+impl Shape for FleetSpotMaintenanceStrategiesRequest {
+    const SCHEMA: &'static s::Structure = &FLEET_SPOT_MAINTENANCE_STRATEGIES_REQUEST;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.capacity_rebalance = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.capacity_rebalance)
+    }
+}
+
+static FLEET_SPOT_MAINTENANCE_STRATEGIES_REQUEST: s::Structure = s::Structure {
+    name: "FleetSpotMaintenanceStrategiesRequest",
+    members: &[s::optional(
+        "CapacityRebalance",
+        "CapacityRebalance",
+        "CapacityRebalance",
+        s::Type::Structure(&FLEET_SPOT_CAPACITY_REBALANCE_REQUEST),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FlowLog {
     pub creation_time: Option<Timestamp>,
     pub deliver_cross_account_role: Option<String>,
@@ -15824,6 +22708,150 @@ static FPGA_INFO: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetCapacityReservationUsageRequest {
+    pub capacity_reservation_id: String,
+    pub dry_run: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for GetCapacityReservationUsageRequest {
+    const SCHEMA: &'static s::Structure = &GET_CAPACITY_RESERVATION_USAGE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.capacity_reservation_id = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.max_results = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.capacity_reservation_id),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.max_results),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static GET_CAPACITY_RESERVATION_USAGE_REQUEST: s::Structure = s::Structure {
+    name: "GetCapacityReservationUsageRequest",
+    members: &[
+        s::required(
+            "CapacityReservationId",
+            "CapacityReservationId",
+            "CapacityReservationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&GET_CAPACITY_RESERVATION_USAGE_REQUEST_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetCapacityReservationUsageResult {
+    pub available_instance_count: Option<i32>,
+    pub capacity_reservation_id: Option<String>,
+    pub instance_type: Option<String>,
+    pub instance_usages: Option<Vec<InstanceUsage>>,
+    pub interruptible: Option<bool>,
+    pub interruptible_capacity_allocation: Option<InterruptibleCapacityAllocation>,
+    pub interruption_info: Option<InterruptionInfo>,
+    pub next_token: Option<String>,
+    pub state: Option<String>,
+    pub total_instance_count: Option<i32>,
+}
+
+impl Shape for GetCapacityReservationUsageResult {
+    const SCHEMA: &'static s::Structure = &GET_CAPACITY_RESERVATION_USAGE_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.available_instance_count = v::from(value),
+            1 => self.capacity_reservation_id = v::from(value),
+            2 => self.instance_type = v::from(value),
+            3 => self.instance_usages = v::from(value),
+            4 => self.interruptible = v::from(value),
+            5 => self.interruptible_capacity_allocation = v::from(value),
+            6 => self.interruption_info = v::from(value),
+            7 => self.next_token = v::from(value),
+            8 => self.state = v::from(value),
+            _ => self.total_instance_count = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.available_instance_count),
+            1 => v::view(&self.capacity_reservation_id),
+            2 => v::view(&self.instance_type),
+            3 => v::view(&self.instance_usages),
+            4 => v::view(&self.interruptible),
+            5 => v::view(&self.interruptible_capacity_allocation),
+            6 => v::view(&self.interruption_info),
+            7 => v::view(&self.next_token),
+            8 => v::view(&self.state),
+            _ => v::view(&self.total_instance_count),
+        }
+    }
+}
+
+static GET_CAPACITY_RESERVATION_USAGE_RESULT: s::Structure = s::Structure {
+    name: "GetCapacityReservationUsageResult",
+    members: &[
+        s::optional(
+            "AvailableInstanceCount",
+            "AvailableInstanceCount",
+            "availableInstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "CapacityReservationId",
+            "CapacityReservationId",
+            "capacityReservationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "InstanceUsages",
+            "InstanceUsageSet",
+            "instanceUsageSet",
+            s::Type::List(&INSTANCE_USAGE_SET),
+        ),
+        s::optional("Interruptible", "Interruptible", "interruptible", s::Type::Boolean),
+        s::optional(
+            "InterruptibleCapacityAllocation",
+            "InterruptibleCapacityAllocation",
+            "interruptibleCapacityAllocation",
+            s::Type::Structure(&INTERRUPTIBLE_CAPACITY_ALLOCATION),
+        ),
+        s::optional(
+            "InterruptionInfo",
+            "InterruptionInfo",
+            "interruptionInfo",
+            s::Type::Structure(&INTERRUPTION_INFO),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("State", "State", "state", s::Type::String(&CAPACITY_RESERVATION_STATE)),
+        s::optional(
+            "TotalInstanceCount",
+            "TotalInstanceCount",
+            "totalInstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetConsoleOutputRequest {
     pub dry_run: Option<bool>,
     pub instance_id: String,
@@ -15892,6 +22920,345 @@ static GET_CONSOLE_OUTPUT_RESULT: s::Structure = s::Structure {
         s::optional("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
         s::optional("Output", "Output", "output", s::Type::String(&s::ANY_TEXT)),
         s::optional("Timestamp", "Timestamp", "timestamp", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetConsoleScreenshotRequest {
+    pub dry_run: Option<bool>,
+    pub instance_id: String,
+    pub wake_up: Option<bool>,
+}
+
+impl Shape for GetConsoleScreenshotRequest {
+    const SCHEMA: &'static s::Structure = &GET_CONSOLE_SCREENSHOT_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.instance_id = v::from(value),
+            _ => self.wake_up = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.instance_id),
+            _ => v::view(&self.wake_up),
+        }
+    }
+}
+
+static GET_CONSOLE_SCREENSHOT_REQUEST: s::Structure = s::Structure {
+    name: "GetConsoleScreenshotRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("InstanceId", "InstanceId", "InstanceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("WakeUp", "WakeUp", "WakeUp", s::Type::Boolean),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetConsoleScreenshotResult {
+    pub image_data: Option<String>,
+    pub instance_id: Option<String>,
+}
+
+impl Shape for GetConsoleScreenshotResult {
+    const SCHEMA: &'static s::Structure = &GET_CONSOLE_SCREENSHOT_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.image_data = v::from(value),
+            _ => self.instance_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.image_data),
+            _ => v::view(&self.instance_id),
+        }
+    }
+}
+
+static GET_CONSOLE_SCREENSHOT_RESULT: s::Structure = s::Structure {
+    name: "GetConsoleScreenshotResult",
+    members: &[
+        s::optional("ImageData", "ImageData", "imageData", s::Type::String(&s::ANY_TEXT)),
+        s::optional("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetDefaultCreditSpecificationRequest {
+    pub dry_run: Option<bool>,
+    pub instance_family: String,
+}
+
+impl Shape for GetDefaultCreditSpecificationRequest {
+    const SCHEMA: &'static s::Structure = &GET_DEFAULT_CREDIT_SPECIFICATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.instance_family = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.instance_family),
+        }
+    }
+}
+
+static GET_DEFAULT_CREDIT_SPECIFICATION_REQUEST: s::Structure = s::Structure {
+    name: "GetDefaultCreditSpecificationRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required(
+            "InstanceFamily",
+            "InstanceFamily",
+            "InstanceFamily",
+            s::Type::String(&UNLIMITED_SUPPORTED_INSTANCE_FAMILY),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetDefaultCreditSpecificationResult {
+    pub instance_family_credit_specification: Option<InstanceFamilyCreditSpecification>,
+}
+
+impl Shape for GetDefaultCreditSpecificationResult {
+    const SCHEMA: &'static s::Structure = &GET_DEFAULT_CREDIT_SPECIFICATION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.instance_family_credit_specification = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.instance_family_credit_specification)
+    }
+}
+
+static GET_DEFAULT_CREDIT_SPECIFICATION_RESULT: s::Structure = s::Structure {
+    name: "GetDefaultCreditSpecificationResult",
+    members: &[s::optional(
+        "InstanceFamilyCreditSpecification",
+        "InstanceFamilyCreditSpecification",
+        "instanceFamilyCreditSpecification",
+        s::Type::Structure(&INSTANCE_FAMILY_CREDIT_SPECIFICATION),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetEbsDefaultKmsKeyIdRequest {
+    pub dry_run: Option<bool>,
+}
+
+impl Shape for GetEbsDefaultKmsKeyIdRequest {
+    const SCHEMA: &'static s::Structure = &GET_EBS_DEFAULT_KMS_KEY_ID_REQUEST;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.dry_run = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.dry_run)
+    }
+}
+
+static GET_EBS_DEFAULT_KMS_KEY_ID_REQUEST: s::Structure = s::Structure {
+    name: "GetEbsDefaultKmsKeyIdRequest",
+    members: &[s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetEbsDefaultKmsKeyIdResult {
+    pub kms_key_id: Option<String>,
+}
+
+impl Shape for GetEbsDefaultKmsKeyIdResult {
+    const SCHEMA: &'static s::Structure = &GET_EBS_DEFAULT_KMS_KEY_ID_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.kms_key_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.kms_key_id)
+    }
+}
+
+static GET_EBS_DEFAULT_KMS_KEY_ID_RESULT: s::Structure = s::Structure {
+    name: "GetEbsDefaultKmsKeyIdResult",
+    members: &[s::optional("KmsKeyId", "KmsKeyId", "kmsKeyId", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetEbsEncryptionByDefaultRequest {
+    pub dry_run: Option<bool>,
+}
+
+impl Shape for GetEbsEncryptionByDefaultRequest {
+    const SCHEMA: &'static s::Structure = &GET_EBS_ENCRYPTION_BY_DEFAULT_REQUEST;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.dry_run = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.dry_run)
+    }
+}
+
+static GET_EBS_ENCRYPTION_BY_DEFAULT_REQUEST: s::Structure = s::Structure {
+    name: "GetEbsEncryptionByDefaultRequest",
+    members: &[s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetEbsEncryptionByDefaultResult {
+    pub ebs_encryption_by_default: Option<bool>,
+    pub sse_type: Option<String>,
+}
+
+impl Shape for GetEbsEncryptionByDefaultResult {
+    const SCHEMA: &'static s::Structure = &GET_EBS_ENCRYPTION_BY_DEFAULT_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.ebs_encryption_by_default = v::from(value),
+            _ => self.sse_type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.ebs_encryption_by_default),
+            _ => v::view(&self.sse_type),
+        }
+    }
+}
+
+static GET_EBS_ENCRYPTION_BY_DEFAULT_RESULT: s::Structure = s::Structure {
+    name: "GetEbsEncryptionByDefaultResult",
+    members: &[
+        s::optional(
+            "EbsEncryptionByDefault",
+            "EbsEncryptionByDefault",
+            "ebsEncryptionByDefault",
+            s::Type::Boolean,
+        ),
+        s::optional("SseType", "SseType", "sseType", s::Type::String(&SSE_TYPE)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetInstanceTypesFromInstanceRequirementsRequest {
+    pub architecture_types: Vec<String>,
+    pub context: Option<String>,
+    pub dry_run: Option<bool>,
+    pub instance_requirements: InstanceRequirementsRequest,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub virtualization_types: Vec<String>,
+}
+
+impl Shape for GetInstanceTypesFromInstanceRequirementsRequest {
+    const SCHEMA: &'static s::Structure = &GET_INSTANCE_TYPES_FROM_INSTANCE_REQUIREMENTS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.architecture_types = v::from(value),
+            1 => self.context = v::from(value),
+            2 => self.dry_run = v::from(value),
+            3 => self.instance_requirements = v::from(value),
+            4 => self.max_results = v::from(value),
+            5 => self.next_token = v::from(value),
+            _ => self.virtualization_types = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.architecture_types),
+            1 => v::view(&self.context),
+            2 => v::view(&self.dry_run),
+            3 => v::view(&self.instance_requirements),
+            4 => v::view(&self.max_results),
+            5 => v::view(&self.next_token),
+            _ => v::view(&self.virtualization_types),
+        }
+    }
+}
+
+static GET_INSTANCE_TYPES_FROM_INSTANCE_REQUIREMENTS_REQUEST: s::Structure = s::Structure {
+    name: "GetInstanceTypesFromInstanceRequirementsRequest",
+    members: &[
+        s::required(
+            "ArchitectureTypes",
+            "ArchitectureType",
+            "ArchitectureType",
+            s::Type::List(&ARCHITECTURE_TYPE_SET),
+        ),
+        s::optional("Context", "Context", "Context", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required(
+            "InstanceRequirements",
+            "InstanceRequirements",
+            "InstanceRequirements",
+            s::Type::Structure(&INSTANCE_REQUIREMENTS_REQUEST),
+        ),
+        s::optional("MaxResults", "MaxResults", "MaxResults", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::required(
+            "VirtualizationTypes",
+            "VirtualizationType",
+            "VirtualizationType",
+            s::Type::List(&VIRTUALIZATION_TYPE_SET),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetInstanceTypesFromInstanceRequirementsResult {
+    pub instance_types: Option<Vec<InstanceTypeInfoFromInstanceRequirements>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for GetInstanceTypesFromInstanceRequirementsResult {
+    const SCHEMA: &'static s::Structure = &GET_INSTANCE_TYPES_FROM_INSTANCE_REQUIREMENTS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.instance_types = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.instance_types),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static GET_INSTANCE_TYPES_FROM_INSTANCE_REQUIREMENTS_RESULT: s::Structure = s::Structure {
+    name: "GetInstanceTypesFromInstanceRequirementsResult",
+    members: &[
+        s::optional(
+            "InstanceTypes",
+            "InstanceTypeSet",
+            "instanceTypeSet",
+            s::Type::List(&INSTANCE_TYPE_INFO_FROM_INSTANCE_REQUIREMENTS_SET),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
     ],
 };
 
@@ -16150,6 +23517,201 @@ static GET_SECURITY_GROUPS_FOR_VPC_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetSerialConsoleAccessStatusRequest {
+    pub dry_run: Option<bool>,
+}
+
+impl Shape for GetSerialConsoleAccessStatusRequest {
+    const SCHEMA: &'static s::Structure = &GET_SERIAL_CONSOLE_ACCESS_STATUS_REQUEST;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.dry_run = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.dry_run)
+    }
+}
+
+static GET_SERIAL_CONSOLE_ACCESS_STATUS_REQUEST: s::Structure = s::Structure {
+    name: "GetSerialConsoleAccessStatusRequest",
+    members: &[s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetSerialConsoleAccessStatusResult {
+    pub managed_by: Option<String>,
+    pub serial_console_access_enabled: Option<bool>,
+}
+
+impl Shape for GetSerialConsoleAccessStatusResult {
+    const SCHEMA: &'static s::Structure = &GET_SERIAL_CONSOLE_ACCESS_STATUS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.managed_by = v::from(value),
+            _ => self.serial_console_access_enabled = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.managed_by),
+            _ => v::view(&self.serial_console_access_enabled),
+        }
+    }
+}
+
+static GET_SERIAL_CONSOLE_ACCESS_STATUS_RESULT: s::Structure = s::Structure {
+    name: "GetSerialConsoleAccessStatusResult",
+    members: &[
+        s::optional("ManagedBy", "ManagedBy", "managedBy", s::Type::String(&MANAGED_BY)),
+        s::optional(
+            "SerialConsoleAccessEnabled",
+            "SerialConsoleAccessEnabled",
+            "serialConsoleAccessEnabled",
+            s::Type::Boolean,
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetSpotPlacementScoresRequest {
+    pub dry_run: Option<bool>,
+    pub include_local_zones: Option<bool>,
+    pub instance_requirements_with_metadata: Option<InstanceRequirementsWithMetadataRequest>,
+    pub instance_types: Option<Vec<String>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub region_names: Option<Vec<String>>,
+    pub single_availability_zone: Option<bool>,
+    pub target_capacity: i32,
+    pub target_capacity_unit_type: Option<String>,
+}
+
+impl Shape for GetSpotPlacementScoresRequest {
+    const SCHEMA: &'static s::Structure = &GET_SPOT_PLACEMENT_SCORES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.include_local_zones = v::from(value),
+            2 => self.instance_requirements_with_metadata = v::from(value),
+            3 => self.instance_types = v::from(value),
+            4 => self.max_results = v::from(value),
+            5 => self.next_token = v::from(value),
+            6 => self.region_names = v::from(value),
+            7 => self.single_availability_zone = v::from(value),
+            8 => self.target_capacity = v::from(value),
+            _ => self.target_capacity_unit_type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.include_local_zones),
+            2 => v::view(&self.instance_requirements_with_metadata),
+            3 => v::view(&self.instance_types),
+            4 => v::view(&self.max_results),
+            5 => v::view(&self.next_token),
+            6 => v::view(&self.region_names),
+            7 => v::view(&self.single_availability_zone),
+            8 => v::view(&self.target_capacity),
+            _ => v::view(&self.target_capacity_unit_type),
+        }
+    }
+}
+
+static GET_SPOT_PLACEMENT_SCORES_REQUEST: s::Structure = s::Structure {
+    name: "GetSpotPlacementScoresRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "IncludeLocalZones",
+            "IncludeLocalZones",
+            "IncludeLocalZones",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "InstanceRequirementsWithMetadata",
+            "InstanceRequirementsWithMetadata",
+            "InstanceRequirementsWithMetadata",
+            s::Type::Structure(&INSTANCE_REQUIREMENTS_WITH_METADATA_REQUEST),
+        ),
+        s::optional(
+            "InstanceTypes",
+            "InstanceType",
+            "InstanceType",
+            s::Type::List(&INSTANCE_TYPES),
+        ),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&SPOT_PLACEMENT_SCORES_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("RegionNames", "RegionName", "RegionName", s::Type::List(&REGION_NAMES)),
+        s::optional(
+            "SingleAvailabilityZone",
+            "SingleAvailabilityZone",
+            "SingleAvailabilityZone",
+            s::Type::Boolean,
+        ),
+        s::required(
+            "TargetCapacity",
+            "TargetCapacity",
+            "TargetCapacity",
+            s::Type::Integer(&SPOT_PLACEMENT_SCORES_TARGET_CAPACITY),
+        ),
+        s::optional(
+            "TargetCapacityUnitType",
+            "TargetCapacityUnitType",
+            "TargetCapacityUnitType",
+            s::Type::String(&TARGET_CAPACITY_UNIT_TYPE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetSpotPlacementScoresResult {
+    pub next_token: Option<String>,
+    pub spot_placement_scores: Option<Vec<SpotPlacementScore>>,
+}
+
+impl Shape for GetSpotPlacementScoresResult {
+    const SCHEMA: &'static s::Structure = &GET_SPOT_PLACEMENT_SCORES_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.spot_placement_scores = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.spot_placement_scores),
+        }
+    }
+}
+
+static GET_SPOT_PLACEMENT_SCORES_RESULT: s::Structure = s::Structure {
+    name: "GetSpotPlacementScoresResult",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SpotPlacementScores",
+            "SpotPlacementScoreSet",
+            "spotPlacementScoreSet",
+            s::Type::List(&SPOT_PLACEMENT_SCORES),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GpuDeviceInfo {
     pub count: Option<i32>,
     pub gpu_partition_size: Option<f64>,
@@ -16354,6 +23916,88 @@ impl Shape for HibernationOptionsRequest {
 static HIBERNATION_OPTIONS_REQUEST: s::Structure = s::Structure {
     name: "HibernationOptionsRequest",
     members: &[s::optional("Configured", "Configured", "Configured", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HistoryRecord {
+    pub event_information: Option<EventInformation>,
+    pub event_type: Option<String>,
+    pub timestamp: Option<Timestamp>,
+}
+
+impl Shape for HistoryRecord {
+    const SCHEMA: &'static s::Structure = &HISTORY_RECORD;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.event_information = v::from(value),
+            1 => self.event_type = v::from(value),
+            _ => self.timestamp = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.event_information),
+            1 => v::view(&self.event_type),
+            _ => v::view(&self.timestamp),
+        }
+    }
+}
+
+static HISTORY_RECORD: s::Structure = s::Structure {
+    name: "HistoryRecord",
+    members: &[
+        s::optional(
+            "EventInformation",
+            "EventInformation",
+            "eventInformation",
+            s::Type::Structure(&EVENT_INFORMATION),
+        ),
+        s::optional("EventType", "EventType", "eventType", s::Type::String(&EVENT_TYPE)),
+        s::optional("Timestamp", "Timestamp", "timestamp", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HistoryRecordEntry {
+    pub event_information: Option<EventInformation>,
+    pub event_type: Option<String>,
+    pub timestamp: Option<Timestamp>,
+}
+
+impl Shape for HistoryRecordEntry {
+    const SCHEMA: &'static s::Structure = &HISTORY_RECORD_ENTRY;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.event_information = v::from(value),
+            1 => self.event_type = v::from(value),
+            _ => self.timestamp = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.event_information),
+            1 => v::view(&self.event_type),
+            _ => v::view(&self.timestamp),
+        }
+    }
+}
+
+static HISTORY_RECORD_ENTRY: s::Structure = s::Structure {
+    name: "HistoryRecordEntry",
+    members: &[
+        s::optional(
+            "EventInformation",
+            "EventInformation",
+            "eventInformation",
+            s::Type::Structure(&EVENT_INFORMATION),
+        ),
+        s::optional("EventType", "EventType", "eventType", s::Type::String(&FLEET_EVENT_TYPE)),
+        s::optional("Timestamp", "Timestamp", "timestamp", s::Type::Timestamp),
+    ],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16805,6 +24449,126 @@ static IMAGE: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageAttribute {
+    pub block_device_mappings: Option<Vec<BlockDeviceMapping>>,
+    pub boot_mode: Option<AttributeValue>,
+    pub deregistration_protection: Option<AttributeValue>,
+    pub description: Option<AttributeValue>,
+    pub image_id: Option<String>,
+    pub imds_support: Option<AttributeValue>,
+    pub kernel_id: Option<AttributeValue>,
+    pub last_launched_time: Option<AttributeValue>,
+    pub launch_permissions: Option<Vec<LaunchPermission>>,
+    pub product_codes: Option<Vec<ProductCode>>,
+    pub ramdisk_id: Option<AttributeValue>,
+    pub sriov_net_support: Option<AttributeValue>,
+    pub tpm_support: Option<AttributeValue>,
+    pub uefi_data: Option<AttributeValue>,
+}
+
+impl Shape for ImageAttribute {
+    const SCHEMA: &'static s::Structure = &IMAGE_ATTRIBUTE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.block_device_mappings = v::from(value),
+            1 => self.boot_mode = v::from(value),
+            2 => self.deregistration_protection = v::from(value),
+            3 => self.description = v::from(value),
+            4 => self.image_id = v::from(value),
+            5 => self.imds_support = v::from(value),
+            6 => self.kernel_id = v::from(value),
+            7 => self.last_launched_time = v::from(value),
+            8 => self.launch_permissions = v::from(value),
+            9 => self.product_codes = v::from(value),
+            10 => self.ramdisk_id = v::from(value),
+            11 => self.sriov_net_support = v::from(value),
+            12 => self.tpm_support = v::from(value),
+            _ => self.uefi_data = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.block_device_mappings),
+            1 => v::view(&self.boot_mode),
+            2 => v::view(&self.deregistration_protection),
+            3 => v::view(&self.description),
+            4 => v::view(&self.image_id),
+            5 => v::view(&self.imds_support),
+            6 => v::view(&self.kernel_id),
+            7 => v::view(&self.last_launched_time),
+            8 => v::view(&self.launch_permissions),
+            9 => v::view(&self.product_codes),
+            10 => v::view(&self.ramdisk_id),
+            11 => v::view(&self.sriov_net_support),
+            12 => v::view(&self.tpm_support),
+            _ => v::view(&self.uefi_data),
+        }
+    }
+}
+
+static IMAGE_ATTRIBUTE: s::Structure = s::Structure {
+    name: "ImageAttribute",
+    members: &[
+        s::optional(
+            "BlockDeviceMappings",
+            "BlockDeviceMapping",
+            "blockDeviceMapping",
+            s::Type::List(&BLOCK_DEVICE_MAPPING_LIST),
+        ),
+        s::optional("BootMode", "BootMode", "bootMode", s::Type::Structure(&ATTRIBUTE_VALUE)),
+        s::optional(
+            "DeregistrationProtection",
+            "DeregistrationProtection",
+            "deregistrationProtection",
+            s::Type::Structure(&ATTRIBUTE_VALUE),
+        ),
+        s::optional(
+            "Description",
+            "Description",
+            "description",
+            s::Type::Structure(&ATTRIBUTE_VALUE),
+        ),
+        s::optional("ImageId", "ImageId", "imageId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ImdsSupport",
+            "ImdsSupport",
+            "imdsSupport",
+            s::Type::Structure(&ATTRIBUTE_VALUE),
+        ),
+        s::optional("KernelId", "Kernel", "kernel", s::Type::Structure(&ATTRIBUTE_VALUE)),
+        s::optional(
+            "LastLaunchedTime",
+            "LastLaunchedTime",
+            "lastLaunchedTime",
+            s::Type::Structure(&ATTRIBUTE_VALUE),
+        ),
+        s::optional(
+            "LaunchPermissions",
+            "LaunchPermission",
+            "launchPermission",
+            s::Type::List(&LAUNCH_PERMISSION_LIST),
+        ),
+        s::optional(
+            "ProductCodes",
+            "ProductCodes",
+            "productCodes",
+            s::Type::List(&PRODUCT_CODE_LIST),
+        ),
+        s::optional("RamdiskId", "Ramdisk", "ramdisk", s::Type::Structure(&ATTRIBUTE_VALUE)),
+        s::optional(
+            "SriovNetSupport",
+            "SriovNetSupport",
+            "sriovNetSupport",
+            s::Type::Structure(&ATTRIBUTE_VALUE),
+        ),
+        s::optional("TpmSupport", "TpmSupport", "tpmSupport", s::Type::Structure(&ATTRIBUTE_VALUE)),
+        s::optional("UefiData", "UefiData", "uefiData", s::Type::Structure(&ATTRIBUTE_VALUE)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ImageWatermark {
     pub source_image_creation_time: Option<Timestamp>,
     pub source_image_id: Option<String>,
@@ -17075,6 +24839,52 @@ static INFERENCE_DEVICE_MEMORY_INFO: s::Structure = s::Structure {
         "sizeInMiB",
         s::Type::Integer(&s::ANY_NUMBER),
     )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InitializationStatusDetails {
+    pub estimated_time_to_complete_in_seconds: Option<i64>,
+    pub initialization_type: Option<String>,
+    pub progress: Option<i64>,
+}
+
+impl Shape for InitializationStatusDetails {
+    const SCHEMA: &'static s::Structure = &INITIALIZATION_STATUS_DETAILS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.estimated_time_to_complete_in_seconds = v::from(value),
+            1 => self.initialization_type = v::from(value),
+            _ => self.progress = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.estimated_time_to_complete_in_seconds),
+            1 => v::view(&self.initialization_type),
+            _ => v::view(&self.progress),
+        }
+    }
+}
+
+static INITIALIZATION_STATUS_DETAILS: s::Structure = s::Structure {
+    name: "InitializationStatusDetails",
+    members: &[
+        s::optional(
+            "EstimatedTimeToCompleteInSeconds",
+            "EstimatedTimeToCompleteInSeconds",
+            "estimatedTimeToCompleteInSeconds",
+            s::Type::Long(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "InitializationType",
+            "InitializationType",
+            "initializationType",
+            s::Type::String(&INITIALIZATION_TYPE),
+        ),
+        s::optional("Progress", "Progress", "progress", s::Type::Long(&s::ANY_NUMBER)),
+    ],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17791,6 +25601,107 @@ static INSTANCE_BLOCK_DEVICE_MAPPING_SPECIFICATION: s::Structure = s::Structure 
         ),
         s::optional("NoDevice", "NoDevice", "noDevice", s::Type::String(&s::ANY_TEXT)),
         s::optional("VirtualName", "VirtualName", "virtualName", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceCreditSpecification {
+    pub cpu_credits: Option<String>,
+    pub instance_id: Option<String>,
+}
+
+impl Shape for InstanceCreditSpecification {
+    const SCHEMA: &'static s::Structure = &INSTANCE_CREDIT_SPECIFICATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.cpu_credits = v::from(value),
+            _ => self.instance_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.cpu_credits),
+            _ => v::view(&self.instance_id),
+        }
+    }
+}
+
+static INSTANCE_CREDIT_SPECIFICATION: s::Structure = s::Structure {
+    name: "InstanceCreditSpecification",
+    members: &[
+        s::optional("CpuCredits", "CpuCredits", "cpuCredits", s::Type::String(&s::ANY_TEXT)),
+        s::optional("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceCreditSpecificationRequest {
+    pub cpu_credits: Option<String>,
+    pub instance_id: String,
+}
+
+impl Shape for InstanceCreditSpecificationRequest {
+    const SCHEMA: &'static s::Structure = &INSTANCE_CREDIT_SPECIFICATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.cpu_credits = v::from(value),
+            _ => self.instance_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.cpu_credits),
+            _ => v::view(&self.instance_id),
+        }
+    }
+}
+
+static INSTANCE_CREDIT_SPECIFICATION_REQUEST: s::Structure = s::Structure {
+    name: "InstanceCreditSpecificationRequest",
+    members: &[
+        s::optional("CpuCredits", "CpuCredits", "CpuCredits", s::Type::String(&s::ANY_TEXT)),
+        s::required("InstanceId", "InstanceId", "InstanceId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceFamilyCreditSpecification {
+    pub cpu_credits: Option<String>,
+    pub instance_family: Option<String>,
+}
+
+impl Shape for InstanceFamilyCreditSpecification {
+    const SCHEMA: &'static s::Structure = &INSTANCE_FAMILY_CREDIT_SPECIFICATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.cpu_credits = v::from(value),
+            _ => self.instance_family = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.cpu_credits),
+            _ => v::view(&self.instance_family),
+        }
+    }
+}
+
+static INSTANCE_FAMILY_CREDIT_SPECIFICATION: s::Structure = s::Structure {
+    name: "InstanceFamilyCreditSpecification",
+    members: &[
+        s::optional("CpuCredits", "CpuCredits", "cpuCredits", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "InstanceFamily",
+            "InstanceFamily",
+            "instanceFamily",
+            s::Type::String(&UNLIMITED_SUPPORTED_INSTANCE_FAMILY),
+        ),
     ],
 };
 
@@ -19273,6 +27184,57 @@ static INSTANCE_REQUIREMENTS_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceRequirementsWithMetadataRequest {
+    pub architecture_types: Option<Vec<String>>,
+    pub instance_requirements: Option<InstanceRequirementsRequest>,
+    pub virtualization_types: Option<Vec<String>>,
+}
+
+impl Shape for InstanceRequirementsWithMetadataRequest {
+    const SCHEMA: &'static s::Structure = &INSTANCE_REQUIREMENTS_WITH_METADATA_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.architecture_types = v::from(value),
+            1 => self.instance_requirements = v::from(value),
+            _ => self.virtualization_types = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.architecture_types),
+            1 => v::view(&self.instance_requirements),
+            _ => v::view(&self.virtualization_types),
+        }
+    }
+}
+
+static INSTANCE_REQUIREMENTS_WITH_METADATA_REQUEST: s::Structure = s::Structure {
+    name: "InstanceRequirementsWithMetadataRequest",
+    members: &[
+        s::optional(
+            "ArchitectureTypes",
+            "ArchitectureType",
+            "ArchitectureType",
+            s::Type::List(&ARCHITECTURE_TYPE_SET),
+        ),
+        s::optional(
+            "InstanceRequirements",
+            "InstanceRequirements",
+            "InstanceRequirements",
+            s::Type::Structure(&INSTANCE_REQUIREMENTS_REQUEST),
+        ),
+        s::optional(
+            "VirtualizationTypes",
+            "VirtualizationType",
+            "VirtualizationType",
+            s::Type::List(&VIRTUALIZATION_TYPE_SET),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstanceSecondaryInterface {
     pub attachment: Option<InstanceSecondaryInterfaceAttachment>,
     pub interface_type: Option<String>,
@@ -19557,6 +27519,52 @@ static INSTANCE_SECONDARY_INTERFACE_SPECIFICATION_REQUEST: s::Structure = s::Str
             "SecondarySubnetId",
             s::Type::String(&s::ANY_TEXT),
         ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceSpecification {
+    pub exclude_boot_volume: Option<bool>,
+    pub exclude_data_volume_ids: Option<Vec<String>>,
+    pub instance_id: String,
+}
+
+impl Shape for InstanceSpecification {
+    const SCHEMA: &'static s::Structure = &INSTANCE_SPECIFICATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.exclude_boot_volume = v::from(value),
+            1 => self.exclude_data_volume_ids = v::from(value),
+            _ => self.instance_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.exclude_boot_volume),
+            1 => v::view(&self.exclude_data_volume_ids),
+            _ => v::view(&self.instance_id),
+        }
+    }
+}
+
+static INSTANCE_SPECIFICATION: s::Structure = s::Structure {
+    name: "InstanceSpecification",
+    members: &[
+        s::optional(
+            "ExcludeBootVolume",
+            "ExcludeBootVolume",
+            "ExcludeBootVolume",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "ExcludeDataVolumeIds",
+            "ExcludeDataVolumeId",
+            "ExcludeDataVolumeId",
+            s::Type::List(&VOLUME_ID_STRING_LIST),
+        ),
+        s::required("InstanceId", "InstanceId", "InstanceId", s::Type::String(&s::ANY_TEXT)),
     ],
 };
 
@@ -20189,6 +28197,33 @@ static INSTANCE_TYPE_INFO: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceTypeInfoFromInstanceRequirements {
+    pub instance_type: Option<String>,
+}
+
+impl Shape for InstanceTypeInfoFromInstanceRequirements {
+    const SCHEMA: &'static s::Structure = &INSTANCE_TYPE_INFO_FROM_INSTANCE_REQUIREMENTS;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.instance_type = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.instance_type)
+    }
+}
+
+static INSTANCE_TYPE_INFO_FROM_INSTANCE_REQUIREMENTS: s::Structure = s::Structure {
+    name: "InstanceTypeInfoFromInstanceRequirements",
+    members: &[s::optional(
+        "InstanceType",
+        "InstanceType",
+        "instanceType",
+        s::Type::String(&s::ANY_TEXT),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstanceTypeItem {
     pub instance_type: Option<String>,
 }
@@ -20299,6 +28334,43 @@ static INSTANCE_TYPE_SPECIFICATION: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceUsage {
+    pub account_id: Option<String>,
+    pub used_instance_count: Option<i32>,
+}
+
+impl Shape for InstanceUsage {
+    const SCHEMA: &'static s::Structure = &INSTANCE_USAGE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.account_id = v::from(value),
+            _ => self.used_instance_count = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.account_id),
+            _ => v::view(&self.used_instance_count),
+        }
+    }
+}
+
+static INSTANCE_USAGE: s::Structure = s::Structure {
+    name: "InstanceUsage",
+    members: &[
+        s::optional("AccountId", "AccountId", "accountId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "UsedInstanceCount",
+            "UsedInstanceCount",
+            "usedInstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct InternetGateway {
     pub attachments: Option<Vec<InternetGatewayAttachment>>,
     pub internet_gateway_id: Option<String>,
@@ -20377,6 +28449,126 @@ static INTERNET_GATEWAY_ATTACHMENT: s::Structure = s::Structure {
     members: &[
         s::optional("State", "State", "state", s::Type::String(&ATTACHMENT_STATUS)),
         s::optional("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InterruptibleCapacityAllocation {
+    pub instance_count: Option<i32>,
+    pub interruptible_capacity_reservation_id: Option<String>,
+    pub interruption_type: Option<String>,
+    pub status: Option<String>,
+    pub target_instance_count: Option<i32>,
+    pub zero_size_preference: Option<String>,
+}
+
+impl Shape for InterruptibleCapacityAllocation {
+    const SCHEMA: &'static s::Structure = &INTERRUPTIBLE_CAPACITY_ALLOCATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.instance_count = v::from(value),
+            1 => self.interruptible_capacity_reservation_id = v::from(value),
+            2 => self.interruption_type = v::from(value),
+            3 => self.status = v::from(value),
+            4 => self.target_instance_count = v::from(value),
+            _ => self.zero_size_preference = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.instance_count),
+            1 => v::view(&self.interruptible_capacity_reservation_id),
+            2 => v::view(&self.interruption_type),
+            3 => v::view(&self.status),
+            4 => v::view(&self.target_instance_count),
+            _ => v::view(&self.zero_size_preference),
+        }
+    }
+}
+
+static INTERRUPTIBLE_CAPACITY_ALLOCATION: s::Structure = s::Structure {
+    name: "InterruptibleCapacityAllocation",
+    members: &[
+        s::optional(
+            "InstanceCount",
+            "InstanceCount",
+            "instanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "InterruptibleCapacityReservationId",
+            "InterruptibleCapacityReservationId",
+            "interruptibleCapacityReservationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "InterruptionType",
+            "InterruptionType",
+            "interruptionType",
+            s::Type::String(&INTERRUPTION_TYPE),
+        ),
+        s::optional(
+            "Status",
+            "Status",
+            "status",
+            s::Type::String(&INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_STATUS),
+        ),
+        s::optional(
+            "TargetInstanceCount",
+            "TargetInstanceCount",
+            "targetInstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "ZeroSizePreference",
+            "ZeroSizePreference",
+            "zeroSizePreference",
+            s::Type::String(&ZERO_SIZE_PREFERENCE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InterruptionInfo {
+    pub interruption_type: Option<String>,
+    pub source_capacity_reservation_id: Option<String>,
+}
+
+impl Shape for InterruptionInfo {
+    const SCHEMA: &'static s::Structure = &INTERRUPTION_INFO;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.interruption_type = v::from(value),
+            _ => self.source_capacity_reservation_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.interruption_type),
+            _ => v::view(&self.source_capacity_reservation_id),
+        }
+    }
+}
+
+static INTERRUPTION_INFO: s::Structure = s::Structure {
+    name: "InterruptionInfo",
+    members: &[
+        s::optional(
+            "InterruptionType",
+            "InterruptionType",
+            "interruptionType",
+            s::Type::String(&INTERRUPTION_TYPE),
+        ),
+        s::optional(
+            "SourceCapacityReservationId",
+            "SourceCapacityReservationId",
+            "sourceCapacityReservationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
     ],
 };
 
@@ -20839,6 +29031,202 @@ static LAST_ERROR: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct LaunchPermission {
+    pub group: Option<String>,
+    pub organization_arn: Option<String>,
+    pub organizational_unit_arn: Option<String>,
+    pub user_id: Option<String>,
+}
+
+impl Shape for LaunchPermission {
+    const SCHEMA: &'static s::Structure = &LAUNCH_PERMISSION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.group = v::from(value),
+            1 => self.organization_arn = v::from(value),
+            2 => self.organizational_unit_arn = v::from(value),
+            _ => self.user_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.group),
+            1 => v::view(&self.organization_arn),
+            2 => v::view(&self.organizational_unit_arn),
+            _ => v::view(&self.user_id),
+        }
+    }
+}
+
+static LAUNCH_PERMISSION: s::Structure = s::Structure {
+    name: "LaunchPermission",
+    members: &[
+        s::optional("Group", "Group", "group", s::Type::String(&PERMISSION_GROUP)),
+        s::optional(
+            "OrganizationArn",
+            "OrganizationArn",
+            "organizationArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "OrganizationalUnitArn",
+            "OrganizationalUnitArn",
+            "organizationalUnitArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("UserId", "UserId", "userId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LaunchPermissionModifications {
+    pub add: Option<Vec<LaunchPermission>>,
+    pub remove: Option<Vec<LaunchPermission>>,
+}
+
+impl Shape for LaunchPermissionModifications {
+    const SCHEMA: &'static s::Structure = &LAUNCH_PERMISSION_MODIFICATIONS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.add = v::from(value),
+            _ => self.remove = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.add),
+            _ => v::view(&self.remove),
+        }
+    }
+}
+
+static LAUNCH_PERMISSION_MODIFICATIONS: s::Structure = s::Structure {
+    name: "LaunchPermissionModifications",
+    members: &[
+        s::optional("Add", "Add", "Add", s::Type::List(&LAUNCH_PERMISSION_LIST)),
+        s::optional("Remove", "Remove", "Remove", s::Type::List(&LAUNCH_PERMISSION_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LaunchSpecification {
+    pub addressing_type: Option<String>,
+    pub block_device_mappings: Option<Vec<BlockDeviceMapping>>,
+    pub ebs_optimized: Option<bool>,
+    pub iam_instance_profile: Option<IamInstanceProfileSpecification>,
+    pub image_id: Option<String>,
+    pub instance_type: Option<String>,
+    pub kernel_id: Option<String>,
+    pub key_name: Option<String>,
+    pub monitoring: Option<RunInstancesMonitoringEnabled>,
+    pub network_interfaces: Option<Vec<InstanceNetworkInterfaceSpecification>>,
+    pub placement: Option<SpotPlacement>,
+    pub ramdisk_id: Option<String>,
+    pub security_groups: Option<Vec<GroupIdentifier>>,
+    pub subnet_id: Option<String>,
+    pub user_data: Option<String>,
+}
+
+impl Shape for LaunchSpecification {
+    const SCHEMA: &'static s::Structure = &LAUNCH_SPECIFICATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.addressing_type = v::from(value),
+            1 => self.block_device_mappings = v::from(value),
+            2 => self.ebs_optimized = v::from(value),
+            3 => self.iam_instance_profile = v::from(value),
+            4 => self.image_id = v::from(value),
+            5 => self.instance_type = v::from(value),
+            6 => self.kernel_id = v::from(value),
+            7 => self.key_name = v::from(value),
+            8 => self.monitoring = v::from(value),
+            9 => self.network_interfaces = v::from(value),
+            10 => self.placement = v::from(value),
+            11 => self.ramdisk_id = v::from(value),
+            12 => self.security_groups = v::from(value),
+            13 => self.subnet_id = v::from(value),
+            _ => self.user_data = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.addressing_type),
+            1 => v::view(&self.block_device_mappings),
+            2 => v::view(&self.ebs_optimized),
+            3 => v::view(&self.iam_instance_profile),
+            4 => v::view(&self.image_id),
+            5 => v::view(&self.instance_type),
+            6 => v::view(&self.kernel_id),
+            7 => v::view(&self.key_name),
+            8 => v::view(&self.monitoring),
+            9 => v::view(&self.network_interfaces),
+            10 => v::view(&self.placement),
+            11 => v::view(&self.ramdisk_id),
+            12 => v::view(&self.security_groups),
+            13 => v::view(&self.subnet_id),
+            _ => v::view(&self.user_data),
+        }
+    }
+}
+
+static LAUNCH_SPECIFICATION: s::Structure = s::Structure {
+    name: "LaunchSpecification",
+    members: &[
+        s::optional(
+            "AddressingType",
+            "AddressingType",
+            "addressingType",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "BlockDeviceMappings",
+            "BlockDeviceMapping",
+            "blockDeviceMapping",
+            s::Type::List(&BLOCK_DEVICE_MAPPING_LIST),
+        ),
+        s::optional("EbsOptimized", "EbsOptimized", "ebsOptimized", s::Type::Boolean),
+        s::optional(
+            "IamInstanceProfile",
+            "IamInstanceProfile",
+            "iamInstanceProfile",
+            s::Type::Structure(&IAM_INSTANCE_PROFILE_SPECIFICATION),
+        ),
+        s::optional("ImageId", "ImageId", "imageId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("KernelId", "KernelId", "kernelId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("KeyName", "KeyName", "keyName", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "Monitoring",
+            "Monitoring",
+            "monitoring",
+            s::Type::Structure(&RUN_INSTANCES_MONITORING_ENABLED),
+        ),
+        s::optional(
+            "NetworkInterfaces",
+            "NetworkInterfaceSet",
+            "networkInterfaceSet",
+            s::Type::List(&INSTANCE_NETWORK_INTERFACE_SPECIFICATION_LIST),
+        ),
+        s::optional("Placement", "Placement", "placement", s::Type::Structure(&SPOT_PLACEMENT)),
+        s::optional("RamdiskId", "RamdiskId", "ramdiskId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SecurityGroups",
+            "GroupSet",
+            "groupSet",
+            s::Type::List(&GROUP_IDENTIFIER_LIST),
+        ),
+        s::optional("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("UserData", "UserData", "userData", s::Type::String(&SENSITIVE_USER_DATA)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplate {
     pub create_time: Option<Timestamp>,
     pub created_by: Option<String>,
@@ -20911,6 +29299,48 @@ static LAUNCH_TEMPLATE: s::Structure = s::Structure {
         ),
         s::optional("Operator", "Operator", "operator", s::Type::Structure(&OPERATOR_RESPONSE)),
         s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LaunchTemplateAndOverridesResponse {
+    pub launch_template_specification: Option<FleetLaunchTemplateSpecification>,
+    pub overrides: Option<FleetLaunchTemplateOverrides>,
+}
+
+impl Shape for LaunchTemplateAndOverridesResponse {
+    const SCHEMA: &'static s::Structure = &LAUNCH_TEMPLATE_AND_OVERRIDES_RESPONSE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.launch_template_specification = v::from(value),
+            _ => self.overrides = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.launch_template_specification),
+            _ => v::view(&self.overrides),
+        }
+    }
+}
+
+static LAUNCH_TEMPLATE_AND_OVERRIDES_RESPONSE: s::Structure = s::Structure {
+    name: "LaunchTemplateAndOverridesResponse",
+    members: &[
+        s::optional(
+            "LaunchTemplateSpecification",
+            "LaunchTemplateSpecification",
+            "launchTemplateSpecification",
+            s::Type::Structure(&FLEET_LAUNCH_TEMPLATE_SPECIFICATION),
+        ),
+        s::optional(
+            "Overrides",
+            "Overrides",
+            "overrides",
+            s::Type::Structure(&FLEET_LAUNCH_TEMPLATE_OVERRIDES),
+        ),
     ],
 };
 
@@ -21081,6 +29511,48 @@ static LAUNCH_TEMPLATE_CAPACITY_RESERVATION_SPECIFICATION_RESPONSE: s::Structure
             "CapacityReservationTarget",
             "capacityReservationTarget",
             s::Type::Structure(&CAPACITY_RESERVATION_TARGET_RESPONSE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LaunchTemplateConfig {
+    pub launch_template_specification: Option<FleetLaunchTemplateSpecification>,
+    pub overrides: Option<Vec<LaunchTemplateOverrides>>,
+}
+
+impl Shape for LaunchTemplateConfig {
+    const SCHEMA: &'static s::Structure = &LAUNCH_TEMPLATE_CONFIG;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.launch_template_specification = v::from(value),
+            _ => self.overrides = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.launch_template_specification),
+            _ => v::view(&self.overrides),
+        }
+    }
+}
+
+static LAUNCH_TEMPLATE_CONFIG: s::Structure = s::Structure {
+    name: "LaunchTemplateConfig",
+    members: &[
+        s::optional(
+            "LaunchTemplateSpecification",
+            "LaunchTemplateSpecification",
+            "launchTemplateSpecification",
+            s::Type::Structure(&FLEET_LAUNCH_TEMPLATE_SPECIFICATION),
+        ),
+        s::optional(
+            "Overrides",
+            "Overrides",
+            "overrides",
+            s::Type::List(&LAUNCH_TEMPLATE_OVERRIDES_LIST),
         ),
     ],
 };
@@ -22619,6 +31091,82 @@ static LAUNCH_TEMPLATE_NETWORK_PERFORMANCE_OPTIONS_REQUEST: s::Structure = s::St
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct LaunchTemplateOverrides {
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub instance_requirements: Option<InstanceRequirements>,
+    pub instance_type: Option<String>,
+    pub priority: Option<f64>,
+    pub spot_price: Option<String>,
+    pub subnet_id: Option<String>,
+    pub weighted_capacity: Option<f64>,
+}
+
+impl Shape for LaunchTemplateOverrides {
+    const SCHEMA: &'static s::Structure = &LAUNCH_TEMPLATE_OVERRIDES;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone = v::from(value),
+            1 => self.availability_zone_id = v::from(value),
+            2 => self.instance_requirements = v::from(value),
+            3 => self.instance_type = v::from(value),
+            4 => self.priority = v::from(value),
+            5 => self.spot_price = v::from(value),
+            6 => self.subnet_id = v::from(value),
+            _ => self.weighted_capacity = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone),
+            1 => v::view(&self.availability_zone_id),
+            2 => v::view(&self.instance_requirements),
+            3 => v::view(&self.instance_type),
+            4 => v::view(&self.priority),
+            5 => v::view(&self.spot_price),
+            6 => v::view(&self.subnet_id),
+            _ => v::view(&self.weighted_capacity),
+        }
+    }
+}
+
+static LAUNCH_TEMPLATE_OVERRIDES: s::Structure = s::Structure {
+    name: "LaunchTemplateOverrides",
+    members: &[
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "availabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "availabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "InstanceRequirements",
+            "InstanceRequirements",
+            "instanceRequirements",
+            s::Type::Structure(&INSTANCE_REQUIREMENTS),
+        ),
+        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Priority", "Priority", "priority", s::Type::Double(&s::ANY_NUMBER)),
+        s::optional("SpotPrice", "SpotPrice", "spotPrice", s::Type::String(&s::ANY_TEXT)),
+        s::optional("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "WeightedCapacity",
+            "WeightedCapacity",
+            "weightedCapacity",
+            s::Type::Double(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplatePlacement {
     pub affinity: Option<String>,
     pub availability_zone: Option<String>,
@@ -23340,6 +31888,48 @@ static LICENSE_CONFIGURATION_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoadBalancersConfig {
+    pub classic_load_balancers_config: Option<ClassicLoadBalancersConfig>,
+    pub target_groups_config: Option<TargetGroupsConfig>,
+}
+
+impl Shape for LoadBalancersConfig {
+    const SCHEMA: &'static s::Structure = &LOAD_BALANCERS_CONFIG;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.classic_load_balancers_config = v::from(value),
+            _ => self.target_groups_config = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.classic_load_balancers_config),
+            _ => v::view(&self.target_groups_config),
+        }
+    }
+}
+
+static LOAD_BALANCERS_CONFIG: s::Structure = s::Structure {
+    name: "LoadBalancersConfig",
+    members: &[
+        s::optional(
+            "ClassicLoadBalancersConfig",
+            "ClassicLoadBalancersConfig",
+            "classicLoadBalancersConfig",
+            s::Type::Structure(&CLASSIC_LOAD_BALANCERS_CONFIG),
+        ),
+        s::optional(
+            "TargetGroupsConfig",
+            "TargetGroupsConfig",
+            "targetGroupsConfig",
+            s::Type::Structure(&TARGET_GROUPS_CONFIG),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ManagedPrefixList {
     pub address_family: Option<String>,
     pub ipam_prefix_list_resolver_sync_enabled: Option<bool>,
@@ -23701,6 +32291,409 @@ static MEMORY_MI_B_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyCapacityReservationRequest {
+    pub accept: Option<bool>,
+    pub accept_modification_terms: Option<bool>,
+    pub additional_info: Option<String>,
+    pub capacity_reservation_id: String,
+    pub dry_run: Option<bool>,
+    pub end_date: Option<Timestamp>,
+    pub end_date_type: Option<String>,
+    pub instance_count: Option<i32>,
+    pub instance_match_criteria: Option<String>,
+    pub quote_id: Option<String>,
+    pub start_date: Option<Timestamp>,
+}
+
+impl Shape for ModifyCapacityReservationRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_CAPACITY_RESERVATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.accept = v::from(value),
+            1 => self.accept_modification_terms = v::from(value),
+            2 => self.additional_info = v::from(value),
+            3 => self.capacity_reservation_id = v::from(value),
+            4 => self.dry_run = v::from(value),
+            5 => self.end_date = v::from(value),
+            6 => self.end_date_type = v::from(value),
+            7 => self.instance_count = v::from(value),
+            8 => self.instance_match_criteria = v::from(value),
+            9 => self.quote_id = v::from(value),
+            _ => self.start_date = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.accept),
+            1 => v::view(&self.accept_modification_terms),
+            2 => v::view(&self.additional_info),
+            3 => v::view(&self.capacity_reservation_id),
+            4 => v::view(&self.dry_run),
+            5 => v::view(&self.end_date),
+            6 => v::view(&self.end_date_type),
+            7 => v::view(&self.instance_count),
+            8 => v::view(&self.instance_match_criteria),
+            9 => v::view(&self.quote_id),
+            _ => v::view(&self.start_date),
+        }
+    }
+}
+
+static MODIFY_CAPACITY_RESERVATION_REQUEST: s::Structure = s::Structure {
+    name: "ModifyCapacityReservationRequest",
+    members: &[
+        s::optional("Accept", "Accept", "Accept", s::Type::Boolean),
+        s::optional(
+            "AcceptModificationTerms",
+            "AcceptModificationTerms",
+            "AcceptModificationTerms",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "AdditionalInfo",
+            "AdditionalInfo",
+            "AdditionalInfo",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::required(
+            "CapacityReservationId",
+            "CapacityReservationId",
+            "CapacityReservationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("EndDate", "EndDate", "EndDate", s::Type::Timestamp),
+        s::optional("EndDateType", "EndDateType", "EndDateType", s::Type::String(&END_DATE_TYPE)),
+        s::optional(
+            "InstanceCount",
+            "InstanceCount",
+            "InstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "InstanceMatchCriteria",
+            "InstanceMatchCriteria",
+            "InstanceMatchCriteria",
+            s::Type::String(&INSTANCE_MATCH_CRITERIA),
+        ),
+        s::optional("QuoteId", "QuoteId", "QuoteId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("StartDate", "StartDate", "StartDate", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyCapacityReservationResult {
+    pub adjustment_details: Option<CapacityReservationAdjustmentDetails>,
+    pub adjustment_status: Option<String>,
+    pub r#return: Option<bool>,
+}
+
+impl Shape for ModifyCapacityReservationResult {
+    const SCHEMA: &'static s::Structure = &MODIFY_CAPACITY_RESERVATION_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.adjustment_details = v::from(value),
+            1 => self.adjustment_status = v::from(value),
+            _ => self.r#return = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.adjustment_details),
+            1 => v::view(&self.adjustment_status),
+            _ => v::view(&self.r#return),
+        }
+    }
+}
+
+static MODIFY_CAPACITY_RESERVATION_RESULT: s::Structure = s::Structure {
+    name: "ModifyCapacityReservationResult",
+    members: &[
+        s::optional(
+            "AdjustmentDetails",
+            "AdjustmentDetails",
+            "adjustmentDetails",
+            s::Type::Structure(&CAPACITY_RESERVATION_ADJUSTMENT_DETAILS),
+        ),
+        s::optional(
+            "AdjustmentStatus",
+            "AdjustmentStatus",
+            "adjustmentStatus",
+            s::Type::String(&CAPACITY_RESERVATION_ADJUSTMENT_STATUS),
+        ),
+        s::optional("Return", "Return", "return", s::Type::Boolean),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyDefaultCreditSpecificationRequest {
+    pub cpu_credits: String,
+    pub dry_run: Option<bool>,
+    pub instance_family: String,
+}
+
+impl Shape for ModifyDefaultCreditSpecificationRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_DEFAULT_CREDIT_SPECIFICATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.cpu_credits = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.instance_family = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.cpu_credits),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.instance_family),
+        }
+    }
+}
+
+static MODIFY_DEFAULT_CREDIT_SPECIFICATION_REQUEST: s::Structure = s::Structure {
+    name: "ModifyDefaultCreditSpecificationRequest",
+    members: &[
+        s::required("CpuCredits", "CpuCredits", "CpuCredits", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required(
+            "InstanceFamily",
+            "InstanceFamily",
+            "InstanceFamily",
+            s::Type::String(&UNLIMITED_SUPPORTED_INSTANCE_FAMILY),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyDefaultCreditSpecificationResult {
+    pub instance_family_credit_specification: Option<InstanceFamilyCreditSpecification>,
+}
+
+impl Shape for ModifyDefaultCreditSpecificationResult {
+    const SCHEMA: &'static s::Structure = &MODIFY_DEFAULT_CREDIT_SPECIFICATION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.instance_family_credit_specification = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.instance_family_credit_specification)
+    }
+}
+
+static MODIFY_DEFAULT_CREDIT_SPECIFICATION_RESULT: s::Structure = s::Structure {
+    name: "ModifyDefaultCreditSpecificationResult",
+    members: &[s::optional(
+        "InstanceFamilyCreditSpecification",
+        "InstanceFamilyCreditSpecification",
+        "instanceFamilyCreditSpecification",
+        s::Type::Structure(&INSTANCE_FAMILY_CREDIT_SPECIFICATION),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyFleetRequest {
+    pub context: Option<String>,
+    pub dry_run: Option<bool>,
+    pub excess_capacity_termination_policy: Option<String>,
+    pub fleet_id: String,
+    pub launch_template_configs: Option<Vec<FleetLaunchTemplateConfigRequest>>,
+    pub target_capacity_specification: Option<TargetCapacitySpecificationRequest>,
+}
+
+impl Shape for ModifyFleetRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_FLEET_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.context = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.excess_capacity_termination_policy = v::from(value),
+            3 => self.fleet_id = v::from(value),
+            4 => self.launch_template_configs = v::from(value),
+            _ => self.target_capacity_specification = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.context),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.excess_capacity_termination_policy),
+            3 => v::view(&self.fleet_id),
+            4 => v::view(&self.launch_template_configs),
+            _ => v::view(&self.target_capacity_specification),
+        }
+    }
+}
+
+static MODIFY_FLEET_REQUEST: s::Structure = s::Structure {
+    name: "ModifyFleetRequest",
+    members: &[
+        s::optional("Context", "Context", "Context", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "ExcessCapacityTerminationPolicy",
+            "ExcessCapacityTerminationPolicy",
+            "ExcessCapacityTerminationPolicy",
+            s::Type::String(&FLEET_EXCESS_CAPACITY_TERMINATION_POLICY),
+        ),
+        s::required("FleetId", "FleetId", "FleetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "LaunchTemplateConfigs",
+            "LaunchTemplateConfig",
+            "LaunchTemplateConfig",
+            s::Type::List(&FLEET_LAUNCH_TEMPLATE_CONFIG_LIST_REQUEST),
+        ),
+        s::optional(
+            "TargetCapacitySpecification",
+            "TargetCapacitySpecification",
+            "TargetCapacitySpecification",
+            s::Type::Structure(&TARGET_CAPACITY_SPECIFICATION_REQUEST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyFleetResult {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for ModifyFleetResult {
+    const SCHEMA: &'static s::Structure = &MODIFY_FLEET_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static MODIFY_FLEET_RESULT: s::Structure = s::Structure {
+    name: "ModifyFleetResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyImageAttributeRequest {
+    pub attribute: Option<String>,
+    pub description: Option<AttributeValue>,
+    pub dry_run: Option<bool>,
+    pub image_id: String,
+    pub imds_support: Option<AttributeValue>,
+    pub launch_permission: Option<LaunchPermissionModifications>,
+    pub operation_type: Option<String>,
+    pub organization_arns: Option<Vec<String>>,
+    pub organizational_unit_arns: Option<Vec<String>>,
+    pub product_codes: Option<Vec<String>>,
+    pub user_groups: Option<Vec<String>>,
+    pub user_ids: Option<Vec<String>>,
+    pub value: Option<String>,
+}
+
+impl Shape for ModifyImageAttributeRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_IMAGE_ATTRIBUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.attribute = v::from(value),
+            1 => self.description = v::from(value),
+            2 => self.dry_run = v::from(value),
+            3 => self.image_id = v::from(value),
+            4 => self.imds_support = v::from(value),
+            5 => self.launch_permission = v::from(value),
+            6 => self.operation_type = v::from(value),
+            7 => self.organization_arns = v::from(value),
+            8 => self.organizational_unit_arns = v::from(value),
+            9 => self.product_codes = v::from(value),
+            10 => self.user_groups = v::from(value),
+            11 => self.user_ids = v::from(value),
+            _ => self.value = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.attribute),
+            1 => v::view(&self.description),
+            2 => v::view(&self.dry_run),
+            3 => v::view(&self.image_id),
+            4 => v::view(&self.imds_support),
+            5 => v::view(&self.launch_permission),
+            6 => v::view(&self.operation_type),
+            7 => v::view(&self.organization_arns),
+            8 => v::view(&self.organizational_unit_arns),
+            9 => v::view(&self.product_codes),
+            10 => v::view(&self.user_groups),
+            11 => v::view(&self.user_ids),
+            _ => v::view(&self.value),
+        }
+    }
+}
+
+static MODIFY_IMAGE_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
+    name: "ModifyImageAttributeRequest",
+    members: &[
+        s::optional("Attribute", "Attribute", "Attribute", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "Description",
+            "Description",
+            "Description",
+            s::Type::Structure(&ATTRIBUTE_VALUE),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("ImageId", "ImageId", "ImageId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ImdsSupport",
+            "ImdsSupport",
+            "ImdsSupport",
+            s::Type::Structure(&ATTRIBUTE_VALUE),
+        ),
+        s::optional(
+            "LaunchPermission",
+            "LaunchPermission",
+            "LaunchPermission",
+            s::Type::Structure(&LAUNCH_PERMISSION_MODIFICATIONS),
+        ),
+        s::optional(
+            "OperationType",
+            "OperationType",
+            "OperationType",
+            s::Type::String(&OPERATION_TYPE),
+        ),
+        s::optional(
+            "OrganizationArns",
+            "OrganizationArn",
+            "OrganizationArn",
+            s::Type::List(&ORGANIZATION_ARN_STRING_LIST),
+        ),
+        s::optional(
+            "OrganizationalUnitArns",
+            "OrganizationalUnitArn",
+            "OrganizationalUnitArn",
+            s::Type::List(&ORGANIZATIONAL_UNIT_ARN_STRING_LIST),
+        ),
+        s::optional(
+            "ProductCodes",
+            "ProductCode",
+            "ProductCode",
+            s::Type::List(&PRODUCT_CODE_STRING_LIST),
+        ),
+        s::optional("UserGroups", "UserGroup", "UserGroup", s::Type::List(&USER_GROUP_STRING_LIST)),
+        s::optional("UserIds", "UserId", "UserId", s::Type::List(&USER_ID_STRING_LIST)),
+        s::optional("Value", "Value", "Value", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModifyInstanceAttributeRequest {
     pub attribute: Option<String>,
     pub block_device_mappings: Option<Vec<InstanceBlockDeviceMappingSpecification>>,
@@ -23857,6 +32850,154 @@ static MODIFY_INSTANCE_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyInstanceCapacityReservationAttributesRequest {
+    pub capacity_reservation_specification: CapacityReservationSpecification,
+    pub dry_run: Option<bool>,
+    pub instance_id: String,
+}
+
+impl Shape for ModifyInstanceCapacityReservationAttributesRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.capacity_reservation_specification = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.instance_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.capacity_reservation_specification),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.instance_id),
+        }
+    }
+}
+
+static MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_REQUEST: s::Structure = s::Structure {
+    name: "ModifyInstanceCapacityReservationAttributesRequest",
+    members: &[
+        s::required(
+            "CapacityReservationSpecification",
+            "CapacityReservationSpecification",
+            "CapacityReservationSpecification",
+            s::Type::Structure(&CAPACITY_RESERVATION_SPECIFICATION),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("InstanceId", "InstanceId", "InstanceId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyInstanceCapacityReservationAttributesResult {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for ModifyInstanceCapacityReservationAttributesResult {
+    const SCHEMA: &'static s::Structure = &MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_RESULT: s::Structure = s::Structure {
+    name: "ModifyInstanceCapacityReservationAttributesResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyInstanceCreditSpecificationRequest {
+    pub client_token: Option<String>,
+    pub dry_run: Option<bool>,
+    pub instance_credit_specifications: Vec<InstanceCreditSpecificationRequest>,
+}
+
+impl Shape for ModifyInstanceCreditSpecificationRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_INSTANCE_CREDIT_SPECIFICATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.client_token = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.instance_credit_specifications = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.client_token),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.instance_credit_specifications),
+        }
+    }
+}
+
+static MODIFY_INSTANCE_CREDIT_SPECIFICATION_REQUEST: s::Structure = s::Structure {
+    name: "ModifyInstanceCreditSpecificationRequest",
+    members: &[
+        s::optional("ClientToken", "ClientToken", "ClientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required(
+            "InstanceCreditSpecifications",
+            "InstanceCreditSpecification",
+            "InstanceCreditSpecification",
+            s::Type::List(&INSTANCE_CREDIT_SPECIFICATION_LIST_REQUEST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyInstanceCreditSpecificationResult {
+    pub successful_instance_credit_specifications:
+        Option<Vec<SuccessfulInstanceCreditSpecificationItem>>,
+    pub unsuccessful_instance_credit_specifications:
+        Option<Vec<UnsuccessfulInstanceCreditSpecificationItem>>,
+}
+
+impl Shape for ModifyInstanceCreditSpecificationResult {
+    const SCHEMA: &'static s::Structure = &MODIFY_INSTANCE_CREDIT_SPECIFICATION_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.successful_instance_credit_specifications = v::from(value),
+            _ => self.unsuccessful_instance_credit_specifications = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.successful_instance_credit_specifications),
+            _ => v::view(&self.unsuccessful_instance_credit_specifications),
+        }
+    }
+}
+
+static MODIFY_INSTANCE_CREDIT_SPECIFICATION_RESULT: s::Structure = s::Structure {
+    name: "ModifyInstanceCreditSpecificationResult",
+    members: &[
+        s::optional(
+            "SuccessfulInstanceCreditSpecifications",
+            "SuccessfulInstanceCreditSpecificationSet",
+            "successfulInstanceCreditSpecificationSet",
+            s::Type::List(&SUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_SET),
+        ),
+        s::optional(
+            "UnsuccessfulInstanceCreditSpecifications",
+            "UnsuccessfulInstanceCreditSpecificationSet",
+            "unsuccessfulInstanceCreditSpecificationSet",
+            s::Type::List(&UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_SET),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModifyInstanceMetadataOptionsRequest {
     pub dry_run: Option<bool>,
     pub http_endpoint: Option<String>,
@@ -23963,6 +33104,94 @@ static MODIFY_INSTANCE_METADATA_OPTIONS_RESULT: s::Structure = s::Structure {
             s::Type::Structure(&INSTANCE_METADATA_OPTIONS_RESPONSE),
         ),
     ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyInstancePlacementRequest {
+    pub affinity: Option<String>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub host_id: Option<String>,
+    pub host_resource_group_arn: Option<String>,
+    pub instance_id: String,
+    pub partition_number: Option<i32>,
+    pub tenancy: Option<String>,
+}
+
+impl Shape for ModifyInstancePlacementRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_INSTANCE_PLACEMENT_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.affinity = v::from(value),
+            1 => self.group_id = v::from(value),
+            2 => self.group_name = v::from(value),
+            3 => self.host_id = v::from(value),
+            4 => self.host_resource_group_arn = v::from(value),
+            5 => self.instance_id = v::from(value),
+            6 => self.partition_number = v::from(value),
+            _ => self.tenancy = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.affinity),
+            1 => v::view(&self.group_id),
+            2 => v::view(&self.group_name),
+            3 => v::view(&self.host_id),
+            4 => v::view(&self.host_resource_group_arn),
+            5 => v::view(&self.instance_id),
+            6 => v::view(&self.partition_number),
+            _ => v::view(&self.tenancy),
+        }
+    }
+}
+
+static MODIFY_INSTANCE_PLACEMENT_REQUEST: s::Structure = s::Structure {
+    name: "ModifyInstancePlacementRequest",
+    members: &[
+        s::optional("Affinity", "Affinity", "affinity", s::Type::String(&AFFINITY)),
+        s::optional("GroupId", "GroupId", "GroupId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("GroupName", "GroupName", "GroupName", s::Type::String(&s::ANY_TEXT)),
+        s::optional("HostId", "HostId", "hostId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "HostResourceGroupArn",
+            "HostResourceGroupArn",
+            "HostResourceGroupArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::required("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PartitionNumber",
+            "PartitionNumber",
+            "PartitionNumber",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("Tenancy", "Tenancy", "tenancy", s::Type::String(&HOST_TENANCY)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyInstancePlacementResult {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for ModifyInstancePlacementResult {
+    const SCHEMA: &'static s::Structure = &MODIFY_INSTANCE_PLACEMENT_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static MODIFY_INSTANCE_PLACEMENT_RESULT: s::Structure = s::Structure {
+    name: "ModifyInstancePlacementResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24336,6 +33565,168 @@ static MODIFY_SECURITY_GROUP_RULES_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifySnapshotAttributeRequest {
+    pub attribute: Option<String>,
+    pub create_volume_permission: Option<CreateVolumePermissionModifications>,
+    pub dry_run: Option<bool>,
+    pub group_names: Option<Vec<String>>,
+    pub operation_type: Option<String>,
+    pub snapshot_id: String,
+    pub user_ids: Option<Vec<String>>,
+}
+
+impl Shape for ModifySnapshotAttributeRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_SNAPSHOT_ATTRIBUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.attribute = v::from(value),
+            1 => self.create_volume_permission = v::from(value),
+            2 => self.dry_run = v::from(value),
+            3 => self.group_names = v::from(value),
+            4 => self.operation_type = v::from(value),
+            5 => self.snapshot_id = v::from(value),
+            _ => self.user_ids = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.attribute),
+            1 => v::view(&self.create_volume_permission),
+            2 => v::view(&self.dry_run),
+            3 => v::view(&self.group_names),
+            4 => v::view(&self.operation_type),
+            5 => v::view(&self.snapshot_id),
+            _ => v::view(&self.user_ids),
+        }
+    }
+}
+
+static MODIFY_SNAPSHOT_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
+    name: "ModifySnapshotAttributeRequest",
+    members: &[
+        s::optional(
+            "Attribute",
+            "Attribute",
+            "Attribute",
+            s::Type::String(&SNAPSHOT_ATTRIBUTE_NAME),
+        ),
+        s::optional(
+            "CreateVolumePermission",
+            "CreateVolumePermission",
+            "CreateVolumePermission",
+            s::Type::Structure(&CREATE_VOLUME_PERMISSION_MODIFICATIONS),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("GroupNames", "UserGroup", "UserGroup", s::Type::List(&GROUP_NAME_STRING_LIST)),
+        s::optional(
+            "OperationType",
+            "OperationType",
+            "OperationType",
+            s::Type::String(&OPERATION_TYPE),
+        ),
+        s::required("SnapshotId", "SnapshotId", "SnapshotId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("UserIds", "UserId", "UserId", s::Type::List(&USER_ID_STRING_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifySpotFleetRequestRequest {
+    pub context: Option<String>,
+    pub excess_capacity_termination_policy: Option<String>,
+    pub launch_template_configs: Option<Vec<LaunchTemplateConfig>>,
+    pub on_demand_target_capacity: Option<i32>,
+    pub spot_fleet_request_id: String,
+    pub target_capacity: Option<i32>,
+}
+
+impl Shape for ModifySpotFleetRequestRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_SPOT_FLEET_REQUEST_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.context = v::from(value),
+            1 => self.excess_capacity_termination_policy = v::from(value),
+            2 => self.launch_template_configs = v::from(value),
+            3 => self.on_demand_target_capacity = v::from(value),
+            4 => self.spot_fleet_request_id = v::from(value),
+            _ => self.target_capacity = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.context),
+            1 => v::view(&self.excess_capacity_termination_policy),
+            2 => v::view(&self.launch_template_configs),
+            3 => v::view(&self.on_demand_target_capacity),
+            4 => v::view(&self.spot_fleet_request_id),
+            _ => v::view(&self.target_capacity),
+        }
+    }
+}
+
+static MODIFY_SPOT_FLEET_REQUEST_REQUEST: s::Structure = s::Structure {
+    name: "ModifySpotFleetRequestRequest",
+    members: &[
+        s::optional("Context", "Context", "Context", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ExcessCapacityTerminationPolicy",
+            "ExcessCapacityTerminationPolicy",
+            "excessCapacityTerminationPolicy",
+            s::Type::String(&EXCESS_CAPACITY_TERMINATION_POLICY),
+        ),
+        s::optional(
+            "LaunchTemplateConfigs",
+            "LaunchTemplateConfig",
+            "LaunchTemplateConfig",
+            s::Type::List(&LAUNCH_TEMPLATE_CONFIG_LIST),
+        ),
+        s::optional(
+            "OnDemandTargetCapacity",
+            "OnDemandTargetCapacity",
+            "OnDemandTargetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::required(
+            "SpotFleetRequestId",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "TargetCapacity",
+            "TargetCapacity",
+            "targetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifySpotFleetRequestResponse {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for ModifySpotFleetRequestResponse {
+    const SCHEMA: &'static s::Structure = &MODIFY_SPOT_FLEET_REQUEST_RESPONSE;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static MODIFY_SPOT_FLEET_REQUEST_RESPONSE: s::Structure = s::Structure {
+    name: "ModifySpotFleetRequestResponse",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModifySubnetAttributeRequest {
     pub assign_ipv6_address_on_creation: Option<AttributeBooleanValue>,
     pub customer_owned_ipv4_pool: Option<String>,
@@ -24451,6 +33842,131 @@ static MODIFY_SUBNET_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
         ),
         s::required("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
     ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVolumeAttributeRequest {
+    pub auto_enable_io: Option<AttributeBooleanValue>,
+    pub dry_run: Option<bool>,
+    pub volume_id: String,
+}
+
+impl Shape for ModifyVolumeAttributeRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_VOLUME_ATTRIBUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.auto_enable_io = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.volume_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.auto_enable_io),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.volume_id),
+        }
+    }
+}
+
+static MODIFY_VOLUME_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
+    name: "ModifyVolumeAttributeRequest",
+    members: &[
+        s::optional(
+            "AutoEnableIO",
+            "AutoEnableIO",
+            "AutoEnableIO",
+            s::Type::Structure(&ATTRIBUTE_BOOLEAN_VALUE),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("VolumeId", "VolumeId", "VolumeId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVolumeRequest {
+    pub dry_run: Option<bool>,
+    pub iops: Option<i32>,
+    pub multi_attach_enabled: Option<bool>,
+    pub size: Option<i32>,
+    pub throughput: Option<i32>,
+    pub volume_id: String,
+    pub volume_type: Option<String>,
+}
+
+impl Shape for ModifyVolumeRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_VOLUME_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.iops = v::from(value),
+            2 => self.multi_attach_enabled = v::from(value),
+            3 => self.size = v::from(value),
+            4 => self.throughput = v::from(value),
+            5 => self.volume_id = v::from(value),
+            _ => self.volume_type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.iops),
+            2 => v::view(&self.multi_attach_enabled),
+            3 => v::view(&self.size),
+            4 => v::view(&self.throughput),
+            5 => v::view(&self.volume_id),
+            _ => v::view(&self.volume_type),
+        }
+    }
+}
+
+static MODIFY_VOLUME_REQUEST: s::Structure = s::Structure {
+    name: "ModifyVolumeRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Iops", "Iops", "Iops", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional(
+            "MultiAttachEnabled",
+            "MultiAttachEnabled",
+            "MultiAttachEnabled",
+            s::Type::Boolean,
+        ),
+        s::optional("Size", "Size", "Size", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("Throughput", "Throughput", "Throughput", s::Type::Integer(&s::ANY_NUMBER)),
+        s::required("VolumeId", "VolumeId", "VolumeId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("VolumeType", "VolumeType", "VolumeType", s::Type::String(&VOLUME_TYPE)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyVolumeResult {
+    pub volume_modification: Option<VolumeModification>,
+}
+
+impl Shape for ModifyVolumeResult {
+    const SCHEMA: &'static s::Structure = &MODIFY_VOLUME_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.volume_modification = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.volume_modification)
+    }
+}
+
+static MODIFY_VOLUME_RESULT: s::Structure = s::Structure {
+    name: "ModifyVolumeResult",
+    members: &[s::optional(
+        "VolumeModification",
+        "VolumeModification",
+        "volumeModification",
+        s::Type::Structure(&VOLUME_MODIFICATION),
+    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26768,6 +36284,162 @@ static NITRO_TPM_INFO: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct OnDemandOptions {
+    pub allocation_strategy: Option<String>,
+    pub capacity_reservation_options: Option<CapacityReservationOptions>,
+    pub max_total_price: Option<String>,
+    pub min_target_capacity: Option<i32>,
+    pub single_availability_zone: Option<bool>,
+    pub single_instance_type: Option<bool>,
+}
+
+impl Shape for OnDemandOptions {
+    const SCHEMA: &'static s::Structure = &ON_DEMAND_OPTIONS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_strategy = v::from(value),
+            1 => self.capacity_reservation_options = v::from(value),
+            2 => self.max_total_price = v::from(value),
+            3 => self.min_target_capacity = v::from(value),
+            4 => self.single_availability_zone = v::from(value),
+            _ => self.single_instance_type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_strategy),
+            1 => v::view(&self.capacity_reservation_options),
+            2 => v::view(&self.max_total_price),
+            3 => v::view(&self.min_target_capacity),
+            4 => v::view(&self.single_availability_zone),
+            _ => v::view(&self.single_instance_type),
+        }
+    }
+}
+
+static ON_DEMAND_OPTIONS: s::Structure = s::Structure {
+    name: "OnDemandOptions",
+    members: &[
+        s::optional(
+            "AllocationStrategy",
+            "AllocationStrategy",
+            "allocationStrategy",
+            s::Type::String(&FLEET_ON_DEMAND_ALLOCATION_STRATEGY),
+        ),
+        s::optional(
+            "CapacityReservationOptions",
+            "CapacityReservationOptions",
+            "capacityReservationOptions",
+            s::Type::Structure(&CAPACITY_RESERVATION_OPTIONS),
+        ),
+        s::optional(
+            "MaxTotalPrice",
+            "MaxTotalPrice",
+            "maxTotalPrice",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "MinTargetCapacity",
+            "MinTargetCapacity",
+            "minTargetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "SingleAvailabilityZone",
+            "SingleAvailabilityZone",
+            "singleAvailabilityZone",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "SingleInstanceType",
+            "SingleInstanceType",
+            "singleInstanceType",
+            s::Type::Boolean,
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OnDemandOptionsRequest {
+    pub allocation_strategy: Option<String>,
+    pub capacity_reservation_options: Option<CapacityReservationOptionsRequest>,
+    pub max_total_price: Option<String>,
+    pub min_target_capacity: Option<i32>,
+    pub single_availability_zone: Option<bool>,
+    pub single_instance_type: Option<bool>,
+}
+
+impl Shape for OnDemandOptionsRequest {
+    const SCHEMA: &'static s::Structure = &ON_DEMAND_OPTIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_strategy = v::from(value),
+            1 => self.capacity_reservation_options = v::from(value),
+            2 => self.max_total_price = v::from(value),
+            3 => self.min_target_capacity = v::from(value),
+            4 => self.single_availability_zone = v::from(value),
+            _ => self.single_instance_type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_strategy),
+            1 => v::view(&self.capacity_reservation_options),
+            2 => v::view(&self.max_total_price),
+            3 => v::view(&self.min_target_capacity),
+            4 => v::view(&self.single_availability_zone),
+            _ => v::view(&self.single_instance_type),
+        }
+    }
+}
+
+static ON_DEMAND_OPTIONS_REQUEST: s::Structure = s::Structure {
+    name: "OnDemandOptionsRequest",
+    members: &[
+        s::optional(
+            "AllocationStrategy",
+            "AllocationStrategy",
+            "AllocationStrategy",
+            s::Type::String(&FLEET_ON_DEMAND_ALLOCATION_STRATEGY),
+        ),
+        s::optional(
+            "CapacityReservationOptions",
+            "CapacityReservationOptions",
+            "CapacityReservationOptions",
+            s::Type::Structure(&CAPACITY_RESERVATION_OPTIONS_REQUEST),
+        ),
+        s::optional(
+            "MaxTotalPrice",
+            "MaxTotalPrice",
+            "MaxTotalPrice",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "MinTargetCapacity",
+            "MinTargetCapacity",
+            "MinTargetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "SingleAvailabilityZone",
+            "SingleAvailabilityZone",
+            "SingleAvailabilityZone",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "SingleInstanceType",
+            "SingleInstanceType",
+            "SingleInstanceType",
+            s::Type::Boolean,
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OperatorRequest {
     pub principal: Option<String>,
 }
@@ -27478,6 +37150,89 @@ static PLACEMENT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlacementGroup {
+    pub group_arn: Option<String>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub linked_group_id: Option<String>,
+    pub operator: Option<OperatorResponse>,
+    pub parent_group_id: Option<String>,
+    pub partition_count: Option<i32>,
+    pub spread_level: Option<String>,
+    pub state: Option<String>,
+    pub strategy: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+impl Shape for PlacementGroup {
+    const SCHEMA: &'static s::Structure = &PLACEMENT_GROUP;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.group_arn = v::from(value),
+            1 => self.group_id = v::from(value),
+            2 => self.group_name = v::from(value),
+            3 => self.linked_group_id = v::from(value),
+            4 => self.operator = v::from(value),
+            5 => self.parent_group_id = v::from(value),
+            6 => self.partition_count = v::from(value),
+            7 => self.spread_level = v::from(value),
+            8 => self.state = v::from(value),
+            9 => self.strategy = v::from(value),
+            _ => self.tags = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.group_arn),
+            1 => v::view(&self.group_id),
+            2 => v::view(&self.group_name),
+            3 => v::view(&self.linked_group_id),
+            4 => v::view(&self.operator),
+            5 => v::view(&self.parent_group_id),
+            6 => v::view(&self.partition_count),
+            7 => v::view(&self.spread_level),
+            8 => v::view(&self.state),
+            9 => v::view(&self.strategy),
+            _ => v::view(&self.tags),
+        }
+    }
+}
+
+static PLACEMENT_GROUP: s::Structure = s::Structure {
+    name: "PlacementGroup",
+    members: &[
+        s::optional("GroupArn", "GroupArn", "groupArn", s::Type::String(&s::ANY_TEXT)),
+        s::optional("GroupId", "GroupId", "groupId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("GroupName", "GroupName", "groupName", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "LinkedGroupId",
+            "LinkedGroupId",
+            "linkedGroupId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Operator", "Operator", "operator", s::Type::Structure(&OPERATOR_RESPONSE)),
+        s::optional(
+            "ParentGroupId",
+            "ParentGroupId",
+            "parentGroupId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "PartitionCount",
+            "PartitionCount",
+            "partitionCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("SpreadLevel", "SpreadLevel", "spreadLevel", s::Type::String(&SPREAD_LEVEL)),
+        s::optional("State", "State", "state", s::Type::String(&PLACEMENT_GROUP_STATE)),
+        s::optional("Strategy", "Strategy", "strategy", s::Type::String(&PLACEMENT_STRATEGY)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlacementGroupInfo {
     pub supported_strategies: Option<Vec<String>>,
 }
@@ -27502,6 +37257,28 @@ static PLACEMENT_GROUP_INFO: s::Structure = s::Structure {
         "supportedStrategies",
         s::Type::List(&PLACEMENT_GROUP_STRATEGY_LIST),
     )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlacementResponse {
+    pub group_name: Option<String>,
+}
+
+impl Shape for PlacementResponse {
+    const SCHEMA: &'static s::Structure = &PLACEMENT_RESPONSE;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.group_name = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.group_name)
+    }
+}
+
+static PLACEMENT_RESPONSE: s::Structure = s::Structure {
+    name: "PlacementResponse",
+    members: &[s::optional("GroupName", "GroupName", "groupName", s::Type::String(&s::ANY_TEXT))],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28300,6 +38077,174 @@ impl Shape for RegionGeography {
 static REGION_GEOGRAPHY: s::Structure = s::Structure {
     name: "RegionGeography",
     members: &[s::optional("Name", "Name", "name", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegisterImageRequest {
+    pub architecture: Option<String>,
+    pub billing_products: Option<Vec<String>>,
+    pub block_device_mappings: Option<Vec<BlockDeviceMapping>>,
+    pub boot_mode: Option<String>,
+    pub description: Option<String>,
+    pub dry_run: Option<bool>,
+    pub ena_support: Option<bool>,
+    pub image_location: Option<String>,
+    pub imds_support: Option<String>,
+    pub kernel_id: Option<String>,
+    pub name: String,
+    pub ramdisk_id: Option<String>,
+    pub root_device_name: Option<String>,
+    pub sriov_net_support: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub tpm_support: Option<String>,
+    pub uefi_data: Option<String>,
+    pub virtualization_type: Option<String>,
+}
+
+impl Shape for RegisterImageRequest {
+    const SCHEMA: &'static s::Structure = &REGISTER_IMAGE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.architecture = v::from(value),
+            1 => self.billing_products = v::from(value),
+            2 => self.block_device_mappings = v::from(value),
+            3 => self.boot_mode = v::from(value),
+            4 => self.description = v::from(value),
+            5 => self.dry_run = v::from(value),
+            6 => self.ena_support = v::from(value),
+            7 => self.image_location = v::from(value),
+            8 => self.imds_support = v::from(value),
+            9 => self.kernel_id = v::from(value),
+            10 => self.name = v::from(value),
+            11 => self.ramdisk_id = v::from(value),
+            12 => self.root_device_name = v::from(value),
+            13 => self.sriov_net_support = v::from(value),
+            14 => self.tag_specifications = v::from(value),
+            15 => self.tpm_support = v::from(value),
+            16 => self.uefi_data = v::from(value),
+            _ => self.virtualization_type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.architecture),
+            1 => v::view(&self.billing_products),
+            2 => v::view(&self.block_device_mappings),
+            3 => v::view(&self.boot_mode),
+            4 => v::view(&self.description),
+            5 => v::view(&self.dry_run),
+            6 => v::view(&self.ena_support),
+            7 => v::view(&self.image_location),
+            8 => v::view(&self.imds_support),
+            9 => v::view(&self.kernel_id),
+            10 => v::view(&self.name),
+            11 => v::view(&self.ramdisk_id),
+            12 => v::view(&self.root_device_name),
+            13 => v::view(&self.sriov_net_support),
+            14 => v::view(&self.tag_specifications),
+            15 => v::view(&self.tpm_support),
+            16 => v::view(&self.uefi_data),
+            _ => v::view(&self.virtualization_type),
+        }
+    }
+}
+
+static REGISTER_IMAGE_REQUEST: s::Structure = s::Structure {
+    name: "RegisterImageRequest",
+    members: &[
+        s::optional(
+            "Architecture",
+            "Architecture",
+            "architecture",
+            s::Type::String(&ARCHITECTURE_VALUES),
+        ),
+        s::optional(
+            "BillingProducts",
+            "BillingProduct",
+            "BillingProduct",
+            s::Type::List(&BILLING_PRODUCT_LIST),
+        ),
+        s::optional(
+            "BlockDeviceMappings",
+            "BlockDeviceMapping",
+            "BlockDeviceMapping",
+            s::Type::List(&BLOCK_DEVICE_MAPPING_REQUEST_LIST),
+        ),
+        s::optional("BootMode", "BootMode", "BootMode", s::Type::String(&BOOT_MODE_VALUES)),
+        s::optional(
+            "Description",
+            "Description",
+            "description",
+            s::Type::String(&IMAGE_DESCRIPTION_REQUEST),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("EnaSupport", "EnaSupport", "enaSupport", s::Type::Boolean),
+        s::optional(
+            "ImageLocation",
+            "ImageLocation",
+            "ImageLocation",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "ImdsSupport",
+            "ImdsSupport",
+            "ImdsSupport",
+            s::Type::String(&IMDS_SUPPORT_VALUES),
+        ),
+        s::optional("KernelId", "KernelId", "kernelId", s::Type::String(&s::ANY_TEXT)),
+        s::required("Name", "Name", "name", s::Type::String(&IMAGE_NAME_REQUEST)),
+        s::optional("RamdiskId", "RamdiskId", "ramdiskId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "RootDeviceName",
+            "RootDeviceName",
+            "rootDeviceName",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "SriovNetSupport",
+            "SriovNetSupport",
+            "sriovNetSupport",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::optional("TpmSupport", "TpmSupport", "TpmSupport", s::Type::String(&TPM_SUPPORT_VALUES)),
+        s::optional("UefiData", "UefiData", "UefiData", s::Type::String(&IMAGE_UEFI_DATA_REQUEST)),
+        s::optional(
+            "VirtualizationType",
+            "VirtualizationType",
+            "virtualizationType",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegisterImageResult {
+    pub image_id: Option<String>,
+}
+
+impl Shape for RegisterImageResult {
+    const SCHEMA: &'static s::Structure = &REGISTER_IMAGE_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.image_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.image_id)
+    }
+}
+
+static REGISTER_IMAGE_RESULT: s::Structure = s::Structure {
+    name: "RegisterImageResult",
+    members: &[s::optional("ImageId", "ImageId", "imageId", s::Type::String(&s::ANY_TEXT))],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29193,6 +39138,326 @@ static REQUEST_LAUNCH_TEMPLATE_DATA: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestSpotFleetRequest {
+    pub dry_run: Option<bool>,
+    pub spot_fleet_request_config: SpotFleetRequestConfigData,
+}
+
+impl Shape for RequestSpotFleetRequest {
+    const SCHEMA: &'static s::Structure = &REQUEST_SPOT_FLEET_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.spot_fleet_request_config = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.spot_fleet_request_config),
+        }
+    }
+}
+
+static REQUEST_SPOT_FLEET_REQUEST: s::Structure = s::Structure {
+    name: "RequestSpotFleetRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required(
+            "SpotFleetRequestConfig",
+            "SpotFleetRequestConfig",
+            "spotFleetRequestConfig",
+            s::Type::Structure(&SPOT_FLEET_REQUEST_CONFIG_DATA),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestSpotFleetResponse {
+    pub spot_fleet_request_id: Option<String>,
+}
+
+impl Shape for RequestSpotFleetResponse {
+    const SCHEMA: &'static s::Structure = &REQUEST_SPOT_FLEET_RESPONSE;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.spot_fleet_request_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.spot_fleet_request_id)
+    }
+}
+
+static REQUEST_SPOT_FLEET_RESPONSE: s::Structure = s::Structure {
+    name: "RequestSpotFleetResponse",
+    members: &[s::optional(
+        "SpotFleetRequestId",
+        "SpotFleetRequestId",
+        "spotFleetRequestId",
+        s::Type::String(&s::ANY_TEXT),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestSpotInstancesRequest {
+    pub availability_zone_group: Option<String>,
+    pub block_duration_minutes: Option<i32>,
+    pub client_token: Option<String>,
+    pub dry_run: Option<bool>,
+    pub instance_count: Option<i32>,
+    pub instance_interruption_behavior: Option<String>,
+    pub launch_group: Option<String>,
+    pub launch_specification: Option<RequestSpotLaunchSpecification>,
+    pub spot_price: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub r#type: Option<String>,
+    pub valid_from: Option<Timestamp>,
+    pub valid_until: Option<Timestamp>,
+}
+
+impl Shape for RequestSpotInstancesRequest {
+    const SCHEMA: &'static s::Structure = &REQUEST_SPOT_INSTANCES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone_group = v::from(value),
+            1 => self.block_duration_minutes = v::from(value),
+            2 => self.client_token = v::from(value),
+            3 => self.dry_run = v::from(value),
+            4 => self.instance_count = v::from(value),
+            5 => self.instance_interruption_behavior = v::from(value),
+            6 => self.launch_group = v::from(value),
+            7 => self.launch_specification = v::from(value),
+            8 => self.spot_price = v::from(value),
+            9 => self.tag_specifications = v::from(value),
+            10 => self.r#type = v::from(value),
+            11 => self.valid_from = v::from(value),
+            _ => self.valid_until = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone_group),
+            1 => v::view(&self.block_duration_minutes),
+            2 => v::view(&self.client_token),
+            3 => v::view(&self.dry_run),
+            4 => v::view(&self.instance_count),
+            5 => v::view(&self.instance_interruption_behavior),
+            6 => v::view(&self.launch_group),
+            7 => v::view(&self.launch_specification),
+            8 => v::view(&self.spot_price),
+            9 => v::view(&self.tag_specifications),
+            10 => v::view(&self.r#type),
+            11 => v::view(&self.valid_from),
+            _ => v::view(&self.valid_until),
+        }
+    }
+}
+
+static REQUEST_SPOT_INSTANCES_REQUEST: s::Structure = s::Structure {
+    name: "RequestSpotInstancesRequest",
+    members: &[
+        s::optional(
+            "AvailabilityZoneGroup",
+            "AvailabilityZoneGroup",
+            "availabilityZoneGroup",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "BlockDurationMinutes",
+            "BlockDurationMinutes",
+            "blockDurationMinutes",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("ClientToken", "ClientToken", "clientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional(
+            "InstanceCount",
+            "InstanceCount",
+            "instanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "InstanceInterruptionBehavior",
+            "InstanceInterruptionBehavior",
+            "InstanceInterruptionBehavior",
+            s::Type::String(&INSTANCE_INTERRUPTION_BEHAVIOR),
+        ),
+        s::optional("LaunchGroup", "LaunchGroup", "launchGroup", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "LaunchSpecification",
+            "LaunchSpecification",
+            "LaunchSpecification",
+            s::Type::Structure(&REQUEST_SPOT_LAUNCH_SPECIFICATION),
+        ),
+        s::optional("SpotPrice", "SpotPrice", "spotPrice", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::optional("Type", "Type", "type", s::Type::String(&SPOT_INSTANCE_TYPE)),
+        s::optional("ValidFrom", "ValidFrom", "validFrom", s::Type::Timestamp),
+        s::optional("ValidUntil", "ValidUntil", "validUntil", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestSpotInstancesResult {
+    pub spot_instance_requests: Option<Vec<SpotInstanceRequest>>,
+}
+
+impl Shape for RequestSpotInstancesResult {
+    const SCHEMA: &'static s::Structure = &REQUEST_SPOT_INSTANCES_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.spot_instance_requests = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.spot_instance_requests)
+    }
+}
+
+static REQUEST_SPOT_INSTANCES_RESULT: s::Structure = s::Structure {
+    name: "RequestSpotInstancesResult",
+    members: &[s::optional(
+        "SpotInstanceRequests",
+        "SpotInstanceRequestSet",
+        "spotInstanceRequestSet",
+        s::Type::List(&SPOT_INSTANCE_REQUEST_LIST),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestSpotLaunchSpecification {
+    pub addressing_type: Option<String>,
+    pub block_device_mappings: Option<Vec<BlockDeviceMapping>>,
+    pub ebs_optimized: Option<bool>,
+    pub iam_instance_profile: Option<IamInstanceProfileSpecification>,
+    pub image_id: Option<String>,
+    pub instance_type: Option<String>,
+    pub kernel_id: Option<String>,
+    pub key_name: Option<String>,
+    pub monitoring: Option<RunInstancesMonitoringEnabled>,
+    pub network_interfaces: Option<Vec<InstanceNetworkInterfaceSpecification>>,
+    pub placement: Option<SpotPlacement>,
+    pub ramdisk_id: Option<String>,
+    pub security_group_ids: Option<Vec<String>>,
+    pub security_groups: Option<Vec<String>>,
+    pub subnet_id: Option<String>,
+    pub user_data: Option<String>,
+}
+
+impl Shape for RequestSpotLaunchSpecification {
+    const SCHEMA: &'static s::Structure = &REQUEST_SPOT_LAUNCH_SPECIFICATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.addressing_type = v::from(value),
+            1 => self.block_device_mappings = v::from(value),
+            2 => self.ebs_optimized = v::from(value),
+            3 => self.iam_instance_profile = v::from(value),
+            4 => self.image_id = v::from(value),
+            5 => self.instance_type = v::from(value),
+            6 => self.kernel_id = v::from(value),
+            7 => self.key_name = v::from(value),
+            8 => self.monitoring = v::from(value),
+            9 => self.network_interfaces = v::from(value),
+            10 => self.placement = v::from(value),
+            11 => self.ramdisk_id = v::from(value),
+            12 => self.security_group_ids = v::from(value),
+            13 => self.security_groups = v::from(value),
+            14 => self.subnet_id = v::from(value),
+            _ => self.user_data = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.addressing_type),
+            1 => v::view(&self.block_device_mappings),
+            2 => v::view(&self.ebs_optimized),
+            3 => v::view(&self.iam_instance_profile),
+            4 => v::view(&self.image_id),
+            5 => v::view(&self.instance_type),
+            6 => v::view(&self.kernel_id),
+            7 => v::view(&self.key_name),
+            8 => v::view(&self.monitoring),
+            9 => v::view(&self.network_interfaces),
+            10 => v::view(&self.placement),
+            11 => v::view(&self.ramdisk_id),
+            12 => v::view(&self.security_group_ids),
+            13 => v::view(&self.security_groups),
+            14 => v::view(&self.subnet_id),
+            _ => v::view(&self.user_data),
+        }
+    }
+}
+
+static REQUEST_SPOT_LAUNCH_SPECIFICATION: s::Structure = s::Structure {
+    name: "RequestSpotLaunchSpecification",
+    members: &[
+        s::optional(
+            "AddressingType",
+            "AddressingType",
+            "addressingType",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "BlockDeviceMappings",
+            "BlockDeviceMapping",
+            "blockDeviceMapping",
+            s::Type::List(&BLOCK_DEVICE_MAPPING_LIST),
+        ),
+        s::optional("EbsOptimized", "EbsOptimized", "ebsOptimized", s::Type::Boolean),
+        s::optional(
+            "IamInstanceProfile",
+            "IamInstanceProfile",
+            "iamInstanceProfile",
+            s::Type::Structure(&IAM_INSTANCE_PROFILE_SPECIFICATION),
+        ),
+        s::optional("ImageId", "ImageId", "imageId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("KernelId", "KernelId", "kernelId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("KeyName", "KeyName", "keyName", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "Monitoring",
+            "Monitoring",
+            "monitoring",
+            s::Type::Structure(&RUN_INSTANCES_MONITORING_ENABLED),
+        ),
+        s::optional(
+            "NetworkInterfaces",
+            "NetworkInterface",
+            "NetworkInterface",
+            s::Type::List(&INSTANCE_NETWORK_INTERFACE_SPECIFICATION_LIST),
+        ),
+        s::optional("Placement", "Placement", "placement", s::Type::Structure(&SPOT_PLACEMENT)),
+        s::optional("RamdiskId", "RamdiskId", "ramdiskId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SecurityGroupIds",
+            "SecurityGroupId",
+            "SecurityGroupId",
+            s::Type::List(&REQUEST_SPOT_LAUNCH_SPECIFICATION_SECURITY_GROUP_ID_LIST),
+        ),
+        s::optional(
+            "SecurityGroups",
+            "SecurityGroup",
+            "SecurityGroup",
+            s::Type::List(&REQUEST_SPOT_LAUNCH_SPECIFICATION_SECURITY_GROUP_LIST),
+        ),
+        s::optional("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("UserData", "UserData", "userData", s::Type::String(&SENSITIVE_USER_DATA)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reservation {
     pub groups: Option<Vec<GroupIdentifier>>,
     pub instances: Option<Vec<Instance>>,
@@ -29238,6 +39503,212 @@ static RESERVATION: s::Structure = s::Structure {
             "reservationId",
             s::Type::String(&s::ANY_TEXT),
         ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReservedCapacityFallbackOptions {
+    pub market_types: Option<Vec<String>>,
+}
+
+impl Shape for ReservedCapacityFallbackOptions {
+    const SCHEMA: &'static s::Structure = &RESERVED_CAPACITY_FALLBACK_OPTIONS;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.market_types = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.market_types)
+    }
+}
+
+static RESERVED_CAPACITY_FALLBACK_OPTIONS: s::Structure = s::Structure {
+    name: "ReservedCapacityFallbackOptions",
+    members: &[s::optional(
+        "MarketTypes",
+        "MarketTypeSet",
+        "marketTypeSet",
+        s::Type::List(&RESERVED_CAPACITY_FALLBACK_MARKET_TYPE_LIST),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReservedCapacityFallbackOptionsRequest {
+    pub market_types: Option<Vec<String>>,
+}
+
+impl Shape for ReservedCapacityFallbackOptionsRequest {
+    const SCHEMA: &'static s::Structure = &RESERVED_CAPACITY_FALLBACK_OPTIONS_REQUEST;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.market_types = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.market_types)
+    }
+}
+
+static RESERVED_CAPACITY_FALLBACK_OPTIONS_REQUEST: s::Structure = s::Structure {
+    name: "ReservedCapacityFallbackOptionsRequest",
+    members: &[s::optional(
+        "MarketTypes",
+        "MarketType",
+        "MarketType",
+        s::Type::List(&RESERVED_CAPACITY_FALLBACK_MARKET_TYPE_LIST),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReservedCapacityOptions {
+    pub allocation_strategy: Option<String>,
+    pub reservation_types: Option<Vec<String>>,
+    pub reserved_capacity_fallback_options: Option<ReservedCapacityFallbackOptions>,
+}
+
+impl Shape for ReservedCapacityOptions {
+    const SCHEMA: &'static s::Structure = &RESERVED_CAPACITY_OPTIONS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_strategy = v::from(value),
+            1 => self.reservation_types = v::from(value),
+            _ => self.reserved_capacity_fallback_options = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_strategy),
+            1 => v::view(&self.reservation_types),
+            _ => v::view(&self.reserved_capacity_fallback_options),
+        }
+    }
+}
+
+static RESERVED_CAPACITY_OPTIONS: s::Structure = s::Structure {
+    name: "ReservedCapacityOptions",
+    members: &[
+        s::optional(
+            "AllocationStrategy",
+            "AllocationStrategy",
+            "allocationStrategy",
+            s::Type::String(&RESERVED_CAPACITY_ALLOCATION_STRATEGY),
+        ),
+        s::optional(
+            "ReservationTypes",
+            "ReservationTypeSet",
+            "reservationTypeSet",
+            s::Type::List(&RESERVATION_TYPE_LIST),
+        ),
+        s::optional(
+            "ReservedCapacityFallbackOptions",
+            "ReservedCapacityFallbackOptions",
+            "reservedCapacityFallbackOptions",
+            s::Type::Structure(&RESERVED_CAPACITY_FALLBACK_OPTIONS),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReservedCapacityOptionsRequest {
+    pub allocation_strategy: Option<String>,
+    pub capacity_reservation_target: Option<FleetCapacityReservationTargetRequest>,
+    pub reservation_types: Option<Vec<String>>,
+    pub reserved_capacity_fallback_options: Option<ReservedCapacityFallbackOptionsRequest>,
+}
+
+impl Shape for ReservedCapacityOptionsRequest {
+    const SCHEMA: &'static s::Structure = &RESERVED_CAPACITY_OPTIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_strategy = v::from(value),
+            1 => self.capacity_reservation_target = v::from(value),
+            2 => self.reservation_types = v::from(value),
+            _ => self.reserved_capacity_fallback_options = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_strategy),
+            1 => v::view(&self.capacity_reservation_target),
+            2 => v::view(&self.reservation_types),
+            _ => v::view(&self.reserved_capacity_fallback_options),
+        }
+    }
+}
+
+static RESERVED_CAPACITY_OPTIONS_REQUEST: s::Structure = s::Structure {
+    name: "ReservedCapacityOptionsRequest",
+    members: &[
+        s::optional(
+            "AllocationStrategy",
+            "AllocationStrategy",
+            "AllocationStrategy",
+            s::Type::String(&RESERVED_CAPACITY_ALLOCATION_STRATEGY),
+        ),
+        s::optional(
+            "CapacityReservationTarget",
+            "CapacityReservationTarget",
+            "CapacityReservationTarget",
+            s::Type::Structure(&FLEET_CAPACITY_RESERVATION_TARGET_REQUEST),
+        ),
+        s::optional(
+            "ReservationTypes",
+            "ReservationType",
+            "ReservationType",
+            s::Type::List(&RESERVATION_TYPE_LIST_REQUEST),
+        ),
+        s::optional(
+            "ReservedCapacityFallbackOptions",
+            "ReservedCapacityFallbackOptions",
+            "ReservedCapacityFallbackOptions",
+            s::Type::Structure(&RESERVED_CAPACITY_FALLBACK_OPTIONS_REQUEST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResetImageAttributeRequest {
+    pub attribute: String,
+    pub dry_run: Option<bool>,
+    pub image_id: String,
+}
+
+impl Shape for ResetImageAttributeRequest {
+    const SCHEMA: &'static s::Structure = &RESET_IMAGE_ATTRIBUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.attribute = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.image_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.attribute),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.image_id),
+        }
+    }
+}
+
+static RESET_IMAGE_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
+    name: "ResetImageAttributeRequest",
+    members: &[
+        s::required(
+            "Attribute",
+            "Attribute",
+            "Attribute",
+            s::Type::String(&RESET_IMAGE_ATTRIBUTE_NAME),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("ImageId", "ImageId", "ImageId", s::Type::String(&s::ANY_TEXT)),
     ],
 };
 
@@ -29325,6 +39796,47 @@ static RESET_NETWORK_INTERFACE_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
             "sourceDestCheck",
             s::Type::String(&s::ANY_TEXT),
         ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResetSnapshotAttributeRequest {
+    pub attribute: String,
+    pub dry_run: Option<bool>,
+    pub snapshot_id: String,
+}
+
+impl Shape for ResetSnapshotAttributeRequest {
+    const SCHEMA: &'static s::Structure = &RESET_SNAPSHOT_ATTRIBUTE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.attribute = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.snapshot_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.attribute),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.snapshot_id),
+        }
+    }
+}
+
+static RESET_SNAPSHOT_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
+    name: "ResetSnapshotAttributeRequest",
+    members: &[
+        s::required(
+            "Attribute",
+            "Attribute",
+            "Attribute",
+            s::Type::String(&SNAPSHOT_ATTRIBUTE_NAME),
+        ),
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("SnapshotId", "SnapshotId", "SnapshotId", s::Type::String(&s::ANY_TEXT)),
     ],
 };
 
@@ -31675,6 +42187,1028 @@ static SERVICE_TYPE_DETAIL: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    pub associated_kms_keys: Option<Vec<AssociatedKmsKey>>,
+    pub availability_zone: Option<String>,
+    pub completion_duration_minutes: Option<i32>,
+    pub completion_time: Option<Timestamp>,
+    pub data_encryption_key_id: Option<String>,
+    pub description: Option<String>,
+    pub encrypted: Option<bool>,
+    pub full_snapshot_size_in_bytes: Option<i64>,
+    pub kms_key_id: Option<String>,
+    pub outpost_arn: Option<String>,
+    pub owner_alias: Option<String>,
+    pub owner_id: Option<String>,
+    pub progress: Option<String>,
+    pub restore_expiry_time: Option<Timestamp>,
+    pub snapshot_id: Option<String>,
+    pub sse_type: Option<String>,
+    pub start_time: Option<Timestamp>,
+    pub state: Option<String>,
+    pub state_message: Option<String>,
+    pub storage_tier: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub transfer_type: Option<String>,
+    pub volume_id: Option<String>,
+    pub volume_size: Option<i32>,
+}
+
+impl Shape for Snapshot {
+    const SCHEMA: &'static s::Structure = &SNAPSHOT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.associated_kms_keys = v::from(value),
+            1 => self.availability_zone = v::from(value),
+            2 => self.completion_duration_minutes = v::from(value),
+            3 => self.completion_time = v::from(value),
+            4 => self.data_encryption_key_id = v::from(value),
+            5 => self.description = v::from(value),
+            6 => self.encrypted = v::from(value),
+            7 => self.full_snapshot_size_in_bytes = v::from(value),
+            8 => self.kms_key_id = v::from(value),
+            9 => self.outpost_arn = v::from(value),
+            10 => self.owner_alias = v::from(value),
+            11 => self.owner_id = v::from(value),
+            12 => self.progress = v::from(value),
+            13 => self.restore_expiry_time = v::from(value),
+            14 => self.snapshot_id = v::from(value),
+            15 => self.sse_type = v::from(value),
+            16 => self.start_time = v::from(value),
+            17 => self.state = v::from(value),
+            18 => self.state_message = v::from(value),
+            19 => self.storage_tier = v::from(value),
+            20 => self.tags = v::from(value),
+            21 => self.transfer_type = v::from(value),
+            22 => self.volume_id = v::from(value),
+            _ => self.volume_size = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.associated_kms_keys),
+            1 => v::view(&self.availability_zone),
+            2 => v::view(&self.completion_duration_minutes),
+            3 => v::view(&self.completion_time),
+            4 => v::view(&self.data_encryption_key_id),
+            5 => v::view(&self.description),
+            6 => v::view(&self.encrypted),
+            7 => v::view(&self.full_snapshot_size_in_bytes),
+            8 => v::view(&self.kms_key_id),
+            9 => v::view(&self.outpost_arn),
+            10 => v::view(&self.owner_alias),
+            11 => v::view(&self.owner_id),
+            12 => v::view(&self.progress),
+            13 => v::view(&self.restore_expiry_time),
+            14 => v::view(&self.snapshot_id),
+            15 => v::view(&self.sse_type),
+            16 => v::view(&self.start_time),
+            17 => v::view(&self.state),
+            18 => v::view(&self.state_message),
+            19 => v::view(&self.storage_tier),
+            20 => v::view(&self.tags),
+            21 => v::view(&self.transfer_type),
+            22 => v::view(&self.volume_id),
+            _ => v::view(&self.volume_size),
+        }
+    }
+}
+
+static SNAPSHOT: s::Structure = s::Structure {
+    name: "Snapshot",
+    members: &[
+        s::optional(
+            "AssociatedKmsKeys",
+            "AssociatedKmsKeySet",
+            "associatedKmsKeySet",
+            s::Type::List(&ASSOCIATED_KMS_KEY_SET),
+        ),
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "availabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "CompletionDurationMinutes",
+            "CompletionDurationMinutes",
+            "completionDurationMinutes",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("CompletionTime", "CompletionTime", "completionTime", s::Type::Timestamp),
+        s::optional(
+            "DataEncryptionKeyId",
+            "DataEncryptionKeyId",
+            "dataEncryptionKeyId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Description", "Description", "description", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Encrypted", "Encrypted", "encrypted", s::Type::Boolean),
+        s::optional(
+            "FullSnapshotSizeInBytes",
+            "FullSnapshotSizeInBytes",
+            "fullSnapshotSizeInBytes",
+            s::Type::Long(&s::ANY_NUMBER),
+        ),
+        s::optional("KmsKeyId", "KmsKeyId", "kmsKeyId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("OutpostArn", "OutpostArn", "outpostArn", s::Type::String(&s::ANY_TEXT)),
+        s::optional("OwnerAlias", "OwnerAlias", "ownerAlias", s::Type::String(&s::ANY_TEXT)),
+        s::optional("OwnerId", "OwnerId", "ownerId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Progress", "Progress", "progress", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "RestoreExpiryTime",
+            "RestoreExpiryTime",
+            "restoreExpiryTime",
+            s::Type::Timestamp,
+        ),
+        s::optional("SnapshotId", "SnapshotId", "snapshotId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("SseType", "SseType", "sseType", s::Type::String(&SSE_TYPE)),
+        s::optional("StartTime", "StartTime", "startTime", s::Type::Timestamp),
+        s::optional("State", "Status", "status", s::Type::String(&SNAPSHOT_STATE)),
+        s::optional(
+            "StateMessage",
+            "StatusMessage",
+            "statusMessage",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("StorageTier", "StorageTier", "storageTier", s::Type::String(&STORAGE_TIER)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+        s::optional(
+            "TransferType",
+            "TransferType",
+            "transferType",
+            s::Type::String(&TRANSFER_TYPE),
+        ),
+        s::optional("VolumeId", "VolumeId", "volumeId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("VolumeSize", "VolumeSize", "volumeSize", s::Type::Integer(&s::ANY_NUMBER)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SnapshotInfo {
+    pub availability_zone: Option<String>,
+    pub description: Option<String>,
+    pub encrypted: Option<bool>,
+    pub outpost_arn: Option<String>,
+    pub owner_id: Option<String>,
+    pub progress: Option<String>,
+    pub snapshot_id: Option<String>,
+    pub sse_type: Option<String>,
+    pub start_time: Option<Timestamp>,
+    pub state: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub volume_id: Option<String>,
+    pub volume_size: Option<i32>,
+}
+
+impl Shape for SnapshotInfo {
+    const SCHEMA: &'static s::Structure = &SNAPSHOT_INFO;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone = v::from(value),
+            1 => self.description = v::from(value),
+            2 => self.encrypted = v::from(value),
+            3 => self.outpost_arn = v::from(value),
+            4 => self.owner_id = v::from(value),
+            5 => self.progress = v::from(value),
+            6 => self.snapshot_id = v::from(value),
+            7 => self.sse_type = v::from(value),
+            8 => self.start_time = v::from(value),
+            9 => self.state = v::from(value),
+            10 => self.tags = v::from(value),
+            11 => self.volume_id = v::from(value),
+            _ => self.volume_size = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone),
+            1 => v::view(&self.description),
+            2 => v::view(&self.encrypted),
+            3 => v::view(&self.outpost_arn),
+            4 => v::view(&self.owner_id),
+            5 => v::view(&self.progress),
+            6 => v::view(&self.snapshot_id),
+            7 => v::view(&self.sse_type),
+            8 => v::view(&self.start_time),
+            9 => v::view(&self.state),
+            10 => v::view(&self.tags),
+            11 => v::view(&self.volume_id),
+            _ => v::view(&self.volume_size),
+        }
+    }
+}
+
+static SNAPSHOT_INFO: s::Structure = s::Structure {
+    name: "SnapshotInfo",
+    members: &[
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "availabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Description", "Description", "description", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Encrypted", "Encrypted", "encrypted", s::Type::Boolean),
+        s::optional("OutpostArn", "OutpostArn", "outpostArn", s::Type::String(&s::ANY_TEXT)),
+        s::optional("OwnerId", "OwnerId", "ownerId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Progress", "Progress", "progress", s::Type::String(&s::ANY_TEXT)),
+        s::optional("SnapshotId", "SnapshotId", "snapshotId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("SseType", "SseType", "sseType", s::Type::String(&SSE_TYPE)),
+        s::optional("StartTime", "StartTime", "startTime", s::Type::Timestamp),
+        s::optional("State", "State", "state", s::Type::String(&SNAPSHOT_STATE)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+        s::optional("VolumeId", "VolumeId", "volumeId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("VolumeSize", "VolumeSize", "volumeSize", s::Type::Integer(&s::ANY_NUMBER)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotCapacityRebalance {
+    pub replacement_strategy: Option<String>,
+    pub termination_delay: Option<i32>,
+}
+
+impl Shape for SpotCapacityRebalance {
+    const SCHEMA: &'static s::Structure = &SPOT_CAPACITY_REBALANCE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.replacement_strategy = v::from(value),
+            _ => self.termination_delay = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.replacement_strategy),
+            _ => v::view(&self.termination_delay),
+        }
+    }
+}
+
+static SPOT_CAPACITY_REBALANCE: s::Structure = s::Structure {
+    name: "SpotCapacityRebalance",
+    members: &[
+        s::optional(
+            "ReplacementStrategy",
+            "ReplacementStrategy",
+            "replacementStrategy",
+            s::Type::String(&REPLACEMENT_STRATEGY),
+        ),
+        s::optional(
+            "TerminationDelay",
+            "TerminationDelay",
+            "terminationDelay",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotFleetLaunchSpecification {
+    pub addressing_type: Option<String>,
+    pub block_device_mappings: Option<Vec<BlockDeviceMapping>>,
+    pub ebs_optimized: Option<bool>,
+    pub iam_instance_profile: Option<IamInstanceProfileSpecification>,
+    pub image_id: Option<String>,
+    pub instance_requirements: Option<InstanceRequirements>,
+    pub instance_type: Option<String>,
+    pub kernel_id: Option<String>,
+    pub key_name: Option<String>,
+    pub monitoring: Option<SpotFleetMonitoring>,
+    pub network_interfaces: Option<Vec<InstanceNetworkInterfaceSpecification>>,
+    pub placement: Option<SpotPlacement>,
+    pub ramdisk_id: Option<String>,
+    pub security_groups: Option<Vec<GroupIdentifier>>,
+    pub spot_price: Option<String>,
+    pub subnet_id: Option<String>,
+    pub tag_specifications: Option<Vec<SpotFleetTagSpecification>>,
+    pub user_data: Option<String>,
+    pub weighted_capacity: Option<f64>,
+}
+
+impl Shape for SpotFleetLaunchSpecification {
+    const SCHEMA: &'static s::Structure = &SPOT_FLEET_LAUNCH_SPECIFICATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.addressing_type = v::from(value),
+            1 => self.block_device_mappings = v::from(value),
+            2 => self.ebs_optimized = v::from(value),
+            3 => self.iam_instance_profile = v::from(value),
+            4 => self.image_id = v::from(value),
+            5 => self.instance_requirements = v::from(value),
+            6 => self.instance_type = v::from(value),
+            7 => self.kernel_id = v::from(value),
+            8 => self.key_name = v::from(value),
+            9 => self.monitoring = v::from(value),
+            10 => self.network_interfaces = v::from(value),
+            11 => self.placement = v::from(value),
+            12 => self.ramdisk_id = v::from(value),
+            13 => self.security_groups = v::from(value),
+            14 => self.spot_price = v::from(value),
+            15 => self.subnet_id = v::from(value),
+            16 => self.tag_specifications = v::from(value),
+            17 => self.user_data = v::from(value),
+            _ => self.weighted_capacity = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.addressing_type),
+            1 => v::view(&self.block_device_mappings),
+            2 => v::view(&self.ebs_optimized),
+            3 => v::view(&self.iam_instance_profile),
+            4 => v::view(&self.image_id),
+            5 => v::view(&self.instance_requirements),
+            6 => v::view(&self.instance_type),
+            7 => v::view(&self.kernel_id),
+            8 => v::view(&self.key_name),
+            9 => v::view(&self.monitoring),
+            10 => v::view(&self.network_interfaces),
+            11 => v::view(&self.placement),
+            12 => v::view(&self.ramdisk_id),
+            13 => v::view(&self.security_groups),
+            14 => v::view(&self.spot_price),
+            15 => v::view(&self.subnet_id),
+            16 => v::view(&self.tag_specifications),
+            17 => v::view(&self.user_data),
+            _ => v::view(&self.weighted_capacity),
+        }
+    }
+}
+
+static SPOT_FLEET_LAUNCH_SPECIFICATION: s::Structure = s::Structure {
+    name: "SpotFleetLaunchSpecification",
+    members: &[
+        s::optional(
+            "AddressingType",
+            "AddressingType",
+            "addressingType",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "BlockDeviceMappings",
+            "BlockDeviceMapping",
+            "blockDeviceMapping",
+            s::Type::List(&BLOCK_DEVICE_MAPPING_LIST),
+        ),
+        s::optional("EbsOptimized", "EbsOptimized", "ebsOptimized", s::Type::Boolean),
+        s::optional(
+            "IamInstanceProfile",
+            "IamInstanceProfile",
+            "iamInstanceProfile",
+            s::Type::Structure(&IAM_INSTANCE_PROFILE_SPECIFICATION),
+        ),
+        s::optional("ImageId", "ImageId", "imageId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "InstanceRequirements",
+            "InstanceRequirements",
+            "instanceRequirements",
+            s::Type::Structure(&INSTANCE_REQUIREMENTS),
+        ),
+        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("KernelId", "KernelId", "kernelId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("KeyName", "KeyName", "keyName", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "Monitoring",
+            "Monitoring",
+            "monitoring",
+            s::Type::Structure(&SPOT_FLEET_MONITORING),
+        ),
+        s::optional(
+            "NetworkInterfaces",
+            "NetworkInterfaceSet",
+            "networkInterfaceSet",
+            s::Type::List(&INSTANCE_NETWORK_INTERFACE_SPECIFICATION_LIST),
+        ),
+        s::optional("Placement", "Placement", "placement", s::Type::Structure(&SPOT_PLACEMENT)),
+        s::optional("RamdiskId", "RamdiskId", "ramdiskId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SecurityGroups",
+            "GroupSet",
+            "groupSet",
+            s::Type::List(&GROUP_IDENTIFIER_LIST),
+        ),
+        s::optional("SpotPrice", "SpotPrice", "spotPrice", s::Type::String(&s::ANY_TEXT)),
+        s::optional("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecificationSet",
+            "tagSpecificationSet",
+            s::Type::List(&SPOT_FLEET_TAG_SPECIFICATION_LIST),
+        ),
+        s::optional("UserData", "UserData", "userData", s::Type::String(&SENSITIVE_USER_DATA)),
+        s::optional(
+            "WeightedCapacity",
+            "WeightedCapacity",
+            "weightedCapacity",
+            s::Type::Double(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotFleetMonitoring {
+    pub enabled: Option<bool>,
+}
+
+impl Shape for SpotFleetMonitoring {
+    const SCHEMA: &'static s::Structure = &SPOT_FLEET_MONITORING;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.enabled = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.enabled)
+    }
+}
+
+static SPOT_FLEET_MONITORING: s::Structure = s::Structure {
+    name: "SpotFleetMonitoring",
+    members: &[s::optional("Enabled", "Enabled", "enabled", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotFleetRequestConfig {
+    pub activity_status: Option<String>,
+    pub create_time: Option<Timestamp>,
+    pub spot_fleet_request_config: Option<SpotFleetRequestConfigData>,
+    pub spot_fleet_request_id: Option<String>,
+    pub spot_fleet_request_state: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+impl Shape for SpotFleetRequestConfig {
+    const SCHEMA: &'static s::Structure = &SPOT_FLEET_REQUEST_CONFIG;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.activity_status = v::from(value),
+            1 => self.create_time = v::from(value),
+            2 => self.spot_fleet_request_config = v::from(value),
+            3 => self.spot_fleet_request_id = v::from(value),
+            4 => self.spot_fleet_request_state = v::from(value),
+            _ => self.tags = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.activity_status),
+            1 => v::view(&self.create_time),
+            2 => v::view(&self.spot_fleet_request_config),
+            3 => v::view(&self.spot_fleet_request_id),
+            4 => v::view(&self.spot_fleet_request_state),
+            _ => v::view(&self.tags),
+        }
+    }
+}
+
+static SPOT_FLEET_REQUEST_CONFIG: s::Structure = s::Structure {
+    name: "SpotFleetRequestConfig",
+    members: &[
+        s::optional(
+            "ActivityStatus",
+            "ActivityStatus",
+            "activityStatus",
+            s::Type::String(&ACTIVITY_STATUS),
+        ),
+        s::optional("CreateTime", "CreateTime", "createTime", s::Type::Timestamp),
+        s::optional(
+            "SpotFleetRequestConfig",
+            "SpotFleetRequestConfig",
+            "spotFleetRequestConfig",
+            s::Type::Structure(&SPOT_FLEET_REQUEST_CONFIG_DATA),
+        ),
+        s::optional(
+            "SpotFleetRequestId",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "SpotFleetRequestState",
+            "SpotFleetRequestState",
+            "spotFleetRequestState",
+            s::Type::String(&BATCH_STATE),
+        ),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotFleetRequestConfigData {
+    pub allocation_strategy: Option<String>,
+    pub client_token: Option<String>,
+    pub context: Option<String>,
+    pub excess_capacity_termination_policy: Option<String>,
+    pub fulfilled_capacity: Option<f64>,
+    pub iam_fleet_role: String,
+    pub instance_interruption_behavior: Option<String>,
+    pub instance_pools_to_use_count: Option<i32>,
+    pub launch_specifications: Option<Vec<SpotFleetLaunchSpecification>>,
+    pub launch_template_configs: Option<Vec<LaunchTemplateConfig>>,
+    pub load_balancers_config: Option<LoadBalancersConfig>,
+    pub on_demand_allocation_strategy: Option<String>,
+    pub on_demand_fulfilled_capacity: Option<f64>,
+    pub on_demand_max_total_price: Option<String>,
+    pub on_demand_target_capacity: Option<i32>,
+    pub replace_unhealthy_instances: Option<bool>,
+    pub spot_maintenance_strategies: Option<SpotMaintenanceStrategies>,
+    pub spot_max_total_price: Option<String>,
+    pub spot_price: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub target_capacity: i32,
+    pub target_capacity_unit_type: Option<String>,
+    pub terminate_instances_with_expiration: Option<bool>,
+    pub r#type: Option<String>,
+    pub valid_from: Option<Timestamp>,
+    pub valid_until: Option<Timestamp>,
+}
+
+impl Shape for SpotFleetRequestConfigData {
+    const SCHEMA: &'static s::Structure = &SPOT_FLEET_REQUEST_CONFIG_DATA;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_strategy = v::from(value),
+            1 => self.client_token = v::from(value),
+            2 => self.context = v::from(value),
+            3 => self.excess_capacity_termination_policy = v::from(value),
+            4 => self.fulfilled_capacity = v::from(value),
+            5 => self.iam_fleet_role = v::from(value),
+            6 => self.instance_interruption_behavior = v::from(value),
+            7 => self.instance_pools_to_use_count = v::from(value),
+            8 => self.launch_specifications = v::from(value),
+            9 => self.launch_template_configs = v::from(value),
+            10 => self.load_balancers_config = v::from(value),
+            11 => self.on_demand_allocation_strategy = v::from(value),
+            12 => self.on_demand_fulfilled_capacity = v::from(value),
+            13 => self.on_demand_max_total_price = v::from(value),
+            14 => self.on_demand_target_capacity = v::from(value),
+            15 => self.replace_unhealthy_instances = v::from(value),
+            16 => self.spot_maintenance_strategies = v::from(value),
+            17 => self.spot_max_total_price = v::from(value),
+            18 => self.spot_price = v::from(value),
+            19 => self.tag_specifications = v::from(value),
+            20 => self.target_capacity = v::from(value),
+            21 => self.target_capacity_unit_type = v::from(value),
+            22 => self.terminate_instances_with_expiration = v::from(value),
+            23 => self.r#type = v::from(value),
+            24 => self.valid_from = v::from(value),
+            _ => self.valid_until = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_strategy),
+            1 => v::view(&self.client_token),
+            2 => v::view(&self.context),
+            3 => v::view(&self.excess_capacity_termination_policy),
+            4 => v::view(&self.fulfilled_capacity),
+            5 => v::view(&self.iam_fleet_role),
+            6 => v::view(&self.instance_interruption_behavior),
+            7 => v::view(&self.instance_pools_to_use_count),
+            8 => v::view(&self.launch_specifications),
+            9 => v::view(&self.launch_template_configs),
+            10 => v::view(&self.load_balancers_config),
+            11 => v::view(&self.on_demand_allocation_strategy),
+            12 => v::view(&self.on_demand_fulfilled_capacity),
+            13 => v::view(&self.on_demand_max_total_price),
+            14 => v::view(&self.on_demand_target_capacity),
+            15 => v::view(&self.replace_unhealthy_instances),
+            16 => v::view(&self.spot_maintenance_strategies),
+            17 => v::view(&self.spot_max_total_price),
+            18 => v::view(&self.spot_price),
+            19 => v::view(&self.tag_specifications),
+            20 => v::view(&self.target_capacity),
+            21 => v::view(&self.target_capacity_unit_type),
+            22 => v::view(&self.terminate_instances_with_expiration),
+            23 => v::view(&self.r#type),
+            24 => v::view(&self.valid_from),
+            _ => v::view(&self.valid_until),
+        }
+    }
+}
+
+static SPOT_FLEET_REQUEST_CONFIG_DATA: s::Structure = s::Structure {
+    name: "SpotFleetRequestConfigData",
+    members: &[
+        s::optional(
+            "AllocationStrategy",
+            "AllocationStrategy",
+            "allocationStrategy",
+            s::Type::String(&ALLOCATION_STRATEGY),
+        ),
+        s::optional("ClientToken", "ClientToken", "clientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Context", "Context", "context", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ExcessCapacityTerminationPolicy",
+            "ExcessCapacityTerminationPolicy",
+            "excessCapacityTerminationPolicy",
+            s::Type::String(&EXCESS_CAPACITY_TERMINATION_POLICY),
+        ),
+        s::optional(
+            "FulfilledCapacity",
+            "FulfilledCapacity",
+            "fulfilledCapacity",
+            s::Type::Double(&s::ANY_NUMBER),
+        ),
+        s::required("IamFleetRole", "IamFleetRole", "iamFleetRole", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "InstanceInterruptionBehavior",
+            "InstanceInterruptionBehavior",
+            "instanceInterruptionBehavior",
+            s::Type::String(&INSTANCE_INTERRUPTION_BEHAVIOR),
+        ),
+        s::optional(
+            "InstancePoolsToUseCount",
+            "InstancePoolsToUseCount",
+            "instancePoolsToUseCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "LaunchSpecifications",
+            "LaunchSpecifications",
+            "launchSpecifications",
+            s::Type::List(&LAUNCH_SPECS_LIST),
+        ),
+        s::optional(
+            "LaunchTemplateConfigs",
+            "LaunchTemplateConfigs",
+            "launchTemplateConfigs",
+            s::Type::List(&LAUNCH_TEMPLATE_CONFIG_LIST),
+        ),
+        s::optional(
+            "LoadBalancersConfig",
+            "LoadBalancersConfig",
+            "loadBalancersConfig",
+            s::Type::Structure(&LOAD_BALANCERS_CONFIG),
+        ),
+        s::optional(
+            "OnDemandAllocationStrategy",
+            "OnDemandAllocationStrategy",
+            "onDemandAllocationStrategy",
+            s::Type::String(&ON_DEMAND_ALLOCATION_STRATEGY),
+        ),
+        s::optional(
+            "OnDemandFulfilledCapacity",
+            "OnDemandFulfilledCapacity",
+            "onDemandFulfilledCapacity",
+            s::Type::Double(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "OnDemandMaxTotalPrice",
+            "OnDemandMaxTotalPrice",
+            "onDemandMaxTotalPrice",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "OnDemandTargetCapacity",
+            "OnDemandTargetCapacity",
+            "onDemandTargetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "ReplaceUnhealthyInstances",
+            "ReplaceUnhealthyInstances",
+            "replaceUnhealthyInstances",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "SpotMaintenanceStrategies",
+            "SpotMaintenanceStrategies",
+            "spotMaintenanceStrategies",
+            s::Type::Structure(&SPOT_MAINTENANCE_STRATEGIES),
+        ),
+        s::optional(
+            "SpotMaxTotalPrice",
+            "SpotMaxTotalPrice",
+            "spotMaxTotalPrice",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("SpotPrice", "SpotPrice", "spotPrice", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::required(
+            "TargetCapacity",
+            "TargetCapacity",
+            "targetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "TargetCapacityUnitType",
+            "TargetCapacityUnitType",
+            "targetCapacityUnitType",
+            s::Type::String(&TARGET_CAPACITY_UNIT_TYPE),
+        ),
+        s::optional(
+            "TerminateInstancesWithExpiration",
+            "TerminateInstancesWithExpiration",
+            "terminateInstancesWithExpiration",
+            s::Type::Boolean,
+        ),
+        s::optional("Type", "Type", "type", s::Type::String(&FLEET_TYPE)),
+        s::optional("ValidFrom", "ValidFrom", "validFrom", s::Type::Timestamp),
+        s::optional("ValidUntil", "ValidUntil", "validUntil", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotFleetTagSpecification {
+    pub resource_type: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+impl Shape for SpotFleetTagSpecification {
+    const SCHEMA: &'static s::Structure = &SPOT_FLEET_TAG_SPECIFICATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.resource_type = v::from(value),
+            _ => self.tags = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.resource_type),
+            _ => v::view(&self.tags),
+        }
+    }
+}
+
+static SPOT_FLEET_TAG_SPECIFICATION: s::Structure = s::Structure {
+    name: "SpotFleetTagSpecification",
+    members: &[
+        s::optional(
+            "ResourceType",
+            "ResourceType",
+            "resourceType",
+            s::Type::String(&RESOURCE_TYPE),
+        ),
+        s::optional("Tags", "Tag", "tag", s::Type::List(&TAG_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotInstanceRequest {
+    pub actual_block_hourly_price: Option<String>,
+    pub availability_zone_group: Option<String>,
+    pub block_duration_minutes: Option<i32>,
+    pub create_time: Option<Timestamp>,
+    pub fault: Option<SpotInstanceStateFault>,
+    pub instance_id: Option<String>,
+    pub instance_interruption_behavior: Option<String>,
+    pub launch_group: Option<String>,
+    pub launch_specification: Option<LaunchSpecification>,
+    pub launched_availability_zone: Option<String>,
+    pub launched_availability_zone_id: Option<String>,
+    pub product_description: Option<String>,
+    pub spot_instance_request_id: Option<String>,
+    pub spot_price: Option<String>,
+    pub state: Option<String>,
+    pub status: Option<SpotInstanceStatus>,
+    pub tags: Option<Vec<Tag>>,
+    pub r#type: Option<String>,
+    pub valid_from: Option<Timestamp>,
+    pub valid_until: Option<Timestamp>,
+}
+
+impl Shape for SpotInstanceRequest {
+    const SCHEMA: &'static s::Structure = &SPOT_INSTANCE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.actual_block_hourly_price = v::from(value),
+            1 => self.availability_zone_group = v::from(value),
+            2 => self.block_duration_minutes = v::from(value),
+            3 => self.create_time = v::from(value),
+            4 => self.fault = v::from(value),
+            5 => self.instance_id = v::from(value),
+            6 => self.instance_interruption_behavior = v::from(value),
+            7 => self.launch_group = v::from(value),
+            8 => self.launch_specification = v::from(value),
+            9 => self.launched_availability_zone = v::from(value),
+            10 => self.launched_availability_zone_id = v::from(value),
+            11 => self.product_description = v::from(value),
+            12 => self.spot_instance_request_id = v::from(value),
+            13 => self.spot_price = v::from(value),
+            14 => self.state = v::from(value),
+            15 => self.status = v::from(value),
+            16 => self.tags = v::from(value),
+            17 => self.r#type = v::from(value),
+            18 => self.valid_from = v::from(value),
+            _ => self.valid_until = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.actual_block_hourly_price),
+            1 => v::view(&self.availability_zone_group),
+            2 => v::view(&self.block_duration_minutes),
+            3 => v::view(&self.create_time),
+            4 => v::view(&self.fault),
+            5 => v::view(&self.instance_id),
+            6 => v::view(&self.instance_interruption_behavior),
+            7 => v::view(&self.launch_group),
+            8 => v::view(&self.launch_specification),
+            9 => v::view(&self.launched_availability_zone),
+            10 => v::view(&self.launched_availability_zone_id),
+            11 => v::view(&self.product_description),
+            12 => v::view(&self.spot_instance_request_id),
+            13 => v::view(&self.spot_price),
+            14 => v::view(&self.state),
+            15 => v::view(&self.status),
+            16 => v::view(&self.tags),
+            17 => v::view(&self.r#type),
+            18 => v::view(&self.valid_from),
+            _ => v::view(&self.valid_until),
+        }
+    }
+}
+
+static SPOT_INSTANCE_REQUEST: s::Structure = s::Structure {
+    name: "SpotInstanceRequest",
+    members: &[
+        s::optional(
+            "ActualBlockHourlyPrice",
+            "ActualBlockHourlyPrice",
+            "actualBlockHourlyPrice",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneGroup",
+            "AvailabilityZoneGroup",
+            "availabilityZoneGroup",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "BlockDurationMinutes",
+            "BlockDurationMinutes",
+            "blockDurationMinutes",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("CreateTime", "CreateTime", "createTime", s::Type::Timestamp),
+        s::optional("Fault", "Fault", "fault", s::Type::Structure(&SPOT_INSTANCE_STATE_FAULT)),
+        s::optional("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "InstanceInterruptionBehavior",
+            "InstanceInterruptionBehavior",
+            "instanceInterruptionBehavior",
+            s::Type::String(&INSTANCE_INTERRUPTION_BEHAVIOR),
+        ),
+        s::optional("LaunchGroup", "LaunchGroup", "launchGroup", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "LaunchSpecification",
+            "LaunchSpecification",
+            "launchSpecification",
+            s::Type::Structure(&LAUNCH_SPECIFICATION),
+        ),
+        s::optional(
+            "LaunchedAvailabilityZone",
+            "LaunchedAvailabilityZone",
+            "launchedAvailabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "LaunchedAvailabilityZoneId",
+            "LaunchedAvailabilityZoneId",
+            "launchedAvailabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "ProductDescription",
+            "ProductDescription",
+            "productDescription",
+            s::Type::String(&RI_PRODUCT_DESCRIPTION),
+        ),
+        s::optional(
+            "SpotInstanceRequestId",
+            "SpotInstanceRequestId",
+            "spotInstanceRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("SpotPrice", "SpotPrice", "spotPrice", s::Type::String(&s::ANY_TEXT)),
+        s::optional("State", "State", "state", s::Type::String(&SPOT_INSTANCE_STATE)),
+        s::optional("Status", "Status", "status", s::Type::Structure(&SPOT_INSTANCE_STATUS)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+        s::optional("Type", "Type", "type", s::Type::String(&SPOT_INSTANCE_TYPE)),
+        s::optional("ValidFrom", "ValidFrom", "validFrom", s::Type::Timestamp),
+        s::optional("ValidUntil", "ValidUntil", "validUntil", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotInstanceStateFault {
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+impl Shape for SpotInstanceStateFault {
+    const SCHEMA: &'static s::Structure = &SPOT_INSTANCE_STATE_FAULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.code = v::from(value),
+            _ => self.message = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.code),
+            _ => v::view(&self.message),
+        }
+    }
+}
+
+static SPOT_INSTANCE_STATE_FAULT: s::Structure = s::Structure {
+    name: "SpotInstanceStateFault",
+    members: &[
+        s::optional("Code", "Code", "code", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Message", "Message", "message", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotInstanceStatus {
+    pub code: Option<String>,
+    pub message: Option<String>,
+    pub update_time: Option<Timestamp>,
+}
+
+impl Shape for SpotInstanceStatus {
+    const SCHEMA: &'static s::Structure = &SPOT_INSTANCE_STATUS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.code = v::from(value),
+            1 => self.message = v::from(value),
+            _ => self.update_time = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.code),
+            1 => v::view(&self.message),
+            _ => v::view(&self.update_time),
+        }
+    }
+}
+
+static SPOT_INSTANCE_STATUS: s::Structure = s::Structure {
+    name: "SpotInstanceStatus",
+    members: &[
+        s::optional("Code", "Code", "code", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Message", "Message", "message", s::Type::String(&s::ANY_TEXT)),
+        s::optional("UpdateTime", "UpdateTime", "updateTime", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotMaintenanceStrategies {
+    pub capacity_rebalance: Option<SpotCapacityRebalance>,
+}
+
+impl Shape for SpotMaintenanceStrategies {
+    const SCHEMA: &'static s::Structure = &SPOT_MAINTENANCE_STRATEGIES;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.capacity_rebalance = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.capacity_rebalance)
+    }
+}
+
+static SPOT_MAINTENANCE_STRATEGIES: s::Structure = s::Structure {
+    name: "SpotMaintenanceStrategies",
+    members: &[s::optional(
+        "CapacityRebalance",
+        "CapacityRebalance",
+        "capacityRebalance",
+        s::Type::Structure(&SPOT_CAPACITY_REBALANCE),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SpotMarketOptions {
     pub block_duration_minutes: Option<i32>,
     pub instance_interruption_behavior: Option<String>,
@@ -31730,6 +43264,352 @@ static SPOT_MARKET_OPTIONS: s::Structure = s::Structure {
             s::Type::String(&SPOT_INSTANCE_TYPE),
         ),
         s::optional("ValidUntil", "ValidUntil", "ValidUntil", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotOptions {
+    pub allocation_strategy: Option<String>,
+    pub instance_interruption_behavior: Option<String>,
+    pub instance_pools_to_use_count: Option<i32>,
+    pub maintenance_strategies: Option<FleetSpotMaintenanceStrategies>,
+    pub max_total_price: Option<String>,
+    pub min_target_capacity: Option<i32>,
+    pub single_availability_zone: Option<bool>,
+    pub single_instance_type: Option<bool>,
+}
+
+impl Shape for SpotOptions {
+    const SCHEMA: &'static s::Structure = &SPOT_OPTIONS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_strategy = v::from(value),
+            1 => self.instance_interruption_behavior = v::from(value),
+            2 => self.instance_pools_to_use_count = v::from(value),
+            3 => self.maintenance_strategies = v::from(value),
+            4 => self.max_total_price = v::from(value),
+            5 => self.min_target_capacity = v::from(value),
+            6 => self.single_availability_zone = v::from(value),
+            _ => self.single_instance_type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_strategy),
+            1 => v::view(&self.instance_interruption_behavior),
+            2 => v::view(&self.instance_pools_to_use_count),
+            3 => v::view(&self.maintenance_strategies),
+            4 => v::view(&self.max_total_price),
+            5 => v::view(&self.min_target_capacity),
+            6 => v::view(&self.single_availability_zone),
+            _ => v::view(&self.single_instance_type),
+        }
+    }
+}
+
+static SPOT_OPTIONS: s::Structure = s::Structure {
+    name: "SpotOptions",
+    members: &[
+        s::optional(
+            "AllocationStrategy",
+            "AllocationStrategy",
+            "allocationStrategy",
+            s::Type::String(&SPOT_ALLOCATION_STRATEGY),
+        ),
+        s::optional(
+            "InstanceInterruptionBehavior",
+            "InstanceInterruptionBehavior",
+            "instanceInterruptionBehavior",
+            s::Type::String(&SPOT_INSTANCE_INTERRUPTION_BEHAVIOR),
+        ),
+        s::optional(
+            "InstancePoolsToUseCount",
+            "InstancePoolsToUseCount",
+            "instancePoolsToUseCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "MaintenanceStrategies",
+            "MaintenanceStrategies",
+            "maintenanceStrategies",
+            s::Type::Structure(&FLEET_SPOT_MAINTENANCE_STRATEGIES),
+        ),
+        s::optional(
+            "MaxTotalPrice",
+            "MaxTotalPrice",
+            "maxTotalPrice",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "MinTargetCapacity",
+            "MinTargetCapacity",
+            "minTargetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "SingleAvailabilityZone",
+            "SingleAvailabilityZone",
+            "singleAvailabilityZone",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "SingleInstanceType",
+            "SingleInstanceType",
+            "singleInstanceType",
+            s::Type::Boolean,
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotOptionsRequest {
+    pub allocation_strategy: Option<String>,
+    pub instance_interruption_behavior: Option<String>,
+    pub instance_pools_to_use_count: Option<i32>,
+    pub maintenance_strategies: Option<FleetSpotMaintenanceStrategiesRequest>,
+    pub max_total_price: Option<String>,
+    pub min_target_capacity: Option<i32>,
+    pub single_availability_zone: Option<bool>,
+    pub single_instance_type: Option<bool>,
+}
+
+impl Shape for SpotOptionsRequest {
+    const SCHEMA: &'static s::Structure = &SPOT_OPTIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_strategy = v::from(value),
+            1 => self.instance_interruption_behavior = v::from(value),
+            2 => self.instance_pools_to_use_count = v::from(value),
+            3 => self.maintenance_strategies = v::from(value),
+            4 => self.max_total_price = v::from(value),
+            5 => self.min_target_capacity = v::from(value),
+            6 => self.single_availability_zone = v::from(value),
+            _ => self.single_instance_type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_strategy),
+            1 => v::view(&self.instance_interruption_behavior),
+            2 => v::view(&self.instance_pools_to_use_count),
+            3 => v::view(&self.maintenance_strategies),
+            4 => v::view(&self.max_total_price),
+            5 => v::view(&self.min_target_capacity),
+            6 => v::view(&self.single_availability_zone),
+            _ => v::view(&self.single_instance_type),
+        }
+    }
+}
+
+static SPOT_OPTIONS_REQUEST: s::Structure = s::Structure {
+    name: "SpotOptionsRequest",
+    members: &[
+        s::optional(
+            "AllocationStrategy",
+            "AllocationStrategy",
+            "AllocationStrategy",
+            s::Type::String(&SPOT_ALLOCATION_STRATEGY),
+        ),
+        s::optional(
+            "InstanceInterruptionBehavior",
+            "InstanceInterruptionBehavior",
+            "InstanceInterruptionBehavior",
+            s::Type::String(&SPOT_INSTANCE_INTERRUPTION_BEHAVIOR),
+        ),
+        s::optional(
+            "InstancePoolsToUseCount",
+            "InstancePoolsToUseCount",
+            "InstancePoolsToUseCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "MaintenanceStrategies",
+            "MaintenanceStrategies",
+            "MaintenanceStrategies",
+            s::Type::Structure(&FLEET_SPOT_MAINTENANCE_STRATEGIES_REQUEST),
+        ),
+        s::optional(
+            "MaxTotalPrice",
+            "MaxTotalPrice",
+            "MaxTotalPrice",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "MinTargetCapacity",
+            "MinTargetCapacity",
+            "MinTargetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "SingleAvailabilityZone",
+            "SingleAvailabilityZone",
+            "SingleAvailabilityZone",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "SingleInstanceType",
+            "SingleInstanceType",
+            "SingleInstanceType",
+            s::Type::Boolean,
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotPlacement {
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub group_name: Option<String>,
+    pub tenancy: Option<String>,
+}
+
+impl Shape for SpotPlacement {
+    const SCHEMA: &'static s::Structure = &SPOT_PLACEMENT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone = v::from(value),
+            1 => self.availability_zone_id = v::from(value),
+            2 => self.group_name = v::from(value),
+            _ => self.tenancy = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone),
+            1 => v::view(&self.availability_zone_id),
+            2 => v::view(&self.group_name),
+            _ => v::view(&self.tenancy),
+        }
+    }
+}
+
+static SPOT_PLACEMENT: s::Structure = s::Structure {
+    name: "SpotPlacement",
+    members: &[
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "availabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "availabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("GroupName", "GroupName", "groupName", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Tenancy", "Tenancy", "tenancy", s::Type::String(&TENANCY)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotPlacementScore {
+    pub availability_zone_id: Option<String>,
+    pub region: Option<String>,
+    pub score: Option<i32>,
+}
+
+impl Shape for SpotPlacementScore {
+    const SCHEMA: &'static s::Structure = &SPOT_PLACEMENT_SCORE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone_id = v::from(value),
+            1 => self.region = v::from(value),
+            _ => self.score = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone_id),
+            1 => v::view(&self.region),
+            _ => v::view(&self.score),
+        }
+    }
+}
+
+static SPOT_PLACEMENT_SCORE: s::Structure = s::Structure {
+    name: "SpotPlacementScore",
+    members: &[
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "availabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Region", "Region", "region", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Score", "Score", "score", s::Type::Integer(&s::ANY_NUMBER)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotPrice {
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub instance_type: Option<String>,
+    pub product_description: Option<String>,
+    pub spot_price: Option<String>,
+    pub timestamp: Option<Timestamp>,
+}
+
+impl Shape for SpotPrice {
+    const SCHEMA: &'static s::Structure = &SPOT_PRICE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone = v::from(value),
+            1 => self.availability_zone_id = v::from(value),
+            2 => self.instance_type = v::from(value),
+            3 => self.product_description = v::from(value),
+            4 => self.spot_price = v::from(value),
+            _ => self.timestamp = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone),
+            1 => v::view(&self.availability_zone_id),
+            2 => v::view(&self.instance_type),
+            3 => v::view(&self.product_description),
+            4 => v::view(&self.spot_price),
+            _ => v::view(&self.timestamp),
+        }
+    }
+}
+
+static SPOT_PRICE: s::Structure = s::Structure {
+    name: "SpotPrice",
+    members: &[
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "availabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "availabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ProductDescription",
+            "ProductDescription",
+            "productDescription",
+            s::Type::String(&RI_PRODUCT_DESCRIPTION),
+        ),
+        s::optional("SpotPrice", "SpotPrice", "spotPrice", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Timestamp", "Timestamp", "timestamp", s::Type::Timestamp),
     ],
 };
 
@@ -32460,6 +44340,33 @@ static SUBNET_IPV6_CIDR_BLOCK_ASSOCIATION: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct SuccessfulInstanceCreditSpecificationItem {
+    pub instance_id: Option<String>,
+}
+
+impl Shape for SuccessfulInstanceCreditSpecificationItem {
+    const SCHEMA: &'static s::Structure = &SUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.instance_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.instance_id)
+    }
+}
+
+static SUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM: s::Structure = s::Structure {
+    name: "SuccessfulInstanceCreditSpecificationItem",
+    members: &[s::optional(
+        "InstanceId",
+        "InstanceId",
+        "instanceId",
+        s::Type::String(&s::ANY_TEXT),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tag {
     pub key: Option<String>,
     pub value: Option<String>,
@@ -32645,6 +44552,193 @@ static TAG_SPECIFICATION: s::Structure = s::Structure {
         ),
         s::optional("Tags", "Tag", "Tag", s::Type::List(&TAG_LIST)),
     ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TargetCapacitySpecification {
+    pub default_target_capacity_type: Option<String>,
+    pub on_demand_target_capacity: Option<i32>,
+    pub spot_target_capacity: Option<i32>,
+    pub target_capacity_unit_type: Option<String>,
+    pub total_target_capacity: Option<i32>,
+}
+
+impl Shape for TargetCapacitySpecification {
+    const SCHEMA: &'static s::Structure = &TARGET_CAPACITY_SPECIFICATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.default_target_capacity_type = v::from(value),
+            1 => self.on_demand_target_capacity = v::from(value),
+            2 => self.spot_target_capacity = v::from(value),
+            3 => self.target_capacity_unit_type = v::from(value),
+            _ => self.total_target_capacity = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.default_target_capacity_type),
+            1 => v::view(&self.on_demand_target_capacity),
+            2 => v::view(&self.spot_target_capacity),
+            3 => v::view(&self.target_capacity_unit_type),
+            _ => v::view(&self.total_target_capacity),
+        }
+    }
+}
+
+static TARGET_CAPACITY_SPECIFICATION: s::Structure = s::Structure {
+    name: "TargetCapacitySpecification",
+    members: &[
+        s::optional(
+            "DefaultTargetCapacityType",
+            "DefaultTargetCapacityType",
+            "defaultTargetCapacityType",
+            s::Type::String(&DEFAULT_TARGET_CAPACITY_TYPE),
+        ),
+        s::optional(
+            "OnDemandTargetCapacity",
+            "OnDemandTargetCapacity",
+            "onDemandTargetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "SpotTargetCapacity",
+            "SpotTargetCapacity",
+            "spotTargetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "TargetCapacityUnitType",
+            "TargetCapacityUnitType",
+            "targetCapacityUnitType",
+            s::Type::String(&TARGET_CAPACITY_UNIT_TYPE),
+        ),
+        s::optional(
+            "TotalTargetCapacity",
+            "TotalTargetCapacity",
+            "totalTargetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TargetCapacitySpecificationRequest {
+    pub default_target_capacity_type: Option<String>,
+    pub on_demand_target_capacity: Option<i32>,
+    pub spot_target_capacity: Option<i32>,
+    pub target_capacity_unit_type: Option<String>,
+    pub total_target_capacity: i32,
+}
+
+impl Shape for TargetCapacitySpecificationRequest {
+    const SCHEMA: &'static s::Structure = &TARGET_CAPACITY_SPECIFICATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.default_target_capacity_type = v::from(value),
+            1 => self.on_demand_target_capacity = v::from(value),
+            2 => self.spot_target_capacity = v::from(value),
+            3 => self.target_capacity_unit_type = v::from(value),
+            _ => self.total_target_capacity = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.default_target_capacity_type),
+            1 => v::view(&self.on_demand_target_capacity),
+            2 => v::view(&self.spot_target_capacity),
+            3 => v::view(&self.target_capacity_unit_type),
+            _ => v::view(&self.total_target_capacity),
+        }
+    }
+}
+
+static TARGET_CAPACITY_SPECIFICATION_REQUEST: s::Structure = s::Structure {
+    name: "TargetCapacitySpecificationRequest",
+    members: &[
+        s::optional(
+            "DefaultTargetCapacityType",
+            "DefaultTargetCapacityType",
+            "DefaultTargetCapacityType",
+            s::Type::String(&DEFAULT_TARGET_CAPACITY_TYPE),
+        ),
+        s::optional(
+            "OnDemandTargetCapacity",
+            "OnDemandTargetCapacity",
+            "OnDemandTargetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "SpotTargetCapacity",
+            "SpotTargetCapacity",
+            "SpotTargetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "TargetCapacityUnitType",
+            "TargetCapacityUnitType",
+            "TargetCapacityUnitType",
+            s::Type::String(&TARGET_CAPACITY_UNIT_TYPE),
+        ),
+        s::required(
+            "TotalTargetCapacity",
+            "TotalTargetCapacity",
+            "TotalTargetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TargetGroup {
+    pub arn: Option<String>,
+}
+
+impl Shape for TargetGroup {
+    const SCHEMA: &'static s::Structure = &TARGET_GROUP;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.arn = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.arn)
+    }
+}
+
+static TARGET_GROUP: s::Structure = s::Structure {
+    name: "TargetGroup",
+    members: &[s::optional("Arn", "Arn", "arn", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TargetGroupsConfig {
+    pub target_groups: Option<Vec<TargetGroup>>,
+}
+
+impl Shape for TargetGroupsConfig {
+    const SCHEMA: &'static s::Structure = &TARGET_GROUPS_CONFIG;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.target_groups = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.target_groups)
+    }
+}
+
+static TARGET_GROUPS_CONFIG: s::Structure = s::Structure {
+    name: "TargetGroupsConfig",
+    members: &[s::optional(
+        "TargetGroups",
+        "TargetGroups",
+        "targetGroups",
+        s::Type::List(&TARGET_GROUPS),
+    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32957,6 +45051,80 @@ static UNMONITOR_INSTANCES_RESULT: s::Structure = s::Structure {
         "instancesSet",
         s::Type::List(&INSTANCE_MONITORING_LIST),
     )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UnsuccessfulInstanceCreditSpecificationItem {
+    pub error: Option<UnsuccessfulInstanceCreditSpecificationItemError>,
+    pub instance_id: Option<String>,
+}
+
+impl Shape for UnsuccessfulInstanceCreditSpecificationItem {
+    const SCHEMA: &'static s::Structure = &UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.error = v::from(value),
+            _ => self.instance_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.error),
+            _ => v::view(&self.instance_id),
+        }
+    }
+}
+
+static UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM: s::Structure = s::Structure {
+    name: "UnsuccessfulInstanceCreditSpecificationItem",
+    members: &[
+        s::optional(
+            "Error",
+            "Error",
+            "error",
+            s::Type::Structure(&UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM_ERROR),
+        ),
+        s::optional("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UnsuccessfulInstanceCreditSpecificationItemError {
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+impl Shape for UnsuccessfulInstanceCreditSpecificationItemError {
+    const SCHEMA: &'static s::Structure = &UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM_ERROR;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.code = v::from(value),
+            _ => self.message = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.code),
+            _ => v::view(&self.message),
+        }
+    }
+}
+
+static UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM_ERROR: s::Structure = s::Structure {
+    name: "UnsuccessfulInstanceCreditSpecificationItemError",
+    members: &[
+        s::optional(
+            "Code",
+            "Code",
+            "code",
+            s::Type::String(&UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ERROR_CODE),
+        ),
+        s::optional("Message", "Message", "message", s::Type::String(&s::ANY_TEXT)),
+    ],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33642,6 +45810,431 @@ static VOLUME_ATTACHMENT: s::Structure = s::Structure {
         ),
         s::optional("State", "Status", "status", s::Type::String(&VOLUME_ATTACHMENT_STATE)),
         s::optional("VolumeId", "VolumeId", "volumeId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VolumeModification {
+    pub end_time: Option<Timestamp>,
+    pub modification_state: Option<String>,
+    pub operator: Option<OperatorResponse>,
+    pub original_iops: Option<i32>,
+    pub original_multi_attach_enabled: Option<bool>,
+    pub original_size: Option<i32>,
+    pub original_throughput: Option<i32>,
+    pub original_volume_type: Option<String>,
+    pub progress: Option<i64>,
+    pub start_time: Option<Timestamp>,
+    pub status_message: Option<String>,
+    pub target_iops: Option<i32>,
+    pub target_multi_attach_enabled: Option<bool>,
+    pub target_size: Option<i32>,
+    pub target_throughput: Option<i32>,
+    pub target_volume_type: Option<String>,
+    pub volume_id: Option<String>,
+}
+
+impl Shape for VolumeModification {
+    const SCHEMA: &'static s::Structure = &VOLUME_MODIFICATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.end_time = v::from(value),
+            1 => self.modification_state = v::from(value),
+            2 => self.operator = v::from(value),
+            3 => self.original_iops = v::from(value),
+            4 => self.original_multi_attach_enabled = v::from(value),
+            5 => self.original_size = v::from(value),
+            6 => self.original_throughput = v::from(value),
+            7 => self.original_volume_type = v::from(value),
+            8 => self.progress = v::from(value),
+            9 => self.start_time = v::from(value),
+            10 => self.status_message = v::from(value),
+            11 => self.target_iops = v::from(value),
+            12 => self.target_multi_attach_enabled = v::from(value),
+            13 => self.target_size = v::from(value),
+            14 => self.target_throughput = v::from(value),
+            15 => self.target_volume_type = v::from(value),
+            _ => self.volume_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.end_time),
+            1 => v::view(&self.modification_state),
+            2 => v::view(&self.operator),
+            3 => v::view(&self.original_iops),
+            4 => v::view(&self.original_multi_attach_enabled),
+            5 => v::view(&self.original_size),
+            6 => v::view(&self.original_throughput),
+            7 => v::view(&self.original_volume_type),
+            8 => v::view(&self.progress),
+            9 => v::view(&self.start_time),
+            10 => v::view(&self.status_message),
+            11 => v::view(&self.target_iops),
+            12 => v::view(&self.target_multi_attach_enabled),
+            13 => v::view(&self.target_size),
+            14 => v::view(&self.target_throughput),
+            15 => v::view(&self.target_volume_type),
+            _ => v::view(&self.volume_id),
+        }
+    }
+}
+
+static VOLUME_MODIFICATION: s::Structure = s::Structure {
+    name: "VolumeModification",
+    members: &[
+        s::optional("EndTime", "EndTime", "endTime", s::Type::Timestamp),
+        s::optional(
+            "ModificationState",
+            "ModificationState",
+            "modificationState",
+            s::Type::String(&VOLUME_MODIFICATION_STATE),
+        ),
+        s::optional("Operator", "Operator", "operator", s::Type::Structure(&OPERATOR_RESPONSE)),
+        s::optional(
+            "OriginalIops",
+            "OriginalIops",
+            "originalIops",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "OriginalMultiAttachEnabled",
+            "OriginalMultiAttachEnabled",
+            "originalMultiAttachEnabled",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "OriginalSize",
+            "OriginalSize",
+            "originalSize",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "OriginalThroughput",
+            "OriginalThroughput",
+            "originalThroughput",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "OriginalVolumeType",
+            "OriginalVolumeType",
+            "originalVolumeType",
+            s::Type::String(&VOLUME_TYPE),
+        ),
+        s::optional("Progress", "Progress", "progress", s::Type::Long(&s::ANY_NUMBER)),
+        s::optional("StartTime", "StartTime", "startTime", s::Type::Timestamp),
+        s::optional(
+            "StatusMessage",
+            "StatusMessage",
+            "statusMessage",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("TargetIops", "TargetIops", "targetIops", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional(
+            "TargetMultiAttachEnabled",
+            "TargetMultiAttachEnabled",
+            "targetMultiAttachEnabled",
+            s::Type::Boolean,
+        ),
+        s::optional("TargetSize", "TargetSize", "targetSize", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional(
+            "TargetThroughput",
+            "TargetThroughput",
+            "targetThroughput",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "TargetVolumeType",
+            "TargetVolumeType",
+            "targetVolumeType",
+            s::Type::String(&VOLUME_TYPE),
+        ),
+        s::optional("VolumeId", "VolumeId", "volumeId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VolumeStatusAction {
+    pub code: Option<String>,
+    pub description: Option<String>,
+    pub event_id: Option<String>,
+    pub event_type: Option<String>,
+}
+
+impl Shape for VolumeStatusAction {
+    const SCHEMA: &'static s::Structure = &VOLUME_STATUS_ACTION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.code = v::from(value),
+            1 => self.description = v::from(value),
+            2 => self.event_id = v::from(value),
+            _ => self.event_type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.code),
+            1 => v::view(&self.description),
+            2 => v::view(&self.event_id),
+            _ => v::view(&self.event_type),
+        }
+    }
+}
+
+static VOLUME_STATUS_ACTION: s::Structure = s::Structure {
+    name: "VolumeStatusAction",
+    members: &[
+        s::optional("Code", "Code", "code", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Description", "Description", "description", s::Type::String(&s::ANY_TEXT)),
+        s::optional("EventId", "EventId", "eventId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("EventType", "EventType", "eventType", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VolumeStatusAttachmentStatus {
+    pub instance_id: Option<String>,
+    pub io_performance: Option<String>,
+}
+
+impl Shape for VolumeStatusAttachmentStatus {
+    const SCHEMA: &'static s::Structure = &VOLUME_STATUS_ATTACHMENT_STATUS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.instance_id = v::from(value),
+            _ => self.io_performance = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.instance_id),
+            _ => v::view(&self.io_performance),
+        }
+    }
+}
+
+static VOLUME_STATUS_ATTACHMENT_STATUS: s::Structure = s::Structure {
+    name: "VolumeStatusAttachmentStatus",
+    members: &[
+        s::optional("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "IoPerformance",
+            "IoPerformance",
+            "ioPerformance",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VolumeStatusDetails {
+    pub name: Option<String>,
+    pub status: Option<String>,
+}
+
+impl Shape for VolumeStatusDetails {
+    const SCHEMA: &'static s::Structure = &VOLUME_STATUS_DETAILS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.name = v::from(value),
+            _ => self.status = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.name),
+            _ => v::view(&self.status),
+        }
+    }
+}
+
+static VOLUME_STATUS_DETAILS: s::Structure = s::Structure {
+    name: "VolumeStatusDetails",
+    members: &[
+        s::optional("Name", "Name", "name", s::Type::String(&VOLUME_STATUS_NAME)),
+        s::optional("Status", "Status", "status", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VolumeStatusEvent {
+    pub description: Option<String>,
+    pub event_id: Option<String>,
+    pub event_type: Option<String>,
+    pub instance_id: Option<String>,
+    pub not_after: Option<Timestamp>,
+    pub not_before: Option<Timestamp>,
+}
+
+impl Shape for VolumeStatusEvent {
+    const SCHEMA: &'static s::Structure = &VOLUME_STATUS_EVENT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.description = v::from(value),
+            1 => self.event_id = v::from(value),
+            2 => self.event_type = v::from(value),
+            3 => self.instance_id = v::from(value),
+            4 => self.not_after = v::from(value),
+            _ => self.not_before = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.description),
+            1 => v::view(&self.event_id),
+            2 => v::view(&self.event_type),
+            3 => v::view(&self.instance_id),
+            4 => v::view(&self.not_after),
+            _ => v::view(&self.not_before),
+        }
+    }
+}
+
+static VOLUME_STATUS_EVENT: s::Structure = s::Structure {
+    name: "VolumeStatusEvent",
+    members: &[
+        s::optional("Description", "Description", "description", s::Type::String(&s::ANY_TEXT)),
+        s::optional("EventId", "EventId", "eventId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("EventType", "EventType", "eventType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("NotAfter", "NotAfter", "notAfter", s::Type::Timestamp),
+        s::optional("NotBefore", "NotBefore", "notBefore", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VolumeStatusInfo {
+    pub details: Option<Vec<VolumeStatusDetails>>,
+    pub status: Option<String>,
+}
+
+impl Shape for VolumeStatusInfo {
+    const SCHEMA: &'static s::Structure = &VOLUME_STATUS_INFO;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.details = v::from(value),
+            _ => self.status = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.details),
+            _ => v::view(&self.status),
+        }
+    }
+}
+
+static VOLUME_STATUS_INFO: s::Structure = s::Structure {
+    name: "VolumeStatusInfo",
+    members: &[
+        s::optional("Details", "Details", "details", s::Type::List(&VOLUME_STATUS_DETAILS_LIST)),
+        s::optional("Status", "Status", "status", s::Type::String(&VOLUME_STATUS_INFO_STATUS)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VolumeStatusItem {
+    pub actions: Option<Vec<VolumeStatusAction>>,
+    pub attachment_statuses: Option<Vec<VolumeStatusAttachmentStatus>>,
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub events: Option<Vec<VolumeStatusEvent>>,
+    pub initialization_status_details: Option<InitializationStatusDetails>,
+    pub operator: Option<OperatorResponse>,
+    pub outpost_arn: Option<String>,
+    pub volume_id: Option<String>,
+    pub volume_status: Option<VolumeStatusInfo>,
+}
+
+impl Shape for VolumeStatusItem {
+    const SCHEMA: &'static s::Structure = &VOLUME_STATUS_ITEM;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.actions = v::from(value),
+            1 => self.attachment_statuses = v::from(value),
+            2 => self.availability_zone = v::from(value),
+            3 => self.availability_zone_id = v::from(value),
+            4 => self.events = v::from(value),
+            5 => self.initialization_status_details = v::from(value),
+            6 => self.operator = v::from(value),
+            7 => self.outpost_arn = v::from(value),
+            8 => self.volume_id = v::from(value),
+            _ => self.volume_status = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.actions),
+            1 => v::view(&self.attachment_statuses),
+            2 => v::view(&self.availability_zone),
+            3 => v::view(&self.availability_zone_id),
+            4 => v::view(&self.events),
+            5 => v::view(&self.initialization_status_details),
+            6 => v::view(&self.operator),
+            7 => v::view(&self.outpost_arn),
+            8 => v::view(&self.volume_id),
+            _ => v::view(&self.volume_status),
+        }
+    }
+}
+
+static VOLUME_STATUS_ITEM: s::Structure = s::Structure {
+    name: "VolumeStatusItem",
+    members: &[
+        s::optional(
+            "Actions",
+            "ActionsSet",
+            "actionsSet",
+            s::Type::List(&VOLUME_STATUS_ACTIONS_LIST),
+        ),
+        s::optional(
+            "AttachmentStatuses",
+            "AttachmentStatuses",
+            "attachmentStatuses",
+            s::Type::List(&VOLUME_STATUS_ATTACHMENT_STATUS_LIST),
+        ),
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "availabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "availabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Events", "EventsSet", "eventsSet", s::Type::List(&VOLUME_STATUS_EVENTS_LIST)),
+        s::optional(
+            "InitializationStatusDetails",
+            "InitializationStatusDetails",
+            "initializationStatusDetails",
+            s::Type::Structure(&INITIALIZATION_STATUS_DETAILS),
+        ),
+        s::optional("Operator", "Operator", "operator", s::Type::Structure(&OPERATOR_RESPONSE)),
+        s::optional("OutpostArn", "OutpostArn", "outpostArn", s::Type::String(&s::ANY_TEXT)),
+        s::optional("VolumeId", "VolumeId", "volumeId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "VolumeStatus",
+            "VolumeStatus",
+            "volumeStatus",
+            s::Type::Structure(&VOLUME_STATUS_INFO),
+        ),
     ],
 };
 
@@ -34695,6 +47288,7 @@ v::impl_data!(
     AcceptVpcPeeringConnectionResult,
     AccountAttribute,
     AccountAttributeValue,
+    ActiveInstance,
     AddPrefixListEntry,
     AdditionalDetail,
     Address,
@@ -34725,9 +47319,11 @@ v::impl_data!(
     AssociateRouteTableResult,
     AssociateVpcCidrBlockRequest,
     AssociateVpcCidrBlockResult,
+    AssociatedKmsKey,
     AttachInternetGatewayRequest,
     AttachNetworkInterfaceRequest,
     AttachNetworkInterfaceResult,
+    AttachVolumeRequest,
     AttachmentEnaSrdSpecification,
     AttachmentEnaSrdUdpSpecification,
     AttributeBooleanValue,
@@ -34746,28 +47342,60 @@ v::impl_data!(
     BaselinePerformanceFactors,
     BaselinePerformanceFactorsRequest,
     BlockDeviceMapping,
+    BlockDeviceMappingResponse,
     BlockPublicAccessStates,
+    CancelCapacityReservationRequest,
+    CancelCapacityReservationResult,
+    CancelSpotFleetRequestsError,
+    CancelSpotFleetRequestsErrorItem,
+    CancelSpotFleetRequestsRequest,
+    CancelSpotFleetRequestsResponse,
+    CancelSpotFleetRequestsSuccessItem,
+    CancelSpotInstanceRequestsRequest,
+    CancelSpotInstanceRequestsResult,
+    CancelledSpotInstanceRequest,
+    CapacityAllocation,
+    CapacityAllocationMetadataEntry,
+    CapacityReservation,
+    CapacityReservationAdjustmentDetails,
+    CapacityReservationCommitmentInfo,
+    CapacityReservationOptions,
+    CapacityReservationOptionsRequest,
     CapacityReservationSpecification,
     CapacityReservationSpecificationResponse,
     CapacityReservationTarget,
     CapacityReservationTargetResponse,
     CidrBlock,
+    ClassicLoadBalancer,
+    ClassicLoadBalancersConfig,
     ConnectionTrackingConfiguration,
     ConnectionTrackingSpecification,
     ConnectionTrackingSpecificationRequest,
     ConnectionTrackingSpecificationResponse,
+    CopyImageRequest,
+    CopyImageResult,
+    CopySnapshotRequest,
+    CopySnapshotResult,
     CpuOptions,
     CpuOptionsRequest,
     CpuPerformanceFactor,
     CpuPerformanceFactorRequest,
+    CreateCapacityReservationRequest,
+    CreateCapacityReservationResult,
     CreateDefaultSubnetRequest,
     CreateDefaultSubnetResult,
     CreateDefaultVpcRequest,
     CreateDefaultVpcResult,
     CreateDhcpOptionsRequest,
     CreateDhcpOptionsResult,
+    CreateFleetError,
+    CreateFleetInstance,
+    CreateFleetRequest,
+    CreateFleetResult,
     CreateFlowLogsRequest,
     CreateFlowLogsResult,
+    CreateImageRequest,
+    CreateImageResult,
     CreateInternetGatewayRequest,
     CreateInternetGatewayResult,
     CreateKeyPairRequest,
@@ -34787,15 +47415,23 @@ v::impl_data!(
     CreateNetworkInterfaceRequest,
     CreateNetworkInterfaceResult,
     CreatePeeringConnectionOptionsRequest,
+    CreatePlacementGroupRequest,
+    CreatePlacementGroupResult,
     CreateRouteRequest,
     CreateRouteResult,
     CreateRouteTableRequest,
     CreateRouteTableResult,
     CreateSecurityGroupRequest,
     CreateSecurityGroupResult,
+    CreateSnapshotRequest,
+    CreateSnapshotsRequest,
+    CreateSnapshotsResult,
     CreateSubnetRequest,
     CreateSubnetResult,
     CreateTagsRequest,
+    CreateVolumePermission,
+    CreateVolumePermissionModifications,
+    CreateVolumeRequest,
     CreateVpcEndpointRequest,
     CreateVpcEndpointResult,
     CreateVpcPeeringConnectionRequest,
@@ -34806,6 +47442,11 @@ v::impl_data!(
     CreditSpecificationRequest,
     DefaultConnectionTrackingConfiguration,
     DeleteDhcpOptionsRequest,
+    DeleteFleetError,
+    DeleteFleetErrorItem,
+    DeleteFleetSuccessItem,
+    DeleteFleetsRequest,
+    DeleteFleetsResult,
     DeleteFlowLogsRequest,
     DeleteFlowLogsResult,
     DeleteInternetGatewayRequest,
@@ -34828,17 +47469,23 @@ v::impl_data!(
     DeleteNetworkInsightsPathRequest,
     DeleteNetworkInsightsPathResult,
     DeleteNetworkInterfaceRequest,
+    DeletePlacementGroupRequest,
     DeleteRouteRequest,
     DeleteRouteTableRequest,
     DeleteSecurityGroupRequest,
     DeleteSecurityGroupResult,
+    DeleteSnapshotRequest,
+    DeleteSnapshotReturnCode,
     DeleteSubnetRequest,
     DeleteTagsRequest,
+    DeleteVolumeRequest,
     DeleteVpcEndpointsRequest,
     DeleteVpcEndpointsResult,
     DeleteVpcPeeringConnectionRequest,
     DeleteVpcPeeringConnectionResult,
     DeleteVpcRequest,
+    DeregisterImageRequest,
+    DeregisterImageResult,
     DescribeAccountAttributesRequest,
     DescribeAccountAttributesResult,
     DescribeAddressesAttributeRequest,
@@ -34847,15 +47494,28 @@ v::impl_data!(
     DescribeAddressesResult,
     DescribeAvailabilityZonesRequest,
     DescribeAvailabilityZonesResult,
+    DescribeCapacityReservationsRequest,
+    DescribeCapacityReservationsResult,
     DescribeDhcpOptionsRequest,
     DescribeDhcpOptionsResult,
+    DescribeFleetError,
+    DescribeFleetHistoryRequest,
+    DescribeFleetHistoryResult,
+    DescribeFleetInstancesRequest,
+    DescribeFleetInstancesResult,
+    DescribeFleetsInstances,
+    DescribeFleetsRequest,
+    DescribeFleetsResult,
     DescribeFlowLogsRequest,
     DescribeFlowLogsResult,
     DescribeIamInstanceProfileAssociationsRequest,
     DescribeIamInstanceProfileAssociationsResult,
+    DescribeImageAttributeRequest,
     DescribeImagesRequest,
     DescribeImagesResult,
     DescribeInstanceAttributeRequest,
+    DescribeInstanceCreditSpecificationsRequest,
+    DescribeInstanceCreditSpecificationsResult,
     DescribeInstanceStatusRequest,
     DescribeInstanceStatusResult,
     DescribeInstanceTypeOfferingsRequest,
@@ -34886,6 +47546,8 @@ v::impl_data!(
     DescribeNetworkInterfaceAttributeResult,
     DescribeNetworkInterfacesRequest,
     DescribeNetworkInterfacesResult,
+    DescribePlacementGroupsRequest,
+    DescribePlacementGroupsResult,
     DescribePrefixListsRequest,
     DescribePrefixListsResult,
     DescribeRegionsRequest,
@@ -34898,12 +47560,32 @@ v::impl_data!(
     DescribeSecurityGroupRulesResult,
     DescribeSecurityGroupsRequest,
     DescribeSecurityGroupsResult,
+    DescribeSnapshotAttributeRequest,
+    DescribeSnapshotAttributeResult,
+    DescribeSnapshotsRequest,
+    DescribeSnapshotsResult,
+    DescribeSpotFleetInstancesRequest,
+    DescribeSpotFleetInstancesResponse,
+    DescribeSpotFleetRequestHistoryRequest,
+    DescribeSpotFleetRequestHistoryResponse,
+    DescribeSpotFleetRequestsRequest,
+    DescribeSpotFleetRequestsResponse,
+    DescribeSpotInstanceRequestsRequest,
+    DescribeSpotInstanceRequestsResult,
+    DescribeSpotPriceHistoryRequest,
+    DescribeSpotPriceHistoryResult,
     DescribeStaleSecurityGroupsRequest,
     DescribeStaleSecurityGroupsResult,
     DescribeSubnetsRequest,
     DescribeSubnetsResult,
     DescribeTagsRequest,
     DescribeTagsResult,
+    DescribeVolumeAttributeRequest,
+    DescribeVolumeAttributeResult,
+    DescribeVolumeStatusRequest,
+    DescribeVolumeStatusResult,
+    DescribeVolumesModificationsRequest,
+    DescribeVolumesModificationsResult,
     DescribeVolumesRequest,
     DescribeVolumesResult,
     DescribeVpcAttributeRequest,
@@ -34920,8 +47602,19 @@ v::impl_data!(
     DestinationOptionsResponse,
     DetachInternetGatewayRequest,
     DetachNetworkInterfaceRequest,
+    DetachVolumeRequest,
     DhcpConfiguration,
     DhcpOptions,
+    DisableEbsEncryptionByDefaultRequest,
+    DisableEbsEncryptionByDefaultResult,
+    DisableImageDeprecationRequest,
+    DisableImageDeprecationResult,
+    DisableImageDeregistrationProtectionRequest,
+    DisableImageDeregistrationProtectionResult,
+    DisableImageRequest,
+    DisableImageResult,
+    DisableSerialConsoleAccessRequest,
+    DisableSerialConsoleAccessResult,
     DisassociateAddressRequest,
     DisassociateIamInstanceProfileRequest,
     DisassociateIamInstanceProfileResult,
@@ -34935,6 +47628,7 @@ v::impl_data!(
     DnsOptions,
     DnsOptionsSpecification,
     EbsBlockDevice,
+    EbsBlockDeviceResponse,
     EbsCardInfo,
     EbsInfo,
     EbsInstanceBlockDevice,
@@ -34952,48 +47646,99 @@ v::impl_data!(
     EnaSrdSpecificationRequest,
     EnaSrdUdpSpecification,
     EnaSrdUdpSpecificationRequest,
+    EnableEbsEncryptionByDefaultRequest,
+    EnableEbsEncryptionByDefaultResult,
+    EnableImageDeprecationRequest,
+    EnableImageDeprecationResult,
+    EnableImageDeregistrationProtectionRequest,
+    EnableImageDeregistrationProtectionResult,
+    EnableImageRequest,
+    EnableImageResult,
+    EnableSerialConsoleAccessRequest,
+    EnableSerialConsoleAccessResult,
+    EnableVolumeIORequest,
     EnclaveOptions,
     EnclaveOptionsRequest,
+    EventInformation,
     Explanation,
     Filter,
     FilterPortRange,
     FirewallStatefulRule,
     FirewallStatelessRule,
+    FleetBlockDeviceMappingRequest,
+    FleetCapacityReservationTargetRequest,
+    FleetData,
+    FleetEbsBlockDeviceRequest,
+    FleetIamInstanceProfileSpecificationRequest,
+    FleetInstanceMetadataOptionsRequest,
+    FleetLaunchTemplateConfig,
+    FleetLaunchTemplateConfigRequest,
+    FleetLaunchTemplateOverrides,
+    FleetLaunchTemplateOverridesRequest,
+    FleetLaunchTemplateSpecification,
+    FleetLaunchTemplateSpecificationRequest,
+    FleetSpotCapacityRebalance,
+    FleetSpotCapacityRebalanceRequest,
+    FleetSpotMaintenanceStrategies,
+    FleetSpotMaintenanceStrategiesRequest,
     FlowLog,
     FpgaDeviceInfo,
     FpgaDeviceMemoryInfo,
     FpgaInfo,
+    GetCapacityReservationUsageRequest,
+    GetCapacityReservationUsageResult,
     GetConsoleOutputRequest,
     GetConsoleOutputResult,
+    GetConsoleScreenshotRequest,
+    GetConsoleScreenshotResult,
+    GetDefaultCreditSpecificationRequest,
+    GetDefaultCreditSpecificationResult,
+    GetEbsDefaultKmsKeyIdRequest,
+    GetEbsDefaultKmsKeyIdResult,
+    GetEbsEncryptionByDefaultRequest,
+    GetEbsEncryptionByDefaultResult,
+    GetInstanceTypesFromInstanceRequirementsRequest,
+    GetInstanceTypesFromInstanceRequirementsResult,
     GetManagedPrefixListAssociationsRequest,
     GetManagedPrefixListAssociationsResult,
     GetManagedPrefixListEntriesRequest,
     GetManagedPrefixListEntriesResult,
     GetSecurityGroupsForVpcRequest,
     GetSecurityGroupsForVpcResult,
+    GetSerialConsoleAccessStatusRequest,
+    GetSerialConsoleAccessStatusResult,
+    GetSpotPlacementScoresRequest,
+    GetSpotPlacementScoresResult,
     GpuDeviceInfo,
     GpuDeviceMemoryInfo,
     GpuInfo,
     GroupIdentifier,
     HibernationOptions,
     HibernationOptionsRequest,
+    HistoryRecord,
+    HistoryRecordEntry,
     IamInstanceProfile,
     IamInstanceProfileAssociation,
     IamInstanceProfileSpecification,
     IcmpTypeCode,
     Image,
+    ImageAttribute,
     ImageWatermark,
     ImportKeyPairRequest,
     ImportKeyPairResult,
     InferenceAcceleratorInfo,
     InferenceDeviceInfo,
     InferenceDeviceMemoryInfo,
+    InitializationStatusDetails,
     Instance,
     InstanceAttachmentEnaSrdSpecification,
     InstanceAttachmentEnaSrdUdpSpecification,
     InstanceAttribute,
     InstanceBlockDeviceMapping,
     InstanceBlockDeviceMappingSpecification,
+    InstanceCreditSpecification,
+    InstanceCreditSpecificationRequest,
+    InstanceFamilyCreditSpecification,
     InstanceIpv4Prefix,
     InstanceIpv6Address,
     InstanceIpv6AddressRequest,
@@ -35013,11 +47758,13 @@ v::impl_data!(
     InstancePrivateIpAddress,
     InstanceRequirements,
     InstanceRequirementsRequest,
+    InstanceRequirementsWithMetadataRequest,
     InstanceSecondaryInterface,
     InstanceSecondaryInterfaceAttachment,
     InstanceSecondaryInterfacePrivateIpAddress,
     InstanceSecondaryInterfacePrivateIpAddressRequest,
     InstanceSecondaryInterfaceSpecificationRequest,
+    InstanceSpecification,
     InstanceState,
     InstanceStateChange,
     InstanceStatus,
@@ -35026,11 +47773,15 @@ v::impl_data!(
     InstanceStatusSummary,
     InstanceStorageInfo,
     InstanceTypeInfo,
+    InstanceTypeInfoFromInstanceRequirements,
     InstanceTypeItem,
     InstanceTypeOffering,
     InstanceTypeSpecification,
+    InstanceUsage,
     InternetGateway,
     InternetGatewayAttachment,
+    InterruptibleCapacityAllocation,
+    InterruptionInfo,
     IpPermission,
     IpRange,
     Ipv4PrefixSpecification,
@@ -35044,11 +47795,16 @@ v::impl_data!(
     KeyPair,
     KeyPairInfo,
     LastError,
+    LaunchPermission,
+    LaunchPermissionModifications,
+    LaunchSpecification,
     LaunchTemplate,
+    LaunchTemplateAndOverridesResponse,
     LaunchTemplateBlockDeviceMapping,
     LaunchTemplateBlockDeviceMappingRequest,
     LaunchTemplateCapacityReservationSpecificationRequest,
     LaunchTemplateCapacityReservationSpecificationResponse,
+    LaunchTemplateConfig,
     LaunchTemplateCpuOptions,
     LaunchTemplateCpuOptionsRequest,
     LaunchTemplateEbsBlockDevice,
@@ -35077,6 +47833,7 @@ v::impl_data!(
     LaunchTemplateLicenseConfigurationRequest,
     LaunchTemplateNetworkPerformanceOptions,
     LaunchTemplateNetworkPerformanceOptionsRequest,
+    LaunchTemplateOverrides,
     LaunchTemplatePlacement,
     LaunchTemplatePlacementRequest,
     LaunchTemplatePrivateDnsNameOptions,
@@ -35091,6 +47848,7 @@ v::impl_data!(
     LaunchTemplatesMonitoringRequest,
     LicenseConfiguration,
     LicenseConfigurationRequest,
+    LoadBalancersConfig,
     ManagedPrefixList,
     MediaAcceleratorInfo,
     MediaDeviceInfo,
@@ -35100,9 +47858,22 @@ v::impl_data!(
     MemoryInfo,
     MemoryMiB,
     MemoryMiBRequest,
+    ModifyCapacityReservationRequest,
+    ModifyCapacityReservationResult,
+    ModifyDefaultCreditSpecificationRequest,
+    ModifyDefaultCreditSpecificationResult,
+    ModifyFleetRequest,
+    ModifyFleetResult,
+    ModifyImageAttributeRequest,
     ModifyInstanceAttributeRequest,
+    ModifyInstanceCapacityReservationAttributesRequest,
+    ModifyInstanceCapacityReservationAttributesResult,
+    ModifyInstanceCreditSpecificationRequest,
+    ModifyInstanceCreditSpecificationResult,
     ModifyInstanceMetadataOptionsRequest,
     ModifyInstanceMetadataOptionsResult,
+    ModifyInstancePlacementRequest,
+    ModifyInstancePlacementResult,
     ModifyLaunchTemplateRequest,
     ModifyLaunchTemplateResult,
     ModifyManagedPrefixListRequest,
@@ -35110,7 +47881,13 @@ v::impl_data!(
     ModifyNetworkInterfaceAttributeRequest,
     ModifySecurityGroupRulesRequest,
     ModifySecurityGroupRulesResult,
+    ModifySnapshotAttributeRequest,
+    ModifySpotFleetRequestRequest,
+    ModifySpotFleetRequestResponse,
     ModifySubnetAttributeRequest,
+    ModifyVolumeAttributeRequest,
+    ModifyVolumeRequest,
+    ModifyVolumeResult,
     ModifyVpcAttributeRequest,
     ModifyVpcEndpointRequest,
     ModifyVpcEndpointResult,
@@ -35145,6 +47922,8 @@ v::impl_data!(
     NeuronInfo,
     NewDhcpConfiguration,
     NitroTpmInfo,
+    OnDemandOptions,
+    OnDemandOptionsRequest,
     OperatorRequest,
     OperatorResponse,
     PathComponent,
@@ -35157,7 +47936,9 @@ v::impl_data!(
     PerformanceFactorReferenceRequest,
     PerformanceStatusSummary,
     Placement,
+    PlacementGroup,
     PlacementGroupInfo,
+    PlacementResponse,
     PortRange,
     PrefixList,
     PrefixListAssociation,
@@ -35178,6 +47959,8 @@ v::impl_data!(
     ReferencedSecurityGroup,
     Region,
     RegionGeography,
+    RegisterImageRequest,
+    RegisterImageResult,
     RejectVpcPeeringConnectionRequest,
     RejectVpcPeeringConnectionResult,
     ReleaseAddressRequest,
@@ -35192,9 +47975,20 @@ v::impl_data!(
     ReplaceRouteTableAssociationResult,
     RequestFilterPortRange,
     RequestLaunchTemplateData,
+    RequestSpotFleetRequest,
+    RequestSpotFleetResponse,
+    RequestSpotInstancesRequest,
+    RequestSpotInstancesResult,
+    RequestSpotLaunchSpecification,
     Reservation,
+    ReservedCapacityFallbackOptions,
+    ReservedCapacityFallbackOptionsRequest,
+    ReservedCapacityOptions,
+    ReservedCapacityOptionsRequest,
+    ResetImageAttributeRequest,
     ResetInstanceAttributeRequest,
     ResetNetworkInterfaceAttributeRequest,
+    ResetSnapshotAttributeRequest,
     ResponseError,
     ResponseLaunchTemplateData,
     RestoreManagedPrefixListVersionRequest,
@@ -35227,7 +48021,24 @@ v::impl_data!(
     SecurityGroupRuleUpdate,
     ServiceDetail,
     ServiceTypeDetail,
+    Snapshot,
+    SnapshotInfo,
+    SpotCapacityRebalance,
+    SpotFleetLaunchSpecification,
+    SpotFleetMonitoring,
+    SpotFleetRequestConfig,
+    SpotFleetRequestConfigData,
+    SpotFleetTagSpecification,
+    SpotInstanceRequest,
+    SpotInstanceStateFault,
+    SpotInstanceStatus,
+    SpotMaintenanceStrategies,
     SpotMarketOptions,
+    SpotOptions,
+    SpotOptionsRequest,
+    SpotPlacement,
+    SpotPlacementScore,
+    SpotPrice,
     StaleIpPermission,
     StaleSecurityGroup,
     StartInstancesRequest,
@@ -35242,11 +48053,16 @@ v::impl_data!(
     SubnetConfiguration,
     SubnetIpPrefixes,
     SubnetIpv6CidrBlockAssociation,
+    SuccessfulInstanceCreditSpecificationItem,
     Tag,
     TagDescription,
     TagFieldSpecificationRequest,
     TagFieldSpecificationResponse,
     TagSpecification,
+    TargetCapacitySpecification,
+    TargetCapacitySpecificationRequest,
+    TargetGroup,
+    TargetGroupsConfig,
     TerminateInstancesRequest,
     TerminateInstancesResult,
     TotalLocalStorageGB,
@@ -35255,6 +48071,8 @@ v::impl_data!(
     UnassignPrivateIpAddressesRequest,
     UnmonitorInstancesRequest,
     UnmonitorInstancesResult,
+    UnsuccessfulInstanceCreditSpecificationItem,
+    UnsuccessfulInstanceCreditSpecificationItemError,
     UnsuccessfulItem,
     UnsuccessfulItemError,
     UpdateSecurityGroupRuleDescriptionsEgressRequest,
@@ -35269,6 +48087,13 @@ v::impl_data!(
     ValidationWarning,
     Volume,
     VolumeAttachment,
+    VolumeModification,
+    VolumeStatusAction,
+    VolumeStatusAttachmentStatus,
+    VolumeStatusDetails,
+    VolumeStatusEvent,
+    VolumeStatusInfo,
+    VolumeStatusItem,
     Vpc,
     VpcCidrBlockAssociation,
     VpcCidrBlockState,
@@ -35291,25 +48116,34 @@ v::impl_data!(
     DeleteNetworkAclOutput,
     DeleteNetworkAclEntryOutput,
     DeleteNetworkInterfaceOutput,
+    DeletePlacementGroupOutput,
     DeleteRouteOutput,
     DeleteRouteTableOutput,
+    DeleteSnapshotOutput,
     DeleteSubnetOutput,
     DeleteTagsOutput,
+    DeleteVolumeOutput,
     DeleteVpcOutput,
     DetachInternetGatewayOutput,
     DetachNetworkInterfaceOutput,
     DisassociateAddressOutput,
     DisassociateRouteTableOutput,
+    EnableVolumeIOOutput,
+    ModifyImageAttributeOutput,
     ModifyInstanceAttributeOutput,
     ModifyNetworkInterfaceAttributeOutput,
+    ModifySnapshotAttributeOutput,
     ModifySubnetAttributeOutput,
+    ModifyVolumeAttributeOutput,
     ModifyVpcAttributeOutput,
     RebootInstancesOutput,
     ReleaseAddressOutput,
     ReplaceNetworkAclEntryOutput,
     ReplaceRouteOutput,
+    ResetImageAttributeOutput,
     ResetInstanceAttributeOutput,
     ResetNetworkInterfaceAttributeOutput,
+    ResetSnapshotAttributeOutput,
     UnassignPrivateIpAddressesOutput,
 );
 static ACCELERATOR_MANUFACTURER: s::Text = s::Text {
@@ -35412,6 +48246,30 @@ static ACCOUNT_ATTRIBUTE_VALUE_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static ACCOUNT_ID: s::Text = s::Text {
+    min: Some(12),
+    max: Some(12),
+    pattern: Some(s::Pattern::new("[0-9]{12}")),
+    values: &[],
+    sensitive: false,
+};
+
+static ACTIVE_INSTANCE_SET: s::List = s::List {
+    item: s::Type::Structure(&ACTIVE_INSTANCE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static ACTIVITY_STATUS: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["error", "pending_fulfillment", "pending_termination", "fulfilled"],
+    sensitive: false,
+};
+
 static ADD_PREFIX_LIST_ENTRIES: s::List = s::List {
     item: s::Type::Structure(&ADD_PREFIX_LIST_ENTRY),
     item_name: "member",
@@ -35449,6 +48307,9 @@ static ADDRESS_SET: s::List = s::List {
     sensitive: false,
 };
 
+static AFFINITY: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["default", "host"], sensitive: false };
+
 static ALLOCATION_ID_LIST: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
     item_name: "AllocationId",
@@ -35462,6 +48323,28 @@ static ALLOCATION_IDS: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static ALLOCATION_STRATEGY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "lowestPrice",
+        "diversified",
+        "capacityOptimized",
+        "capacityOptimizedPrioritized",
+        "priceCapacityOptimized",
+    ],
+    sensitive: false,
+};
+
+static ALLOCATION_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["used", "future", "cancelling"],
     sensitive: false,
 };
 
@@ -35513,6 +48396,14 @@ static ANALYSIS_STATUS: s::Text = s::Text {
     sensitive: false,
 };
 
+static APPLY_CANCELLATION_CHARGES: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["commitment-wind-down"],
+    sensitive: false,
+};
+
 static ARCHITECTURE_TYPE: s::Text = s::Text {
     min: None,
     max: None,
@@ -35526,6 +48417,14 @@ static ARCHITECTURE_TYPE_LIST: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static ARCHITECTURE_TYPE_SET: s::List = s::List {
+    item: s::Type::String(&ARCHITECTURE_TYPE),
+    item_name: "item",
+    min: Some(0),
+    max: Some(3),
     sensitive: false,
 };
 
@@ -35547,6 +48446,14 @@ static ARN_LIST: s::List = s::List {
 
 static ASSIGNED_PRIVATE_IP_ADDRESS_LIST: s::List = s::List {
     item: s::Type::Structure(&ASSIGNED_PRIVATE_IP_ADDRESS),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static ASSOCIATED_KMS_KEY_SET: s::List = s::List {
+    item: s::Type::Structure(&ASSOCIATED_KMS_KEY),
     item_name: "item",
     min: None,
     max: None,
@@ -35689,6 +48596,30 @@ static BARE_METAL: s::Text = s::Text {
     sensitive: false,
 };
 
+static BATCH_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "submitted",
+        "active",
+        "cancelled",
+        "failed",
+        "cancelled_running",
+        "cancelled_terminating",
+        "modifying",
+    ],
+    sensitive: false,
+};
+
+static BILLING_PRODUCT_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static BLOCK_DEVICE_MAPPING_LIST: s::List = s::List {
     item: s::Type::Structure(&BLOCK_DEVICE_MAPPING),
     item_name: "item",
@@ -35705,6 +48636,14 @@ static BLOCK_DEVICE_MAPPING_REQUEST_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static BLOCK_DEVICE_MAPPING_RESPONSE_LIST: s::List = s::List {
+    item: s::Type::Structure(&BLOCK_DEVICE_MAPPING_RESPONSE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static BLOCK_PUBLIC_ACCESS_MODE: s::Text = s::Text {
     min: None,
     max: None,
@@ -35712,6 +48651,9 @@ static BLOCK_PUBLIC_ACCESS_MODE: s::Text = s::Text {
     values: &["off", "block-bidirectional", "block-ingress"],
     sensitive: false,
 };
+
+static BOOT_MODE_OVERRIDE_VALUES: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["uefi"], sensitive: false };
 
 static BOOT_MODE_TYPE: s::Text = s::Text {
     min: None,
@@ -35745,6 +48687,129 @@ static BURSTABLE_PERFORMANCE: s::Text = s::Text {
     sensitive: false,
 };
 
+static CANCEL_BATCH_ERROR_CODE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "fleetRequestIdDoesNotExist",
+        "fleetRequestIdMalformed",
+        "fleetRequestNotInCancellableState",
+        "unexpectedError",
+    ],
+    sensitive: false,
+};
+
+static CANCEL_SPOT_FLEET_REQUESTS_ERROR_SET: s::List = s::List {
+    item: s::Type::Structure(&CANCEL_SPOT_FLEET_REQUESTS_ERROR_ITEM),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_SET: s::List = s::List {
+    item: s::Type::Structure(&CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_ITEM),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static CANCEL_SPOT_INSTANCE_REQUEST_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["active", "open", "closed", "cancelled", "completed"],
+    sensitive: false,
+};
+
+static CANCELLED_SPOT_INSTANCE_REQUEST_LIST: s::List = s::List {
+    item: s::Type::Structure(&CANCELLED_SPOT_INSTANCE_REQUEST),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static CAPACITY_ALLOCATION_METADATA_LIST: s::List = s::List {
+    item: s::Type::Structure(&CAPACITY_ALLOCATION_METADATA_ENTRY),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static CAPACITY_ALLOCATIONS: s::List = s::List {
+    item: s::Type::Structure(&CAPACITY_ALLOCATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_ADJUSTMENT_STATUS: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["requested", "applied", "rejected"],
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_COMMITMENT_DURATION: s::Range =
+    s::Range { min: Some(1), max: Some(200000000) };
+
+static CAPACITY_RESERVATION_DELIVERY_PREFERENCE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["fixed", "incremental"],
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_ID_SET: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_INSTANCE_PLATFORM: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "Linux/UNIX",
+        "Red Hat Enterprise Linux",
+        "SUSE Linux",
+        "Windows",
+        "Windows with SQL Server",
+        "Windows with SQL Server Enterprise",
+        "Windows with SQL Server Standard",
+        "Windows with SQL Server Web",
+        "Linux with SQL Server Standard",
+        "Linux with SQL Server Web",
+        "Linux with SQL Server Enterprise",
+        "RHEL with SQL Server Standard",
+        "RHEL with SQL Server Enterprise",
+        "RHEL with SQL Server Web",
+        "RHEL with HA",
+        "RHEL with HA and SQL Server Standard",
+        "RHEL with HA and SQL Server Enterprise",
+        "Ubuntu Pro",
+    ],
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_LAUNCH_STATUS: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["launchable", "unlaunchable"],
+    sensitive: false,
+};
+
 static CAPACITY_RESERVATION_PREFERENCE: s::Text = s::Text {
     min: None,
     max: None,
@@ -35753,11 +48818,73 @@ static CAPACITY_RESERVATION_PREFERENCE: s::Text = s::Text {
     sensitive: false,
 };
 
+static CAPACITY_RESERVATION_RESOURCE_GROUP_ARN_SET: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_SET: s::List = s::List {
+    item: s::Type::Structure(&CAPACITY_RESERVATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "active",
+        "expired",
+        "cancelled",
+        "pending",
+        "failed",
+        "scheduled",
+        "payment-pending",
+        "payment-failed",
+        "assessing",
+        "delayed",
+        "unsupported",
+        "cancelling",
+        "unavailable",
+    ],
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_TENANCY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["default", "dedicated"],
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["default", "capacity-block"],
+    sensitive: false,
+};
+
 static CIDR_BLOCK_SET: s::List = s::List {
     item: s::Type::Structure(&CIDR_BLOCK),
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static CLASSIC_LOAD_BALANCERS: s::List = s::List {
+    item: s::Type::Structure(&CLASSIC_LOAD_BALANCER),
+    item_name: "item",
+    min: Some(1),
+    max: Some(5),
     sensitive: false,
 };
 
@@ -35785,6 +48912,15 @@ static CONNECTIVITY_TYPE: s::Text = s::Text {
     sensitive: false,
 };
 
+static COPY_IMAGE_CLIENT_TOKEN: s::Text =
+    s::Text { min: Some(0), max: Some(128), pattern: None, values: &[], sensitive: false };
+
+static COPY_SNAPSHOT_REQUEST_PSU: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &[], sensitive: true };
+
+static COPY_TAGS_FROM_SOURCE: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["volume"], sensitive: false };
+
 static CORE_COUNT_LIST: s::List = s::List {
     item: s::Type::Integer(&s::ANY_NUMBER),
     item_name: "item",
@@ -35809,9 +48945,70 @@ static CPU_MANUFACTURER_SET: s::List = s::List {
     sensitive: false,
 };
 
+static CREATE_FLEET_ERRORS_SET: s::List = s::List {
+    item: s::Type::Structure(&CREATE_FLEET_ERROR),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static CREATE_FLEET_INSTANCES_SET: s::List = s::List {
+    item: s::Type::Structure(&CREATE_FLEET_INSTANCE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static CREATE_VOLUME_PERMISSION_LIST: s::List = s::List {
+    item: s::Type::Structure(&CREATE_VOLUME_PERMISSION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static DIT_MAX_RESULTS: s::Range = s::Range { min: Some(5), max: Some(100) };
 
 static DITO_MAX_RESULTS: s::Range = s::Range { min: Some(5), max: Some(1000) };
+
+static DEFAULT_TARGET_CAPACITY_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["spot", "on-demand", "capacity-block", "reserved-capacity"],
+    sensitive: false,
+};
+
+static DELETE_FLEET_ERROR_CODE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "fleetIdDoesNotExist",
+        "fleetIdMalformed",
+        "fleetNotInDeletableState",
+        "unexpectedError",
+    ],
+    sensitive: false,
+};
+
+static DELETE_FLEET_ERROR_SET: s::List = s::List {
+    item: s::Type::Structure(&DELETE_FLEET_ERROR_ITEM),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static DELETE_FLEET_SUCCESS_SET: s::List = s::List {
+    item: s::Type::Structure(&DELETE_FLEET_SUCCESS_ITEM),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
 
 static DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_ERROR_SET: s::List = s::List {
     item: s::Type::Structure(&DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_ERROR_ITEM),
@@ -35829,9 +49026,39 @@ static DELETE_LAUNCH_TEMPLATE_VERSIONS_RESPONSE_SUCCESS_SET: s::List = s::List {
     sensitive: false,
 };
 
+static DELETE_SNAPSHOT_RESULT_SET: s::List = s::List {
+    item: s::Type::Structure(&DELETE_SNAPSHOT_RETURN_CODE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static DESCRIBE_CAPACITY_RESERVATIONS_MAX_RESULTS: s::Range =
+    s::Range { min: Some(1), max: Some(1000) };
+
 static DESCRIBE_DHCP_OPTIONS_MAX_RESULTS: s::Range = s::Range { min: Some(5), max: Some(1000) };
 
+static DESCRIBE_FLEETS_ERROR_SET: s::List = s::List {
+    item: s::Type::Structure(&DESCRIBE_FLEET_ERROR),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static DESCRIBE_FLEETS_INSTANCES_SET: s::List = s::List {
+    item: s::Type::Structure(&DESCRIBE_FLEETS_INSTANCES),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static DESCRIBE_IAM_INSTANCE_PROFILE_ASSOCIATIONS_MAX_RESULTS: s::Range =
+    s::Range { min: Some(5), max: Some(1000) };
+
+static DESCRIBE_INSTANCE_CREDIT_SPECIFICATIONS_MAX_RESULTS: s::Range =
     s::Range { min: Some(5), max: Some(1000) };
 
 static DESCRIBE_INTERNET_GATEWAYS_MAX_RESULTS: s::Range =
@@ -35852,6 +49079,12 @@ static DESCRIBE_SECURITY_GROUP_RULES_MAX_RESULTS: s::Range =
     s::Range { min: Some(5), max: Some(1000) };
 
 static DESCRIBE_SECURITY_GROUPS_MAX_RESULTS: s::Range = s::Range { min: Some(5), max: Some(1000) };
+
+static DESCRIBE_SPOT_FLEET_INSTANCES_MAX_RESULTS: s::Range =
+    s::Range { min: Some(1), max: Some(1000) };
+
+static DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_MAX_RESULTS: s::Range =
+    s::Range { min: Some(1), max: Some(1000) };
 
 static DESCRIBE_STALE_SECURITY_GROUPS_MAX_RESULTS: s::Range =
     s::Range { min: Some(5), max: Some(255) };
@@ -36060,6 +49293,14 @@ static ENA_SUPPORT: s::Text = s::Text {
     sensitive: false,
 };
 
+static END_DATE_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["unlimited", "limited"],
+    sensitive: false,
+};
+
 static EPHEMERAL_NVME_SUPPORT: s::Text = s::Text {
     min: None,
     max: None,
@@ -36087,6 +49328,22 @@ static EVENT_CODE: s::Text = s::Text {
         "instance-retirement",
         "instance-stop",
     ],
+    sensitive: false,
+};
+
+static EVENT_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["instanceChange", "fleetRequestChange", "error", "information"],
+    sensitive: false,
+};
+
+static EXCESS_CAPACITY_TERMINATION_POLICY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["noTermination", "default"],
     sensitive: false,
 };
 
@@ -36127,6 +49384,162 @@ static FILTER_LIST: s::List = s::List {
     item_name: "Filter",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static FLEET_ACTIVITY_STATUS: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["error", "pending_fulfillment", "pending_termination", "fulfilled"],
+    sensitive: false,
+};
+
+static FLEET_BLOCK_DEVICE_MAPPING_REQUEST_LIST: s::List = s::List {
+    item: s::Type::Structure(&FLEET_BLOCK_DEVICE_MAPPING_REQUEST),
+    item_name: "BlockDeviceMapping",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static FLEET_CAPACITY_RESERVATION_USAGE_STRATEGY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["use-capacity-reservations-first"],
+    sensitive: false,
+};
+
+static FLEET_EVENT_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["instance-change", "fleet-change", "service-error"],
+    sensitive: false,
+};
+
+static FLEET_EXCESS_CAPACITY_TERMINATION_POLICY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["no-termination", "termination"],
+    sensitive: false,
+};
+
+static FLEET_HTTP_TOKENS_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["optional", "required"],
+    sensitive: false,
+};
+
+static FLEET_ID_SET: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "member",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static FLEET_INSTANCE_METADATA_ENDPOINT_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["disabled", "enabled"],
+    sensitive: false,
+};
+
+static FLEET_LAUNCH_TEMPLATE_CONFIG_LIST: s::List = s::List {
+    item: s::Type::Structure(&FLEET_LAUNCH_TEMPLATE_CONFIG),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static FLEET_LAUNCH_TEMPLATE_CONFIG_LIST_REQUEST: s::List = s::List {
+    item: s::Type::Structure(&FLEET_LAUNCH_TEMPLATE_CONFIG_REQUEST),
+    item_name: "item",
+    min: Some(0),
+    max: Some(50),
+    sensitive: false,
+};
+
+static FLEET_LAUNCH_TEMPLATE_OVERRIDES_LIST: s::List = s::List {
+    item: s::Type::Structure(&FLEET_LAUNCH_TEMPLATE_OVERRIDES),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static FLEET_LAUNCH_TEMPLATE_OVERRIDES_LIST_REQUEST: s::List = s::List {
+    item: s::Type::Structure(&FLEET_LAUNCH_TEMPLATE_OVERRIDES_REQUEST),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static FLEET_ON_DEMAND_ALLOCATION_STRATEGY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["lowest-price", "prioritized"],
+    sensitive: false,
+};
+
+static FLEET_REPLACEMENT_STRATEGY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["launch", "launch-before-terminate"],
+    sensitive: false,
+};
+
+static FLEET_RESERVATION_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "on-demand-capacity-reservation",
+        "capacity-block",
+        "interruptible-capacity-reservation",
+    ],
+    sensitive: false,
+};
+
+static FLEET_SET: s::List = s::List {
+    item: s::Type::Structure(&FLEET_DATA),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static FLEET_STATE_CODE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "submitted",
+        "active",
+        "deleted",
+        "failed",
+        "deleted_running",
+        "deleted_terminating",
+        "modifying",
+    ],
+    sensitive: false,
+};
+
+static FLEET_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["request", "maintain", "instant"],
     sensitive: false,
 };
 
@@ -36188,6 +49601,9 @@ static FPGA_DEVICE_INFO_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static GET_CAPACITY_RESERVATION_USAGE_REQUEST_MAX_RESULTS: s::Range =
+    s::Range { min: Some(1), max: Some(1000) };
+
 static GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_MAX_RESULTS: s::Range =
     s::Range { min: Some(5), max: Some(255) };
 
@@ -36242,6 +49658,30 @@ static GROUP_NAME_STRING_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static HISTORY_RECORD_SET: s::List = s::List {
+    item: s::Type::Structure(&HISTORY_RECORD_ENTRY),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static HISTORY_RECORDS: s::List = s::List {
+    item: s::Type::Structure(&HISTORY_RECORD),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static HOST_TENANCY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["default", "dedicated", "host"],
+    sensitive: false,
+};
+
 static HOSTNAME_TYPE: s::Text = s::Text {
     min: None,
     max: None,
@@ -36277,6 +49717,31 @@ static IAM_INSTANCE_PROFILE_ASSOCIATION_STATE: s::Text = s::Text {
     sensitive: false,
 };
 
+static IMAGE_ATTRIBUTE_NAME: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "description",
+        "kernel",
+        "ramdisk",
+        "launchPermission",
+        "productCodes",
+        "blockDeviceMapping",
+        "sriovNetSupport",
+        "bootMode",
+        "tpmSupport",
+        "uefiData",
+        "lastLaunchedTime",
+        "imdsSupport",
+        "deregistrationProtection",
+    ],
+    sensitive: false,
+};
+
+static IMAGE_DESCRIPTION_REQUEST: s::Text =
+    s::Text { min: Some(0), max: Some(255), pattern: None, values: &[], sensitive: false };
+
 static IMAGE_ID_STRING_LIST: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
     item_name: "ImageId",
@@ -36292,6 +49757,9 @@ static IMAGE_LIST: s::List = s::List {
     max: None,
     sensitive: false,
 };
+
+static IMAGE_NAME_REQUEST: s::Text =
+    s::Text { min: Some(3), max: Some(128), pattern: None, values: &[], sensitive: false };
 
 static IMAGE_STATE: s::Text = s::Text {
     min: None,
@@ -36318,6 +49786,9 @@ static IMAGE_TYPE_VALUES: s::Text = s::Text {
     sensitive: false,
 };
 
+static IMAGE_UEFI_DATA_REQUEST: s::Text =
+    s::Text { min: Some(0), max: Some(64000), pattern: None, values: &[], sensitive: true };
+
 static IMAGE_WATERMARK_LIST: s::List = s::List {
     item: s::Type::Structure(&IMAGE_WATERMARK),
     item_name: "item",
@@ -36334,6 +49805,14 @@ static INFERENCE_DEVICE_INFO_LIST: s::List = s::List {
     item_name: "member",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static INITIALIZATION_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["default", "provisioned-rate", "volume-copy"],
     sensitive: false,
 };
 
@@ -36402,6 +49881,22 @@ static INSTANCE_BOOT_MODE_VALUES: s::Text = s::Text {
     sensitive: false,
 };
 
+static INSTANCE_CREDIT_SPECIFICATION_LIST: s::List = s::List {
+    item: s::Type::Structure(&INSTANCE_CREDIT_SPECIFICATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static INSTANCE_CREDIT_SPECIFICATION_LIST_REQUEST: s::List = s::List {
+    item: s::Type::Structure(&INSTANCE_CREDIT_SPECIFICATION_REQUEST),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static INSTANCE_GENERATION: s::Text = s::Text {
     min: None,
     max: None,
@@ -36418,9 +49913,25 @@ static INSTANCE_GENERATION_SET: s::List = s::List {
     sensitive: false,
 };
 
+static INSTANCE_HEALTH_STATUS: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["healthy", "unhealthy"],
+    sensitive: false,
+};
+
 static INSTANCE_ID_STRING_LIST: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
     item_name: "InstanceId",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static INSTANCE_IDS_SET: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
     min: None,
     max: None,
     sensitive: false,
@@ -36466,6 +49977,14 @@ static INSTANCE_IPV6_PREFIX_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static INSTANCE_LIFECYCLE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["spot", "on-demand", "interruptible-capacity-reservation", "capacity-block"],
+    sensitive: false,
+};
+
 static INSTANCE_LIFECYCLE_TYPE: s::Text = s::Text {
     min: None,
     max: None,
@@ -36479,6 +49998,14 @@ static INSTANCE_LIST: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static INSTANCE_MATCH_CRITERIA: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["open", "targeted"],
     sensitive: false,
 };
 
@@ -36637,6 +50164,14 @@ static INSTANCE_STORAGE_ENCRYPTION_SUPPORT: s::Text = s::Text {
 static INSTANCE_TYPE_HYPERVISOR: s::Text =
     s::Text { min: None, max: None, pattern: None, values: &["nitro", "xen"], sensitive: false };
 
+static INSTANCE_TYPE_INFO_FROM_INSTANCE_REQUIREMENTS_SET: s::List = s::List {
+    item: s::Type::Structure(&INSTANCE_TYPE_INFO_FROM_INSTANCE_REQUIREMENTS),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static INSTANCE_TYPE_INFO_LIST: s::List = s::List {
     item: s::Type::Structure(&INSTANCE_TYPE_INFO),
     item_name: "item",
@@ -36645,8 +50180,32 @@ static INSTANCE_TYPE_INFO_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static INSTANCE_TYPE_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "member",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static INSTANCE_TYPE_OFFERINGS_LIST: s::List = s::List {
     item: s::Type::Structure(&INSTANCE_TYPE_OFFERING),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static INSTANCE_TYPES: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "member",
+    min: Some(0),
+    max: Some(1000),
+    sensitive: false,
+};
+
+static INSTANCE_USAGE_SET: s::List = s::List {
+    item: s::Type::Structure(&INSTANCE_USAGE),
     item_name: "item",
     min: None,
     max: None,
@@ -36676,6 +50235,17 @@ static INTERNET_GATEWAY_LIST: s::List = s::List {
     max: None,
     sensitive: false,
 };
+
+static INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_STATUS: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["pending", "active", "updating", "canceling", "canceled", "failed"],
+    sensitive: false,
+};
+
+static INTERRUPTION_TYPE: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["adhoc"], sensitive: false };
 
 static IP_ADDRESS: s::Text = s::Text {
     min: Some(0),
@@ -36851,6 +50421,22 @@ static KEY_PAIR_LIST: s::List = s::List {
 static KEY_TYPE: s::Text =
     s::Text { min: None, max: None, pattern: None, values: &["rsa", "ed25519"], sensitive: false };
 
+static LAUNCH_PERMISSION_LIST: s::List = s::List {
+    item: s::Type::Structure(&LAUNCH_PERMISSION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static LAUNCH_SPECS_LIST: s::List = s::List {
+    item: s::Type::Structure(&SPOT_FLEET_LAUNCH_SPECIFICATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static LAUNCH_TEMPLATE_AUTO_RECOVERY_STATE: s::Text = s::Text {
     min: None,
     max: None,
@@ -36870,6 +50456,14 @@ static LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_LIST: s::List = s::List {
 static LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_REQUEST_LIST: s::List = s::List {
     item: s::Type::Structure(&LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_REQUEST),
     item_name: "BlockDeviceMapping",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static LAUNCH_TEMPLATE_CONFIG_LIST: s::List = s::List {
+    item: s::Type::Structure(&LAUNCH_TEMPLATE_CONFIG),
+    item_name: "item",
     min: None,
     max: None,
     sensitive: false,
@@ -37021,6 +50615,14 @@ static LAUNCH_TEMPLATE_NAME_STRING_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static LAUNCH_TEMPLATE_OVERRIDES_LIST: s::List = s::List {
+    item: s::Type::Structure(&LAUNCH_TEMPLATE_OVERRIDES),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static LAUNCH_TEMPLATE_SET: s::List = s::List {
     item: s::Type::Structure(&LAUNCH_TEMPLATE),
     item_name: "item",
@@ -37101,6 +50703,14 @@ static LOG_DESTINATION_TYPE: s::Text = s::Text {
     max: None,
     pattern: None,
     values: &["cloud-watch-logs", "s3", "kinesis-data-firehose"],
+    sensitive: false,
+};
+
+static MANAGED_BY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["account", "declarative-policy"],
     sensitive: false,
 };
 
@@ -37457,6 +51067,43 @@ static NITRO_TPM_SUPPORTED_VERSIONS_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static ON_DEMAND_ALLOCATION_STRATEGY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["lowestPrice", "prioritized"],
+    sensitive: false,
+};
+
+static OPERATION_TYPE: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["add", "remove"], sensitive: false };
+
+static ORGANIZATION_ARN_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "OrganizationArn",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static ORGANIZATIONAL_UNIT_ARN_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "OrganizationalUnitArn",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static OUTPOST_ARN: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: Some(s::Pattern::new(
+        "^arn:aws([a-z-]+)?:outposts:[a-z\\d-]+:\\d{12}:outpost/op-[a-f0-9]{17}$",
+    )),
+    values: &[],
+    sensitive: false,
+};
+
 static OWNER_STRING_LIST: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
     item_name: "Owner",
@@ -37516,11 +51163,48 @@ static PERFORMANCE_FACTOR_REFERENCE_SET_REQUEST: s::List = s::List {
     sensitive: false,
 };
 
+static PERMISSION_GROUP: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["all"], sensitive: false };
+
 static PHC_SUPPORT: s::Text = s::Text {
     min: None,
     max: None,
     pattern: None,
     values: &["unsupported", "supported"],
+    sensitive: false,
+};
+
+static PLACEMENT_GROUP_ARN: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: Some(s::Pattern::new(
+        "^arn:aws([a-z-]+)?:ec2:[a-z\\d-]+:\\d{12}:placement-group/^.{1,255}$",
+    )),
+    values: &[],
+    sensitive: false,
+};
+
+static PLACEMENT_GROUP_ID_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "GroupId",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PLACEMENT_GROUP_LIST: s::List = s::List {
+    item: s::Type::Structure(&PLACEMENT_GROUP),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PLACEMENT_GROUP_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["pending", "available", "deleting", "deleted"],
     sensitive: false,
 };
 
@@ -37537,6 +51221,22 @@ static PLACEMENT_GROUP_STRATEGY_LIST: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static PLACEMENT_GROUP_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "member",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PLACEMENT_STRATEGY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["cluster", "spread", "partition", "precision-time"],
     sensitive: false,
 };
 
@@ -37668,11 +51368,27 @@ static PRODUCT_CODE_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static PRODUCT_CODE_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "ProductCode",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static PRODUCT_CODE_VALUES: s::Text = s::Text {
     min: None,
     max: None,
     pattern: None,
     values: &["devpay", "marketplace"],
+    sensitive: false,
+};
+
+static PRODUCT_DESCRIPTION_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "member",
+    min: None,
+    max: None,
     sensitive: false,
 };
 
@@ -37702,6 +51418,14 @@ static PUBLIC_IP_STRING_LIST: s::List = s::List {
     item_name: "PublicIp",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static RI_PRODUCT_DESCRIPTION: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["Linux/UNIX", "Linux/UNIX (Amazon VPC)", "Windows", "Windows (Amazon VPC)"],
     sensitive: false,
 };
 
@@ -37737,11 +51461,27 @@ static REGION_NAME_STRING_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static REGION_NAMES: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "member",
+    min: Some(0),
+    max: Some(10),
+    sensitive: false,
+};
+
 static REMOVE_PREFIX_LIST_ENTRIES: s::List = s::List {
     item: s::Type::Structure(&REMOVE_PREFIX_LIST_ENTRY),
     item_name: "member",
     min: Some(0),
     max: Some(100),
+    sensitive: false,
+};
+
+static REPLACEMENT_STRATEGY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["launch", "launch-before-terminate"],
     sensitive: false,
 };
 
@@ -37753,11 +51493,65 @@ static REQUEST_INSTANCE_TYPE_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static REQUEST_SPOT_LAUNCH_SPECIFICATION_SECURITY_GROUP_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static REQUEST_SPOT_LAUNCH_SPECIFICATION_SECURITY_GROUP_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static RESERVATION_LIST: s::List = s::List {
     item: s::Type::Structure(&RESERVATION),
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static RESERVATION_TYPE_LIST: s::List = s::List {
+    item: s::Type::String(&FLEET_RESERVATION_TYPE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static RESERVATION_TYPE_LIST_REQUEST: s::List = s::List {
+    item: s::Type::String(&FLEET_RESERVATION_TYPE),
+    item_name: "ReservationType",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static RESERVED_CAPACITY_ALLOCATION_STRATEGY: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["prioritized"], sensitive: false };
+
+static RESERVED_CAPACITY_FALLBACK_MARKET_TYPE: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["on-demand"], sensitive: false };
+
+static RESERVED_CAPACITY_FALLBACK_MARKET_TYPE_LIST: s::List = s::List {
+    item: s::Type::String(&RESERVED_CAPACITY_FALLBACK_MARKET_TYPE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static RESET_IMAGE_ATTRIBUTE_NAME: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["launchPermission"],
     sensitive: false,
 };
 
@@ -37892,6 +51686,14 @@ static RESOURCE_TYPE: s::Text = s::Text {
         "capacity-reservation-modification-quote",
         "metric-category",
     ],
+    sensitive: false,
+};
+
+static RESTORABLE_BY_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "member",
+    min: None,
+    max: None,
     sensitive: false,
 };
 
@@ -38169,6 +51971,135 @@ static SHUTDOWN_BEHAVIOR: s::Text = s::Text {
     sensitive: false,
 };
 
+static SNAPSHOT_ATTRIBUTE_NAME: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["productCodes", "createVolumePermission"],
+    sensitive: false,
+};
+
+static SNAPSHOT_COMPLETION_DURATION_MINUTES_REQUEST: s::Range =
+    s::Range { min: Some(1), max: Some(2880) };
+
+static SNAPSHOT_ID_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "SnapshotId",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SNAPSHOT_LIST: s::List = s::List {
+    item: s::Type::Structure(&SNAPSHOT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SNAPSHOT_LOCATION_ENUM: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["regional", "local"],
+    sensitive: false,
+};
+
+static SNAPSHOT_RETURN_CODES: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["success", "skipped", "missing-permissions", "internal-error", "client-error"],
+    sensitive: false,
+};
+
+static SNAPSHOT_SET: s::List = s::List {
+    item: s::Type::Structure(&SNAPSHOT_INFO),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SNAPSHOT_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["pending", "completed", "error", "recoverable", "recovering"],
+    sensitive: false,
+};
+
+static SPOT_ALLOCATION_STRATEGY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "lowest-price",
+        "diversified",
+        "capacity-optimized",
+        "capacity-optimized-prioritized",
+        "price-capacity-optimized",
+    ],
+    sensitive: false,
+};
+
+static SPOT_FLEET_REQUEST_CONFIG_SET: s::List = s::List {
+    item: s::Type::Structure(&SPOT_FLEET_REQUEST_CONFIG),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SPOT_FLEET_REQUEST_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SPOT_FLEET_TAG_SPECIFICATION_LIST: s::List = s::List {
+    item: s::Type::Structure(&SPOT_FLEET_TAG_SPECIFICATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SPOT_INSTANCE_INTERRUPTION_BEHAVIOR: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["hibernate", "stop", "terminate"],
+    sensitive: false,
+};
+
+static SPOT_INSTANCE_REQUEST_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "SpotInstanceRequestId",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SPOT_INSTANCE_REQUEST_LIST: s::List = s::List {
+    item: s::Type::Structure(&SPOT_INSTANCE_REQUEST),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SPOT_INSTANCE_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["open", "active", "closed", "cancelled", "failed", "disabled"],
+    sensitive: false,
+};
+
 static SPOT_INSTANCE_TYPE: s::Text = s::Text {
     min: None,
     max: None,
@@ -38176,6 +52107,30 @@ static SPOT_INSTANCE_TYPE: s::Text = s::Text {
     values: &["one-time", "persistent"],
     sensitive: false,
 };
+
+static SPOT_PLACEMENT_SCORES: s::List = s::List {
+    item: s::Type::Structure(&SPOT_PLACEMENT_SCORE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SPOT_PLACEMENT_SCORES_MAX_RESULTS: s::Range = s::Range { min: Some(10), max: Some(1000) };
+
+static SPOT_PLACEMENT_SCORES_TARGET_CAPACITY: s::Range =
+    s::Range { min: Some(1), max: Some(2000000000) };
+
+static SPOT_PRICE_HISTORY_LIST: s::List = s::List {
+    item: s::Type::Structure(&SPOT_PRICE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SPREAD_LEVEL: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["host", "rack"], sensitive: false };
 
 static STALE_IP_PERMISSION_SET: s::List = s::List {
     item: s::Type::Structure(&STALE_IP_PERMISSION),
@@ -38219,6 +52174,14 @@ static STATUS_TYPE: s::Text = s::Text {
     max: None,
     pattern: None,
     values: &["passed", "failed", "insufficient-data", "initializing"],
+    sensitive: false,
+};
+
+static STORAGE_TIER: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["archive", "standard"],
     sensitive: false,
 };
 
@@ -38291,6 +52254,14 @@ static SUBNET_STATE: s::Text = s::Text {
     max: None,
     pattern: None,
     values: &["pending", "available", "unavailable", "failed", "failed-insufficient-capacity"],
+    sensitive: false,
+};
+
+static SUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_SET: s::List = s::List {
+    item: s::Type::Structure(&SUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM),
+    item_name: "item",
+    min: None,
+    max: None,
     sensitive: false,
 };
 
@@ -38393,6 +52364,22 @@ static TAGGABLE_RESOURCE_TYPE: s::Text = s::Text {
     sensitive: false,
 };
 
+static TARGET_CAPACITY_UNIT_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["vcpu", "memory-mib", "units"],
+    sensitive: false,
+};
+
+static TARGET_GROUPS: s::List = s::List {
+    item: s::Type::Structure(&TARGET_GROUP),
+    item_name: "item",
+    min: Some(1),
+    max: Some(5),
+    sensitive: false,
+};
+
 static TENANCY: s::Text = s::Text {
     min: None,
     max: None,
@@ -38417,6 +52404,43 @@ static TRAFFIC_TYPE: s::Text = s::Text {
     max: None,
     pattern: None,
     values: &["ACCEPT", "REJECT", "ALL"],
+    sensitive: false,
+};
+
+static TRANSFER_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["time-based", "standard"],
+    sensitive: false,
+};
+
+static UNLIMITED_SUPPORTED_INSTANCE_FAMILY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["t2", "t3", "t3a", "t4g", "t8i"],
+    sensitive: false,
+};
+
+static UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ERROR_CODE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "InvalidInstanceID.Malformed",
+        "InvalidInstanceID.NotFound",
+        "IncorrectInstanceState",
+        "InstanceCreditSpecification.NotSupported",
+    ],
+    sensitive: false,
+};
+
+static UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_SET: s::List = s::List {
+    item: s::Type::Structure(&UNSUCCESSFUL_INSTANCE_CREDIT_SPECIFICATION_ITEM),
+    item_name: "item",
+    min: None,
+    max: None,
     sensitive: false,
 };
 
@@ -38452,6 +52476,14 @@ static USAGE_CLASS_TYPE_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static USER_GROUP_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "UserGroup",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static USER_ID_GROUP_PAIR_LIST: s::List = s::List {
     item: s::Type::Structure(&USER_ID_GROUP_PAIR),
     item_name: "item",
@@ -38463,6 +52495,14 @@ static USER_ID_GROUP_PAIR_LIST: s::List = s::List {
 static USER_ID_GROUP_PAIR_SET: s::List = s::List {
     item: s::Type::Structure(&USER_ID_GROUP_PAIR),
     item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static USER_ID_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "UserId",
     min: None,
     max: None,
     sensitive: false,
@@ -38503,6 +52543,14 @@ static VIRTUALIZATION_TYPE_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static VIRTUALIZATION_TYPE_SET: s::List = s::List {
+    item: s::Type::String(&VIRTUALIZATION_TYPE),
+    item_name: "item",
+    min: Some(0),
+    max: Some(2),
+    sensitive: false,
+};
+
 static VOLUME_ATTACHMENT_LIST: s::List = s::List {
     item: s::Type::Structure(&VOLUME_ATTACHMENT),
     item_name: "item",
@@ -38516,6 +52564,14 @@ static VOLUME_ATTACHMENT_STATE: s::Text = s::Text {
     max: None,
     pattern: None,
     values: &["attaching", "attached", "detaching", "detached", "busy"],
+    sensitive: false,
+};
+
+static VOLUME_ATTRIBUTE_NAME: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["autoEnableIO", "productCodes"],
     sensitive: false,
 };
 
@@ -38535,11 +52591,83 @@ static VOLUME_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static VOLUME_MODIFICATION_LIST: s::List = s::List {
+    item: s::Type::Structure(&VOLUME_MODIFICATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static VOLUME_MODIFICATION_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["modifying", "optimizing", "completed", "failed"],
+    sensitive: false,
+};
+
 static VOLUME_STATE: s::Text = s::Text {
     min: None,
     max: None,
     pattern: None,
     values: &["creating", "available", "in-use", "deleting", "deleted", "error"],
+    sensitive: false,
+};
+
+static VOLUME_STATUS_ACTIONS_LIST: s::List = s::List {
+    item: s::Type::Structure(&VOLUME_STATUS_ACTION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static VOLUME_STATUS_ATTACHMENT_STATUS_LIST: s::List = s::List {
+    item: s::Type::Structure(&VOLUME_STATUS_ATTACHMENT_STATUS),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static VOLUME_STATUS_DETAILS_LIST: s::List = s::List {
+    item: s::Type::Structure(&VOLUME_STATUS_DETAILS),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static VOLUME_STATUS_EVENTS_LIST: s::List = s::List {
+    item: s::Type::Structure(&VOLUME_STATUS_EVENT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static VOLUME_STATUS_INFO_STATUS: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["ok", "impaired", "insufficient-data", "warning"],
+    sensitive: false,
+};
+
+static VOLUME_STATUS_LIST: s::List = s::List {
+    item: s::Type::Structure(&VOLUME_STATUS_ITEM),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static VOLUME_STATUS_NAME: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["io-enabled", "io-performance", "initialization-state"],
     sensitive: false,
 };
 
@@ -38743,6 +52871,14 @@ static WORKLOADS_LIST: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static ZERO_SIZE_PREFERENCE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["retain", "default"],
     sensitive: false,
 };
 

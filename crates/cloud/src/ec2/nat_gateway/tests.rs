@@ -123,7 +123,7 @@ async fn a_private_gateway_needs_no_internet_and_leads_to_peers() {
     let inner = format!("VpcId={vpc}&CidrBlock=10.0.2.0/24");
     let inner = text(&ok(cx, "CreateSubnet", &inner).await, "subnetId");
     ok(cx, "CreateNetworkInterface", &format!("SubnetId={inner}")).await;
-    let networks = network::compile(&cx.read(), &cx.env);
+    let networks = network::compile(&cx.read(), &cx.env, &Default::default());
     // A network is there with its first member; an interface that nobody has is one.
     let nat = &networks[vpc.as_str()].nats[&id];
     assert_eq!(nat.addresses, [Ipv4Addr::new(10, 0, 1, 77)]);

@@ -1,6 +1,7 @@
 //! Records in, networks out. Pure.
 //!
 //! A VPC is compiled when something in it has an address: before, there is nothing to filter or route.
+//! Once it was, it is as long as there is the VPC.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -13,7 +14,7 @@ use super::routing;
 use crate::ec2::instance::spec::interface_name;
 use crate::ec2::network_interface::model::{Kind, NetworkInterface};
 use crate::ec2::security_group::model::{self as group, Direction, SecurityGroup};
-use crate::ec2::vpc::Cidr;
+use crate::ec2::vpc::{Cidr, Vpc};
 use crate::ec2::{flow_log, prefix_list, security_group, vpc};
 use crate::env::Env;
 use crate::{Context, dns, elbv2, zone};
@@ -21,12 +22,25 @@ use crate::{Context, dns, elbv2, zone};
 /// Where metadata and the API are served in every network.
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
-/// Every network that has somebody in it, by name.
-pub fn compile(snapshot: &Snapshot, env: &Env) -> BTreeMap<String, Network> {
+/// Account and region.
+pub type Home = (String, String);
+
+/// Networks that stay though nobody may be in them.
+#[derive(Default)]
+pub struct Kept {
+    pub names: BTreeSet<String>,
+    /// Where their VPCs are.
+    pub homes: BTreeSet<Home>,
+}
+
+/// By name, every network that has somebody in it, and those that are kept whose VPC there still is.
+pub fn compile(snapshot: &Snapshot, env: &Env, kept: &Kept) -> BTreeMap<String, Network> {
+    let mut homes = inhabited(snapshot);
+    homes.extend(kept.homes.iter().cloned());
     let mut networks = BTreeMap::new();
-    for (account, region) in inhabited(snapshot) {
+    for (account, region) in homes {
         let cx = Context::service(env, &account, &region, "ec2.amazonaws.com");
-        networks.extend(of_region(snapshot, &cx));
+        networks.extend(of_region(snapshot, &cx, &kept.names));
     }
     routing::introduce(&mut networks);
     networks
@@ -38,15 +52,25 @@ pub fn name(vpc_id: &str) -> &str {
 }
 
 /// Accounts and regions in which somebody holds an address.
-fn inhabited(snapshot: &Snapshot) -> BTreeSet<(String, String)> {
+pub fn inhabited(snapshot: &Snapshot) -> BTreeSet<Home> {
     let interfaces = snapshot.scan::<NetworkInterface>("");
     let interfaces = interfaces.map(|i| (i.account.clone(), i.region.clone()));
     let nodes = snapshot.scan::<elbv2::Node>("").map(|n| (n.account.clone(), n.region.clone()));
     interfaces.chain(nodes).collect()
 }
 
-fn of_region(snapshot: &Snapshot, cx: &Context) -> BTreeMap<String, Network> {
-    let mut networks: BTreeMap<String, Network> = BTreeMap::new();
+fn of_region(
+    snapshot: &Snapshot,
+    cx: &Context,
+    kept: &BTreeSet<String>,
+) -> BTreeMap<String, Network> {
+    let vpcs = vpc::ops::vpcs(snapshot, cx);
+    let stays = |vpc: &&Vpc| kept.contains(name(&vpc.id));
+    let mut networks: BTreeMap<String, Network> = vpcs
+        .iter()
+        .filter(stays)
+        .map(|vpc| (name(&vpc.id).to_owned(), Network::default()))
+        .collect();
     for interface in snapshot.scan::<NetworkInterface>(&cx.prefix()) {
         let network = networks.entry(name(&interface.vpc_id).to_owned()).or_default();
         let groups: BTreeSet<String> = interface.groups.iter().cloned().collect();
@@ -81,7 +105,7 @@ fn of_region(snapshot: &Snapshot, cx: &Context) -> BTreeMap<String, Network> {
             networks.values_mut().for_each(|network| network.log = true);
         }
     }
-    for vpc in vpc::ops::vpcs(snapshot, cx) {
+    for vpc in vpcs {
         if let Some(network) = networks.get_mut(name(&vpc.id)) {
             network.blocks = vpc.blocks().map(block).collect();
             network.open = [METADATA, dns::ops::RESOLVER, dns::ops::server(&vpc)].into();

@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use fabric::network::Network;
 use store::Reads;
 
-pub use compile::{METADATA, compile, name};
+pub use compile::{Kept, METADATA, compile, name};
 
 use crate::controller::Error;
 use crate::env::Env;
@@ -21,11 +21,15 @@ use crate::env::Env;
 /// What the records said, and which of them.
 pub struct Compiled {
     networks: BTreeMap<String, Network>,
+    homes: BTreeSet<compile::Home>,
     reads: Reads,
 }
 
 /// Makes every network be what the records say now, and have the addresses that it answers at itself.
 /// Cheap when nothing changed: what was compiled is kept, and the fabric knows what it applied last.
+///
+/// A network that nobody is in any more stays as long as its VPC does: making it anew takes longer than
+/// all else of a launch. (A daemon that starts again lets go of those.)
 ///
 /// The gate keeps an older state from being applied after a newer one. For the same reason what is
 /// there is looked at before the records are.
@@ -37,11 +41,19 @@ pub fn sync(env: &Env) -> Result<(), Error> {
         present.insert(name, addresses);
     }
     let records = env.store.read();
-    let compiled = match gate.take().filter(|compiled| compiled.reads.hold_in(&records)) {
-        Some(compiled) => compiled,
-        None => {
-            let (networks, reads) = records.trace(|records| compile(records, env));
-            Compiled { networks, reads }
+    let compiled = match gate.take() {
+        Some(compiled) if compiled.reads.hold_in(&records) => compiled,
+        before => {
+            let kept = before.map(|before| Kept {
+                names: before.networks.into_keys().collect(),
+                homes: before.homes,
+            });
+            let mut kept = kept.unwrap_or_default();
+            let (networks, reads) = records.trace(|records| {
+                kept.homes.extend(compile::inhabited(records));
+                compile(records, env, &kept)
+            });
+            Compiled { networks, homes: kept.homes, reads }
         }
     };
     let networks = &gate.insert(compiled).networks;

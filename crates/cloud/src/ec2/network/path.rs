@@ -9,7 +9,7 @@ use fabric::reach::{End, Flow, Hop, Source, Step, Verdict, Way, Why, reach};
 use serde::{Deserialize, Serialize};
 use store::Snapshot;
 
-use super::compile;
+use super::{Kept, compile};
 use crate::Context;
 use crate::ec2::instance::spec::interface_name;
 use crate::ec2::network_interface::model::NetworkInterface;
@@ -105,7 +105,7 @@ pub struct AclEntry {
 }
 
 pub fn why(snapshot: &Snapshot, cx: &Context, question: &Question) -> Result<Answer> {
-    let networks = compile(snapshot, &cx.env);
+    let networks = compile(snapshot, &cx.env, &Kept::default());
     let guide = Guide { snapshot, cx, interfaces: network_interface::ops::all(snapshot, cx) };
     let from = guide.source(&question.from)?;
     let to = guide.address(&question.to, &from)?;

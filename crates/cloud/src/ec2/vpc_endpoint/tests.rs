@@ -214,7 +214,7 @@ async fn the_groups_of_an_endpoint_are_those_of_its_interfaces() {
     );
     ok(cx, "ModifyVpcEndpoint", &swap).await;
     assert_eq!(text(&world.interfaces("").await, "groupId"), group);
-    let networks = crate::ec2::network::compile(&cx.read(), &cx.env);
+    let networks = crate::ec2::network::compile(&cx.read(), &cx.env, &Default::default());
     let [(address, node)] = networks[vpc.as_str()].nodes.iter().collect::<Vec<_>>()[..] else {
         panic!("one node: {:?}", networks[vpc.as_str()].nodes)
     };

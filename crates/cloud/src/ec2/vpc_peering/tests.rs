@@ -107,7 +107,7 @@ async fn rules_name_groups_of_peered_vpcs() {
         ok(&cx, "CreateVpcEndpoint", &endpoint).await;
     }
     let members = || {
-        let networks = crate::ec2::network::compile(&cx.read(), &cx.env);
+        let networks = crate::ec2::network::compile(&cx.read(), &cx.env, &Default::default());
         let group = networks[a.as_str()].groups.get(&theirs);
         group.map(|group| group.members_elsewhere.clone()).unwrap_or_default()
     };
