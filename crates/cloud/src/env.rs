@@ -17,6 +17,7 @@ pub struct Parts {
     pub rng: Rng,
     pub store: store::Store,
     pub driver: Arc<dyn compute::Driver>,
+    pub storage: Arc<dyn compute::Storage>,
     pub fabric: Arc<dyn fabric::Fabric>,
     pub balancers: Arc<dyn Balancers>,
     pub metrics: crate::cloudwatch::Metrics,

@@ -45,6 +45,7 @@ pub fn world(
         rng: Rng::seeded(1),
         store: store::Store::ephemeral(),
         driver: driver.clone(),
+        storage: driver.clone(),
         fabric: Arc::new(fabric::fake::Fake::new()),
         balancers: Arc::new(FakeBalancers::new(|_| true)),
         metrics: crate::cloudwatch::Metrics::default(),

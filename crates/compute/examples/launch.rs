@@ -108,6 +108,8 @@ fn spec(id: &str, user_data: Option<&str>) -> Spec {
         user_data: user_data.map(|text| text.as_bytes().to_vec()),
         ssh_keys: vec![],
         resolver: Default::default(),
+        root_bytes: None,
+        disks: vec![],
     }
 }
 

@@ -31,6 +31,9 @@ pub enum Error {
     /// The specification can never work here (missing layer, unusable image).
     #[error("bad specification: {0}")]
     Spec(String),
+    /// Somebody uses it; it can be done when they no longer do.
+    #[error("in use: {0}")]
+    Busy(String),
     /// The host failed; trying again may help.
     #[error("host: {0}")]
     Host(String),
@@ -60,6 +63,36 @@ pub struct Spec {
     pub ssh_keys: Vec<String>,
     #[serde(default)]
     pub resolver: Resolver,
+    /// The writable layer is full at this many. `None`: when the host's disk is.
+    #[serde(default)]
+    pub root_bytes: Option<u64>,
+    #[serde(default)]
+    pub disks: Vec<Disk>,
+}
+
+/// A block device of an instance besides its root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// Unique in the instance: a volume's id, or `ephemeral0`.
+    pub name: String,
+    /// Its path inside: `/dev/` and a plain name. One that is asked for as `/dev/sdf` is there as
+    /// `/dev/xvdf` too, as on instances whose kernel calls it so.
+    pub device: String,
+    pub source: DiskSource,
+    /// Most operations and bytes per second, read and written together. `None`: as fast as it goes.
+    #[serde(default)]
+    pub iops: Option<u64>,
+    #[serde(default)]
+    pub bytes_per_second: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DiskSource {
+    /// Of `Storage`, by its name there. At most one instance that runs has it.
+    Volume(String),
+    /// Belongs to the instance. Empty at boot number `since` and kept by later boots that say the same:
+    /// a reboot repeats the number, a start after a stop says its own.
+    InstanceStore { bytes: u64, since: u64 },
 }
 
 /// Whom an instance asks for names. No servers: nobody.
@@ -165,6 +198,20 @@ pub trait Driver: Send + Sync {
 
     /// Takes the interface from what runs. Unknown or not running: nothing.
     fn detach<'a>(&'a self, id: &'a str, nic: &'a Nic) -> BoxFuture<'a, Result<()>>;
+
+    /// Gives what runs this disk, or makes the one of that name as fast as `disk` says. Not running:
+    /// nothing; its next boot has what its spec says.
+    fn plug_disk<'a>(&'a self, id: &'a str, disk: &'a Disk) -> BoxFuture<'a, Result<()>>;
+
+    /// Takes the disk of this name from what runs. `Busy` while the guest uses it (mounted, say), unless
+    /// by force: then the guest's reads and writes fail from now on. Unknown or not running: nothing,
+    /// but an instance store of that name loses its data.
+    fn unplug_disk<'a>(
+        &'a self,
+        id: &'a str,
+        name: &'a str,
+        force: bool,
+    ) -> BoxFuture<'a, Result<()>>;
 
     /// Kills what runs and removes every trace, writable layer included. Returns when the id is gone
     /// from `list`; files may be deleted in the background, also after a crash.

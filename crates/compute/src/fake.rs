@@ -2,13 +2,19 @@
 //! time. For the simulator (time moves by hand, faults are injected) and for hosts without privileges
 //! (real time, short boots). The book is the "host": it outlives the controllers of a crashed daemon.
 
+mod shelf;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::driver::{BoxFuture, Driver, Error, Exit, Nic, Observed, Phase, Result, Spec, Usage};
+use shelf::Shelf;
+
+use crate::driver::{
+    BoxFuture, Disk, Driver, Error, Exit, Nic, Observed, Phase, Result, Spec, Usage,
+};
 
 /// How long things take.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +31,12 @@ pub enum Point<'a> {
     Stop(&'a str),
     Attach(&'a str),
     Detach(&'a str),
+    /// The instance.
+    PlugDisk(&'a str),
+    UnplugDisk(&'a str),
     Destroy(&'a str),
+    /// The volume, snapshot or root that is made, changed or deleted.
+    Store(&'a str),
 }
 
 /// What goes wrong there. One that makes no sense at its point does nothing.
@@ -33,7 +44,7 @@ pub enum Point<'a> {
 pub enum Fault {
     /// `ensure` is refused for lack of room; nothing begins.
     NoCapacity,
-    /// `ensure`, `attach`, `detach` or `destroy` fails; nothing is done.
+    /// What was asked for (but `stop`) fails; nothing is done.
     Fails,
     /// One of them fails, but was done all the same: the answer is lost.
     AnswerLost,
@@ -51,6 +62,8 @@ pub struct Fake {
     timing: Timing,
     faults: Faults,
     machines: Mutex<BTreeMap<String, Machine>>,
+    /// Locked after `machines`.
+    shelf: Mutex<Shelf>,
     changes: watch::Sender<u64>,
 }
 
@@ -94,6 +107,7 @@ impl Fake {
             timing,
             faults: Box::new(faults),
             machines: Mutex::default(),
+            shelf: Mutex::default(),
             changes: watch::channel(0).0,
         }
     }
@@ -171,6 +185,9 @@ impl Fake {
         if book.get(&spec.id).is_some_and(|machine| machine.spec.boot >= spec.boot) {
             return Ok(());
         }
+        for disk in &spec.disks {
+            self.can_have(&book, &spec.id, disk)?;
+        }
         let fault = (self.faults)(Point::Ensure(spec));
         let (mut took, mut end, mut answer) = (self.timing.boot, Phase::Up, Ok(()));
         match fault {
@@ -197,25 +214,29 @@ impl Fake {
         answer
     }
 
-    fn change_nics(
+    fn change(
         &self,
         point: Point<'_>,
         id: &str,
-        change: impl FnOnce(&mut Vec<Nic>),
+        change: impl FnOnce(&mut Spec) -> Result<()>,
     ) -> Result<()> {
         let mut book = self.book();
         let Some(machine) = book.get_mut(id) else { return Ok(()) };
         if matches!(machine.phase, Phase::Exited(_)) {
             return Ok(());
         }
-        let fault = (self.faults)(point);
-        if fault == Some(Fault::Fails) {
-            return Err(Error::Host("injected fault".into()));
-        }
-        change(&mut machine.spec.nics);
-        match fault {
-            Some(Fault::AnswerLost) => Err(Error::Host("injected lost answer".into())),
-            _ => Ok(()),
+        self.act(point, || change(&mut machine.spec))
+    }
+
+    /// Does it, unless or although it fails.
+    fn act<T>(&self, point: Point<'_>, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        match (self.faults)(point) {
+            Some(Fault::Fails) => Err(Error::Host("injected fault".into())),
+            Some(Fault::AnswerLost) => {
+                act()?;
+                Err(Error::Host("injected lost answer".into()))
+            }
+            _ => act(),
         }
     }
 
@@ -224,17 +245,13 @@ impl Fake {
         if !book.contains_key(id) {
             return Ok(());
         }
-        let fault = (self.faults)(Point::Destroy(id));
-        if fault == Some(Fault::Fails) {
-            return Err(Error::Host("injected fault".into()));
-        }
-        book.remove(id);
+        let answer = self.act(Point::Destroy(id), || {
+            book.remove(id);
+            Ok(())
+        });
         drop(book);
         self.changed();
-        match fault {
-            Some(Fault::AnswerLost) => Err(Error::Host("injected lost answer".into())),
-            _ => Ok(()),
-        }
+        answer
     }
 }
 
@@ -304,17 +321,47 @@ impl Driver for Fake {
 
     fn attach<'a>(&'a self, id: &'a str, nic: &'a Nic) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            self.change_nics(Point::Attach(id), id, |nics| {
-                nics.retain(|known| known.interface != nic.interface);
-                nics.push(nic.clone());
+            self.change(Point::Attach(id), id, |spec| {
+                spec.nics.retain(|known| known.interface != nic.interface);
+                spec.nics.push(nic.clone());
+                Ok(())
             })
         })
     }
 
     fn detach<'a>(&'a self, id: &'a str, nic: &'a Nic) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            self.change_nics(Point::Detach(id), id, |nics| {
-                nics.retain(|known| known.interface != nic.interface);
+            self.change(Point::Detach(id), id, |spec| {
+                spec.nics.retain(|known| known.interface != nic.interface);
+                Ok(())
+            })
+        })
+    }
+
+    fn plug_disk<'a>(&'a self, id: &'a str, disk: &'a Disk) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.can_have(&self.book(), id, disk)?;
+            self.change(Point::PlugDisk(id), id, |spec| {
+                spec.disks.retain(|known| known.name != disk.name);
+                spec.disks.push(disk.clone());
+                Ok(())
+            })
+        })
+    }
+
+    fn unplug_disk<'a>(
+        &'a self,
+        id: &'a str,
+        name: &'a str,
+        force: bool,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            if !force && self.shelf().is_mounted(name) {
+                return Err(Error::Busy(format!("{name} is mounted in {id}")));
+            }
+            self.change(Point::UnplugDisk(id), id, |spec| {
+                spec.disks.retain(|known| known.name != name);
+                Ok(())
             })
         })
     }
@@ -367,6 +414,8 @@ mod tests {
             user_data: None,
             ssh_keys: vec![],
             resolver: Default::default(),
+            root_bytes: None,
+            disks: vec![],
         }
     }
 
@@ -437,7 +486,7 @@ mod tests {
                 _ => Some(Fault::Slow(Duration::from_millis(100))),
             },
             Point::Stop(_) => Some(Fault::Slow(Duration::from_secs(60))),
-            Point::Attach(_) | Point::Detach(_) | Point::Destroy(_) => Some(Fault::Fails),
+            _ => Some(Fault::Fails),
         });
         let fake = &world.fake;
         assert!(matches!(fake.ensure(&spec(1)).await, Err(Error::Capacity(_))));

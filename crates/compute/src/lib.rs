@@ -5,5 +5,10 @@ pub mod driver;
 pub mod fake;
 pub mod image;
 pub mod namespace;
+pub mod storage;
 
-pub use driver::{Driver, Error, Exit, Layer, Nic, Observed, Phase, Resolver, Result, Spec, Usage};
+pub use driver::{
+    Disk, DiskSource, Driver, Error, Exit, Layer, Nic, Observed, Phase, Resolver, Result, Spec,
+    Usage,
+};
+pub use storage::Storage;

@@ -90,8 +90,8 @@ pub fn run(options: Options) -> Result<()> {
         true => None,
         false => Some(real(&runtime, paths, &slot, &authority, changed)?),
     };
-    let served = real.as_ref().map(|(_, fabric, _)| Arc::clone(fabric));
-    let (driver, fabric, balancers) = real.map_or_else(simulated, |(d, f, b)| (d, f as _, b));
+    let served = real.as_ref().map(|outside| Arc::clone(&outside.fabric));
+    let Outside { driver, storage, fabric, balancers } = real.map_or_else(simulated, Outside::open);
     let metrics = cloud::cloudwatch::Metrics::default();
     let seal = Seal::new(credentials::secret_key(&paths.secret_key(), &rng)?);
     let trail = cloud::iam::Trail::default();
@@ -102,6 +102,7 @@ pub fn run(options: Options) -> Result<()> {
         rng,
         store,
         driver,
+        storage,
         fabric,
         balancers,
         metrics,
@@ -150,8 +151,20 @@ pub fn run(options: Options) -> Result<()> {
     answer
 }
 
-/// A driver, a fabric and balancers.
-type Outside<Fabric> = (Arc<dyn compute::Driver>, Arc<Fabric>, Arc<dyn Balancers>);
+/// What the control plane acts on.
+struct Outside<Fabric: ?Sized> {
+    driver: Arc<dyn compute::Driver>,
+    storage: Arc<dyn compute::Storage>,
+    fabric: Arc<Fabric>,
+    balancers: Arc<dyn Balancers>,
+}
+
+impl Outside<ServedFabric> {
+    fn open(self) -> Outside<dyn fabric::Fabric> {
+        let Outside { driver, storage, fabric, balancers } = self;
+        Outside { driver, storage, fabric, balancers }
+    }
+}
 
 /// This host's namespaces, networks and balancer processes.
 fn real(
@@ -175,10 +188,11 @@ fn real(
         trusted: Some(authority.certificate.clone()),
         ..namespace::Config::new(paths.compute())
     };
-    let driver = runtime.block_on(NamespaceDriver::open(config, linux.clone()))?;
+    let driver = Arc::new(runtime.block_on(NamespaceDriver::open(config, linux.clone()))?);
     let balancers = runtime.block_on(Processes::start(&paths.run()))?;
     let fabric = ServedFabric::new(linux, Pool::of(slot), changed);
-    Ok((Arc::new(driver), Arc::new(fabric), Arc::new(balancers)))
+    let (fabric, balancers) = (Arc::new(fabric), Arc::new(balancers));
+    Ok(Outside { storage: driver.clone(), driver, fabric, balancers })
 }
 
 /// Entries in books: instances take a moment to boot and to stop, and nothing answers.
@@ -190,7 +204,8 @@ fn simulated() -> Outside<dyn fabric::Fabric> {
         let instance = target.id.split(':').next().unwrap_or_default();
         seen.list().iter().any(|o| o.id == instance && o.phase == compute::Phase::Up)
     });
-    (driver, Arc::new(fabric::fake::Fake::new()), Arc::new(balancers))
+    let fabric = Arc::new(fabric::fake::Fake::new());
+    Outside { storage: driver.clone(), driver, fabric, balancers: Arc::new(balancers) }
 }
 
 type Names = (std::net::UdpSocket, std::net::TcpListener);

@@ -42,9 +42,7 @@ impl Faults {
                 (6, slow),
             ],
             Point::Stop(_) => &[(10, slow)],
-            Point::Attach(_) | Point::Detach(_) | Point::Destroy(_) => {
-                &[(6, Fault::Fails), (5, Fault::AnswerLost)]
-            }
+            _ => &[(6, Fault::Fails), (5, Fault::AnswerLost)],
         };
         faults.iter().find(|(percent, _)| self.strikes(*percent)).map(|(_, fault)| fault.clone())
     }

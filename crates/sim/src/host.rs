@@ -12,12 +12,14 @@ use cloud::fake_balancers::FakeBalancers;
 use cloud::{Clock, Timestamp, env};
 use compute::driver::BoxFuture;
 use compute::fake::{Fake, Timing};
-use compute::{Driver, Nic, Observed, Phase, Spec, Usage};
+use compute::{Disk, Driver, Nic, Observed, Phase, Spec, Usage};
 use store::Store;
 use tokio::sync::watch;
 
 use crate::faults::Faults;
 use crate::world::key;
+
+mod storage;
 
 const TIMING: Timing = Timing { boot: Duration::from_secs(2), stop: Duration::from_secs(1) };
 
@@ -127,6 +129,29 @@ impl Driver for Host {
         Box::pin(async move {
             self.faults.interruption().await;
             self.book.detach(id, nic).await
+        })
+    }
+
+    fn plug_disk<'a>(
+        &'a self,
+        id: &'a str,
+        disk: &'a Disk,
+    ) -> BoxFuture<'a, compute::driver::Result<()>> {
+        Box::pin(async move {
+            self.faults.interruption().await;
+            self.book.plug_disk(id, disk).await
+        })
+    }
+
+    fn unplug_disk<'a>(
+        &'a self,
+        id: &'a str,
+        name: &'a str,
+        force: bool,
+    ) -> BoxFuture<'a, compute::driver::Result<()>> {
+        Box::pin(async move {
+            self.faults.interruption().await;
+            self.book.unplug_disk(id, name, force).await
         })
     }
 

@@ -152,6 +152,7 @@ impl World {
             rng: stream(2),
             store: store.clone(),
             driver: host.clone(),
+            storage: host.clone(),
             fabric: network.clone(),
             balancers: balancers.clone(),
             metrics: Metrics::default(),

@@ -19,7 +19,7 @@ use super::shim::ToShim;
 use super::trash::Trash;
 use super::{Config, IDS_PER_INSTANCE, console, plug, sys};
 use crate::driver::BoxFuture;
-use crate::{Driver, Error, Exit, Layer, Nic, Observed, Phase, Result, Spec, Usage};
+use crate::{Disk, Driver, Error, Exit, Layer, Nic, Observed, Phase, Result, Spec, Usage};
 
 /// How long a killed instance may take to be gone. Killing is the kernel's work; this is for a host
 /// that is very busy.
@@ -94,6 +94,14 @@ impl Driver for NamespaceDriver {
     fn detach<'a>(&'a self, id: &'a str, nic: &'a Nic) -> BoxFuture<'a, Result<()>> {
         let (fabric, nic) = (self.inner.shared.fabric.clone(), nic.clone());
         Box::pin(self.inner.in_network_of(id, move |_| fabric.detach(&nic.network, &nic.interface)))
+    }
+
+    fn plug_disk<'a>(&'a self, _: &'a str, _: &'a Disk) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Err(Error::Spec("no disks can be plugged here".into())) })
+    }
+
+    fn unplug_disk<'a>(&'a self, _: &'a str, _: &'a str, _: bool) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
@@ -444,6 +452,9 @@ fn check(spec: &Spec, host_memory_bytes: u64) -> Result<()> {
     if spec.vcpus == 0 || spec.memory_mib == 0 {
         return refuse("an instance needs a vCPU and memory".into());
     }
+    if !spec.disks.is_empty() || spec.root_bytes.is_some() {
+        return refuse("neither disks nor a size of the root can be had here".into());
+    }
     for (key, value) in &spec.env {
         if !plain(key, "_") || value.contains(['\n', '\0']) {
             return refuse(format!("environment variable {key:?} cannot be set"));
@@ -500,6 +511,8 @@ mod tests {
             user_data: None,
             ssh_keys: vec![],
             resolver: Default::default(),
+            root_bytes: None,
+            disks: vec![],
         };
         let memory = 1 << 30;
         assert!(check(&good, memory).is_ok());

@@ -24,6 +24,7 @@ mod init;
 mod launcher;
 mod mount;
 mod plug;
+mod pool;
 mod probe;
 mod record;
 mod shim;

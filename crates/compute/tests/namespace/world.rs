@@ -215,5 +215,7 @@ pub fn spec(id: &str) -> Spec {
         user_data: None,
         ssh_keys: vec![],
         resolver: Default::default(),
+        root_bytes: None,
+        disks: vec![],
     }
 }

@@ -206,7 +206,7 @@ impl Instances {
         let failure = match error {
             compute::Error::Capacity(_) => Failure::Capacity,
             compute::Error::Spec(_) => Failure::Internal,
-            compute::Error::Host(_) => {
+            compute::Error::Host(_) | compute::Error::Busy(_) => {
                 let mut memory = self.memory();
                 let attempts = memory.attempts.entry((instance.id.clone(), boot)).or_insert(0);
                 *attempts += 1;

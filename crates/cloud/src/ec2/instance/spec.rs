@@ -35,6 +35,8 @@ pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec
             servers: dhcp_options::ops::name_servers(snapshot, cx, &vpc),
             search: dhcp_options::ops::domain_name(snapshot, cx, &vpc).into_iter().collect(),
         },
+        root_bytes: None,
+        disks: vec![],
     })
 }
 
