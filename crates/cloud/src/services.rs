@@ -162,6 +162,7 @@ fn refusal(protocol: wire::Protocol, denied: &Denied) -> wire::Error {
             ),
         ),
         wire::Protocol::Query => wire::Error::new(403, "AccessDenied", message),
+        wire::Protocol::RestJson => wire::Error::new(403, "AccessDeniedException", message),
         _ => wire::Error::new(400, "AccessDeniedException", message),
     }
 }

@@ -188,7 +188,7 @@ impl Gateway {
                 return text(http::StatusCode::PAYLOAD_TOO_LARGE, "The request is too large.");
             }
         };
-        let routed = wire::route::route(&parts.uri, &parts.headers, &body);
+        let routed = wire::route::route(&parts.method, &parts.uri, &parts.headers, &body);
         let (service, operation, protocol) = match routed {
             Ok(Routed::Operation { service, operation, protocol }) => {
                 (service, operation, protocol)
@@ -208,11 +208,15 @@ impl Gateway {
         let refuse = |error: &wire::Error| {
             respond(wire::encode_error(Some(service), protocol, error, &request_id))
         };
+        let payload = match service.route(&operation) {
+            Some(route) if route.may_be_unsigned => Body::Optional(&body),
+            _ => Body::Whole(&body),
+        };
         let verified = wire::sigv4::verify(
             &parts.method,
             &parts.uri,
             &parts.headers,
-            Body::Whole(&body),
+            payload,
             Some(service.signing_name),
             host_seconds(),
             |access_key| {
@@ -236,7 +240,7 @@ impl Gateway {
         iam::note_use(&self.env, &caller, service.signing_name, &region).await;
         let operations = self.table.get(service.name);
         let Some(entry) = operations.and_then(|table| table.get(operation.as_str())) else {
-            return refuse(&wire::route::not_served(service, &operation));
+            return refuse(&wire::route::not_served(protocol, &operation));
         };
         let account = self.env.config.account.clone();
         let context = Context {
@@ -295,7 +299,8 @@ fn is_for_s3(request: &http::Request<Incoming>) -> bool {
                 .is_some_and(|ty| ty.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
             let action = uri.query().is_some_and(|query| query.contains("Action="));
             let other = guard::service(headers).is_some_and(|service| service.name != "s3");
-            !form && !action && !other && !headers.contains_key("x-amz-target")
+            let named = ["x-amz-target", "smithy-protocol"].map(|name| headers.contains_key(name));
+            !form && !action && !other && named == [false; 2]
         }
     }
 }

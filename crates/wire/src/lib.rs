@@ -9,9 +9,11 @@
 //! The shapes are generated (`cargo xtask codegen`); each says its `schema`, and the protocols are
 //! interpreters of schemas that meet the shapes in `value`.
 
+pub mod cbor;
 mod check;
 pub mod json;
 pub mod query;
+pub mod rest_json;
 pub mod route;
 pub mod schema;
 mod shapes;
@@ -38,14 +40,43 @@ pub struct Service {
     pub xml_namespace: Option<&'static str>,
     /// What clients speak to it unless the request says otherwise.
     pub protocol: Protocol,
+    /// All that clients may speak to it.
+    pub protocols: &'static [Protocol],
     /// All that AWS has, sorted; served or not.
     pub operations: &'static [&'static str],
+    /// Of REST services: how each of them is asked.
+    pub routes: &'static [Route],
+    /// Codes of errors as the query protocol has them, with the shapes that other protocols name.
+    pub query_errors: &'static [(&'static str, &'static str)],
+}
+
+/// How a REST service's operation is asked.
+#[derive(Debug)]
+pub struct Route {
+    pub operation: &'static str,
+    pub method: &'static str,
+    /// `/snapshots/{snapshotId}/blocks`.
+    pub path: &'static str,
+    /// Of its answer.
+    pub status: u16,
+    /// Whether clients may leave the body out of the signature.
+    pub may_be_unsigned: bool,
 }
 
 impl Service {
     /// The service of botocore's name, if it has shapes here.
     pub fn named(name: &str) -> Option<&'static Service> {
         SERVICES.iter().copied().find(|service| service.name == name)
+    }
+
+    /// A REST service's way to one of its operations.
+    pub fn route(&self, operation: &str) -> Option<&'static Route> {
+        self.routes.iter().find(|route| route.operation == operation)
+    }
+
+    /// The first of its protocols that is one of these.
+    pub fn speaks(&self, any_of: &[Protocol]) -> Option<Protocol> {
+        self.protocols.iter().copied().find(|protocol| any_of.contains(protocol))
     }
 }
 
@@ -74,6 +105,9 @@ pub enum Protocol {
     Query,
     Json10,
     Json11,
+    RestJson,
+    /// Smithy's RPC v2 with CBOR.
+    Cbor,
 }
 
 /// A request as it came, with its service and operation already named by `route`.
@@ -128,6 +162,8 @@ pub fn decode<O: Operation>(request: &Request) -> Result<O::Input, Error> {
     let value = match request.protocol {
         Protocol::Ec2 | Protocol::Query => query::decode(request, schema)?,
         Protocol::Json10 | Protocol::Json11 => json::decode(&request.body, schema)?,
+        Protocol::RestJson => rest_json::decode(O::SERVICE, request, schema)?,
+        Protocol::Cbor => cbor::decode(&request.body, schema)?,
     };
     check::check(request.protocol, schema, &value)?;
     Ok(value::shape(value))
@@ -140,7 +176,14 @@ pub fn encode<O: Operation>(request: &Request, output: &O::Output, request_id: &
         protocol @ (Protocol::Ec2 | Protocol::Query) => {
             query::encode(O::SERVICE, protocol, O::NAME, schema, output, request_id)
         }
-        protocol => json::encode(protocol, schema, output, request_id),
+        protocol @ (Protocol::Json10 | Protocol::Json11) => {
+            json::encode(protocol, schema, output, request_id)
+        }
+        Protocol::RestJson => {
+            let status = O::SERVICE.route(O::NAME).map_or(200, |route| route.status);
+            rest_json::encode(status, schema, output, request_id)
+        }
+        Protocol::Cbor => cbor::encode(schema, output, request_id),
     }
 }
 
@@ -151,11 +194,37 @@ pub fn encode_error(
     error: &Error,
     request_id: &str,
 ) -> Response {
+    let query_errors = service.map_or(&[][..], |service| service.query_errors);
+    let both =
+        query_errors.iter().find(|(code, shape)| error.code == *code || error.code == *shape);
+    if let Some((code, shape)) = both {
+        let query = matches!(protocol, Protocol::Ec2 | Protocol::Query);
+        let spelled = if query { code } else { shape };
+        let error = Error { code: (*spelled).to_owned(), ..error.clone() };
+        let mut response = encode_plain_error(service, protocol, &error, request_id);
+        if !query {
+            let fault = if error.status < 500 { "Sender" } else { "Receiver" };
+            let value = http::HeaderValue::from_str(&format!("{code};{fault}"));
+            response.headers.insert("x-amzn-query-error", value.expect("codes are plain text"));
+        }
+        return response;
+    }
+    encode_plain_error(service, protocol, error, request_id)
+}
+
+fn encode_plain_error(
+    service: Option<&Service>,
+    protocol: Protocol,
+    error: &Error,
+    request_id: &str,
+) -> Response {
     match protocol {
         Protocol::Ec2 | Protocol::Query => {
             let namespace = service.and_then(|service| service.xml_namespace);
             query::error(namespace, protocol, error, request_id)
         }
+        Protocol::RestJson => rest_json::error(error, request_id),
+        Protocol::Cbor => cbor::error(error, request_id),
         Protocol::Json10 | Protocol::Json11 => {
             let dynamodb = service.is_some_and(|service| service.name == "dynamodb");
             let prefix = match error.code.as_str() {

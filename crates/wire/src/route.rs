@@ -1,16 +1,21 @@
 //! Which service and operation a request is for.
 //!
 //! ```text
+//!  smithy-protocol: rpc-v2-cbor              /service/PREFIX/operation/Operation
 //!  X-Amz-Target: PREFIX.Operation            json services
+//!  the signature's scope is a REST service   its method and path
 //!  Action=Operation&Version=…                query services; the signature's scope tells apart those
 //!                                            that share a version
 //!  neither                                   another service of the signature's scope (S3)
 //! ```
 
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Method, Uri};
 
 use crate::query::params;
-use crate::{Error, Protocol, SERVICES, Service};
+use crate::{Error, Protocol, SERVICES, Service, rest_json};
+
+const QUERY: &[Protocol] = &[Protocol::Ec2, Protocol::Query];
+const JSON: &[Protocol] = &[Protocol::Json10, Protocol::Json11];
 
 #[derive(Clone, Debug)]
 pub enum Routed {
@@ -28,16 +33,32 @@ pub struct Refused {
     pub error: Error,
 }
 
-pub fn route(uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<Routed, Refused> {
+pub fn route(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Routed, Refused> {
+    if let Some(protocol) = headers.get("smithy-protocol") {
+        return by_rpc(method, uri, protocol.as_bytes());
+    }
     if let Some(target) = headers.get("x-amz-target") {
         return by_target(&String::from_utf8_lossy(target.as_bytes()), headers);
     }
     let scope = signing_name(uri, headers);
+    let rest = |service: &&'static Service| {
+        scope.as_deref() == Some(service.signing_name) && !service.routes.is_empty()
+    };
+    if let Some(service) = SERVICES.iter().copied().find(rest) {
+        return by_path(service, method, uri);
+    }
     let is_form = headers
         .get(http::header::CONTENT_TYPE)
         .is_some_and(|ty| ty.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
     let of_query_service = scope.as_deref().is_none_or(|scope| {
-        SERVICES.iter().any(|service| service.signing_name == scope && speaks_query(service))
+        SERVICES
+            .iter()
+            .any(|service| service.signing_name == scope && service.speaks(QUERY).is_some())
     });
     if of_query_service {
         let query = uri.query().unwrap_or_default().as_bytes();
@@ -58,8 +79,8 @@ pub fn route(uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<Routed, Refu
 }
 
 /// AWS's answer for an operation that it has and this cloud has not.
-pub fn not_served(service: &Service, operation: &str) -> Error {
-    match service.protocol {
+pub fn not_served(protocol: Protocol, operation: &str) -> Error {
+    match protocol {
         Protocol::Ec2 => {
             let message = format!("The operation {operation} is not supported by this cloud.");
             Error::new(400, "UnsupportedOperation", message)
@@ -68,15 +89,57 @@ pub fn not_served(service: &Service, operation: &str) -> Error {
             let message = format!("The action {operation} is not supported by this cloud.");
             Error::new(400, "InvalidAction", message)
         }
-        Protocol::Json10 | Protocol::Json11 => {
+        Protocol::Json10 | Protocol::Json11 | Protocol::Cbor => {
             let message = format!("The operation {operation} is not supported by this cloud.");
             Error::new(400, "UnknownOperationException", message)
+        }
+        Protocol::RestJson => {
+            let message = format!("The operation {operation} is not supported by this cloud.");
+            Error::new(404, "UnknownOperationException", message)
         }
     }
 }
 
-fn speaks_query(service: &Service) -> bool {
-    matches!(service.protocol, Protocol::Ec2 | Protocol::Query)
+fn by_rpc(method: &Method, uri: &Uri, protocol: &[u8]) -> Result<Routed, Refused> {
+    let path = uri.path();
+    let mut steps = path.rsplit('/');
+    let (operation, word, prefix, kind) = (steps.next(), steps.next(), steps.next(), steps.next());
+    let service = SERVICES.iter().copied().find(|service| {
+        service.target_prefix == prefix && service.speaks(&[Protocol::Cbor]).is_some()
+    });
+    let well_formed = *method == Method::POST
+        && protocol == b"rpc-v2-cbor"
+        && (kind, word) == (Some("service"), Some("operation"));
+    let operation = operation.unwrap_or_default();
+    match service {
+        Some(service) if well_formed && service.operations.binary_search(&operation).is_ok() => {
+            let operation = operation.to_owned();
+            Ok(Routed::Operation { service, operation, protocol: Protocol::Cbor })
+        }
+        _ => Err(unknown(service, Protocol::Cbor, &format!("{method} {path}"))),
+    }
+}
+
+/// The most literal of the paths that fit.
+fn by_path(service: &'static Service, method: &Method, uri: &Uri) -> Result<Routed, Refused> {
+    let path = uri.path();
+    let fitting = service.routes.iter().filter(|route| {
+        route.method == method.as_str() && rest_json::labels(route.path, path).is_some()
+    });
+    let literal = |path: &str| path.split('/').filter(|step| !step.starts_with('{')).count();
+    match fitting.max_by_key(|route| literal(route.path)) {
+        Some(route) => {
+            let (operation, protocol) = (route.operation.to_owned(), service.protocol);
+            Ok(Routed::Operation { service, operation, protocol })
+        }
+        None => Err(unknown(Some(service), service.protocol, &format!("{method} {path}"))),
+    }
+}
+
+fn unknown(service: Option<&'static Service>, protocol: Protocol, asked: &str) -> Refused {
+    let status = if protocol == Protocol::RestJson { 404 } else { 400 };
+    let message = format!("The operation {asked} is not known.");
+    Refused { service, protocol, error: Error::new(status, "UnknownOperationException", message) }
 }
 
 fn by_target(target: &str, headers: &HeaderMap) -> Result<Routed, Refused> {
@@ -84,7 +147,7 @@ fn by_target(target: &str, headers: &HeaderMap) -> Result<Routed, Refused> {
     let service = SERVICES.iter().copied().find(|service| service.target_prefix == Some(prefix));
     let content_type = headers.get(http::header::CONTENT_TYPE).map(|ty| ty.as_bytes());
     let protocol = match (service, content_type) {
-        (Some(service), _) => service.protocol,
+        (Some(service), _) => service.speaks(JSON).unwrap_or(service.protocol),
         (None, Some(b"application/x-amz-json-1.0")) => Protocol::Json10,
         _ => Protocol::Json11,
     };
@@ -92,11 +155,7 @@ fn by_target(target: &str, headers: &HeaderMap) -> Result<Routed, Refused> {
         Some(service) if service.operations.binary_search(&operation).is_ok() => {
             Ok(Routed::Operation { service, operation: operation.to_owned(), protocol })
         }
-        _ => {
-            let message = format!("The operation {target} is not known.");
-            let error = Error::new(400, "UnknownOperationException", message);
-            Err(Refused { service, protocol, error })
-        }
+        _ => Err(unknown(service, protocol, target)),
     }
 }
 
@@ -106,13 +165,14 @@ fn by_action(
     scope: Option<&str>,
 ) -> Result<Routed, Refused> {
     let of_scope = || {
-        let services = SERVICES.iter().copied().filter(|service| speaks_query(service));
+        let services = SERVICES.iter().copied().filter(|s| s.speaks(QUERY).is_some());
         services.filter(|service| scope.is_none_or(|scope| service.signing_name == scope))
     };
     let of_version =
         || of_scope().filter(|s| version.as_deref().is_none_or(|version| s.api_version == version));
+    let spoken = |service: &Service| service.speaks(QUERY).unwrap_or(Protocol::Query);
     let refused = |service: Option<&'static Service>, code: &str, message: String| {
-        let protocol = service.map_or(Protocol::Query, |service| service.protocol);
+        let protocol = service.map_or(Protocol::Query, spoken);
         Err(Refused { service, protocol, error: Error::new(400, code, message) })
     };
     let Some(action) = action.filter(|action| !action.is_empty()) else {
@@ -122,7 +182,7 @@ fn by_action(
     let known =
         |service: &&'static Service| service.operations.binary_search(&action.as_str()).is_ok();
     if let Some(service) = of_version().find(known) {
-        let protocol = service.protocol;
+        let protocol = spoken(service);
         return Ok(Routed::Operation { service, operation: action, protocol });
     }
     match (of_version().next(), version) {
@@ -162,11 +222,13 @@ mod tests {
     use super::*;
 
     fn ask(uri: &str, headers: &[(&'static str, &str)], body: &str) -> String {
+        let (method, uri) = uri.split_once(' ').unwrap_or(("POST", uri));
+        let method: Method = method.parse().unwrap();
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        match route(&uri.parse().unwrap(), &map, body.as_bytes()) {
+        match route(&method, &uri.parse().unwrap(), &map, body.as_bytes()) {
             Ok(Routed::Operation { service, operation, protocol }) => {
                 format!("{} {operation} {protocol:?}", service.name)
             }
@@ -185,6 +247,9 @@ mod tests {
         let (ec2, elb, s3) = (scope("ec2"), scope("elasticloadbalancing"), scope("s3"));
         let (ec2, elb, s3) =
             (("authorization", &*ec2), ("authorization", &*elb), ("authorization", &*s3));
+        let (ebs, monitoring) = (scope("ebs"), scope("monitoring"));
+        let (ebs, monitoring) = (("authorization", &*ebs), ("authorization", &*monitoring));
+        let cbor = ("smithy-protocol", "rpc-v2-cbor");
         for (expected, uri, headers, body) in [
             (
                 "ec2 RunInstances Ec2",
@@ -220,6 +285,41 @@ mod tests {
             ("other Some(\"s3\")", "/bucket/key?Action=x", &[s3], ""),
             ("other Some(\"s3\")", "/b/k?X-Amz-Credential=t%2F1%2Fr%2Fs3%2Faws4_request", &[], ""),
             ("other None", "/favicon.ico", &[], ""),
+            ("ebs StartSnapshot RestJson", "/snapshots", &[ebs], "{}"),
+            ("ebs PutSnapshotBlock RestJson", "PUT /snapshots/s/blocks/1?x=y", &[ebs], ""),
+            ("RestJson UnknownOperationException", "PUT /snapshots/s/blocks/", &[ebs], ""),
+            ("RestJson UnknownOperationException", "GET /snapshots", &[ebs], ""),
+            (
+                "cloudwatch ListMetrics Cbor",
+                "/service/GraniteServiceVersion20100801/operation/ListMetrics",
+                &[cbor, monitoring],
+                "",
+            ),
+            (
+                "cloudwatch ListMetrics Json10",
+                "/",
+                &[("x-amz-target", "GraniteServiceVersion20100801.ListMetrics"), monitoring],
+                "{}",
+            ),
+            (
+                "cloudwatch ListMetrics Query",
+                "/",
+                &[form, monitoring],
+                "Action=ListMetrics&Version=2010-08-01",
+            ),
+            ("Query InvalidAction", "/", &[form, monitoring], "Action=Fly&Version=2010-08-01"),
+            (
+                "Cbor UnknownOperationException",
+                "/service/AmazonSSM/operation/GetParameter",
+                &[cbor],
+                "",
+            ),
+            (
+                "Cbor UnknownOperationException",
+                "GET /service/GraniteServiceVersion20100801/operation/ListMetrics",
+                &[cbor],
+                "",
+            ),
         ] {
             assert_eq!(ask(uri, headers, body), expected, "{uri} {headers:?} {body}");
         }

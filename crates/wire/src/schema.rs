@@ -21,6 +21,24 @@ pub struct Member {
     pub response: &'static str,
     pub ty: Type,
     pub required: bool,
+    pub place: Place,
+}
+
+/// Where a REST protocol has a member; the others have all in the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Document,
+    /// A label of the path, by the member's `request` name; so are those of query and headers.
+    Path,
+    Query,
+    Header,
+    /// It is the whole body.
+    Payload,
+}
+
+/// The member at its place.
+pub const fn at(place: Place, member: Member) -> Member {
+    Member { place, ..member }
 }
 
 pub const fn optional(
@@ -29,7 +47,7 @@ pub const fn optional(
     response: &'static str,
     ty: Type,
 ) -> Member {
-    Member { name, request, response, ty, required: false }
+    Member { name, request, response, ty, required: false, place: Place::Document }
 }
 
 pub const fn required(
@@ -38,7 +56,7 @@ pub const fn required(
     response: &'static str,
     ty: Type,
 ) -> Member {
-    Member { name, request, response, ty, required: true }
+    Member { name, request, response, ty, required: true, place: Place::Document }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -114,10 +132,13 @@ impl Pattern {
 
     pub fn matches(&self, text: &str) -> bool {
         let compiled = self.compiled.get_or_init(|| {
-            // Java writes astral characters as a class of surrogates, and its classes are of ASCII.
+            // Java writes astral characters as a class of surrogates, its classes are of ASCII, and a
+            // hyphen after a class is itself. One model has a start of the text in its midst.
             let portable = self
                 .text
                 .replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\u{10000}-\u{10FFFF}")
+                .replace("/^.", "/.")
+                .replace(r"\p{Z}-_", r"\p{Z}\-_")
                 .replace(r"\w", "[0-9A-Za-z_]")
                 .replace(r"\d", "[0-9]");
             fancy_regex::Regex::new(&format!("^(?:{portable})$"))

@@ -2,7 +2,7 @@
 
 use wire::{Operation, Timestamp};
 
-fn request<O: Operation>(body: &str) -> wire::Request {
+fn request<O: Operation>(body: impl Into<bytes::Bytes>) -> wire::Request {
     wire::Request {
         service: O::SERVICE.name,
         operation: O::NAME.to_owned(),
@@ -10,7 +10,7 @@ fn request<O: Operation>(body: &str) -> wire::Request {
         method: http::Method::POST,
         uri: "/".parse().unwrap(),
         headers: http::HeaderMap::new(),
-        body: body.to_owned().into(),
+        body: body.into(),
     }
 }
 
@@ -18,7 +18,7 @@ fn exchange<O: Operation>(body: &str, input: O::Input, output: O::Output, answer
 where
     O::Input: PartialEq + std::fmt::Debug,
 {
-    let request = request::<O>(body);
+    let request = request::<O>(body.to_owned());
     assert_eq!(wire::decode::<O>(&request).unwrap(), input);
     let response = wire::encode::<O>(&request, &output, "59dbff89-35bd-4eac-99ed-be587EXAMPLE");
     assert_eq!(response.status, 200);
@@ -193,4 +193,104 @@ fn json_1_1() {
         },
         r#"{"Parameter":{"LastModifiedDate":1440938160.125,"Name":"/a","Version":3}}"#,
     );
+}
+
+#[test]
+fn rest_json() {
+    use wire::ebs::*;
+    let mut put = request::<PutSnapshotBlock>("512 KiB");
+    put.method = http::Method::PUT;
+    put.uri = "/snapshots/snap-0a1b/blocks/17".parse().unwrap();
+    for (name, value) in [
+        ("x-amz-data-length", "524288"),
+        ("x-amz-checksum", "aGFzaA=="),
+        ("x-amz-checksum-algorithm", "SHA256"),
+    ] {
+        put.headers.insert(name, value.parse().unwrap());
+    }
+    let input = PutSnapshotBlockRequest {
+        snapshot_id: "snap-0a1b".into(),
+        block_index: 17,
+        block_data: "512 KiB".into(),
+        data_length: 524_288,
+        progress: None,
+        checksum: "aGFzaA==".into(),
+        checksum_algorithm: "SHA256".into(),
+    };
+    assert_eq!(wire::decode::<PutSnapshotBlock>(&put).unwrap(), input);
+    let output = PutSnapshotBlockResponse {
+        checksum: Some("aGFzaA==".into()),
+        checksum_algorithm: Some("SHA256".into()),
+    };
+    let response = wire::encode::<PutSnapshotBlock>(&put, &output, "r-1");
+    assert_eq!((response.status.as_u16(), &response.body[..]), (201, &b"{}"[..]));
+    assert_eq!(response.headers["x-amz-checksum"], "aGFzaA==");
+
+    let mut list = request::<ListSnapshotBlocks>("");
+    list.method = http::Method::GET;
+    list.uri = "/snapshots/snap-0a1b/blocks?maxResults=100&pageToken=a%2Fb%2Bc".parse().unwrap();
+    let input = ListSnapshotBlocksRequest {
+        snapshot_id: "snap-0a1b".into(),
+        next_token: Some("a/b+c".into()),
+        max_results: Some(100),
+        starting_block_index: None,
+    };
+    assert_eq!(wire::decode::<ListSnapshotBlocks>(&list).unwrap(), input);
+    let output = ListSnapshotBlocksResponse {
+        blocks: Some(vec![Block { block_index: Some(0), block_token: Some("t".into()) }]),
+        block_size: Some(524_288),
+        expiry_time: Some(Timestamp(1_440_938_160_000)),
+        ..Default::default()
+    };
+    let response = wire::encode::<ListSnapshotBlocks>(&list, &output, "r-1");
+    assert_eq!(
+        String::from_utf8_lossy(&response.body),
+        r#"{"BlockSize":524288,"Blocks":[{"BlockIndex":0,"BlockToken":"t"}],"ExpiryTime":1440938160.0}"#
+    );
+
+    let mut get = request::<GetSnapshotBlock>("");
+    get.uri = "/snapshots/snap-0a1b/blocks/0?blockToken=t".parse().unwrap();
+    let output = GetSnapshotBlockResponse {
+        block_data: Some("bytes".into()),
+        data_length: Some(5),
+        ..Default::default()
+    };
+    let response = wire::encode::<GetSnapshotBlock>(&get, &output, "r-1");
+    assert_eq!((response.status.as_u16(), &response.body[..]), (200, &b"bytes"[..]));
+    assert_eq!(response.headers["x-amz-data-length"], "5");
+    assert_eq!(response.headers["content-type"], "application/octet-stream");
+}
+
+#[test]
+fn cbor() {
+    use wire::cloudwatch::*;
+    // {"Namespace": "AWS/EC2", "Dimensions": [{"Name": "a", "Value": null}], "RecentlyActive": ...}
+    // with a map of unknown length, as some clients write it.
+    let body = b"\xbf\x69Namespace\x67AWS/EC2\x6aDimensions\x81\xa2\x64Name\x61a\x65Value\xf6\
+                 \x6aMetricName\x7f\x62CP\x67UUtiliz\x65ation\xff\xff";
+    let request = request::<ListMetrics>(&body[..]);
+    let input = ListMetricsInput {
+        namespace: Some("AWS/EC2".into()),
+        metric_name: Some("CPUUtilization".into()),
+        dimensions: Some(vec![DimensionFilter { name: "a".into(), value: None }]),
+        ..Default::default()
+    };
+    assert_eq!(wire::decode::<ListMetrics>(&request).unwrap(), input);
+
+    let output = GetMetricStatisticsOutput {
+        label: Some("x".into()),
+        datapoints: Some(vec![Datapoint {
+            timestamp: Some(Timestamp(1_440_938_160_000)),
+            average: Some(0.5),
+            ..Default::default()
+        }]),
+    };
+    let response = wire::encode::<GetMetricStatistics>(&request, &output, "r-1");
+    assert_eq!(
+        &response.body[..],
+        b"\xa2\x6aDatapoints\x81\xa2\x67Average\xf9\x38\x00\x69Timestamp\xc1\x1a\x55\xe2\xf8\xb0\
+          \x65Label\x61x"
+    );
+    assert_eq!(response.headers["smithy-protocol"], "rpc-v2-cbor");
+    assert_eq!(response.headers["content-type"], "application/cbor");
 }

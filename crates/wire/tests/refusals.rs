@@ -146,6 +146,82 @@ fn json() {
 }
 
 #[test]
+fn rest_json() {
+    use wire::ebs::{ListSnapshotBlocks, PutSnapshotBlock};
+    let ask = |uri: &str| {
+        let mut request = request(&wire::ebs::SERVICE, "ListSnapshotBlocks", "");
+        request.uri = uri.parse().unwrap();
+        wire::decode::<ListSnapshotBlocks>(&request).map_err(|error| (error.code, error.message))
+    };
+    assert!(ask("/snapshots/snap-1/blocks?maxResults=100").is_ok());
+    let (code, message) = ask("/snapshots/snap-1/blocks?maxResults=many").unwrap_err();
+    assert_eq!(
+        (&*code, &*message),
+        ("SerializationException", "'many' can not be converted to an Integer")
+    );
+    let (code, message) = ask("/snapshots/snap-1/blocks?colour=red").unwrap_err();
+    assert_eq!(code, "ValidationException");
+    assert!(message.ends_with("Member 'colour' is not recognized"), "{message}");
+    let (_, message) = ask("/snapshots/snap-1/blocks?maxResults=1").unwrap_err();
+    assert!(message.contains("'maxResults'") && message.contains("equal to 100"), "{message}");
+    // What has a place elsewhere is no member of the document.
+    let mut start = request(&wire::ebs::SERVICE, "PutSnapshotBlock", "data");
+    start.uri = "/snapshots/snap-1/blocks/0".parse().unwrap();
+    let error = wire::decode::<PutSnapshotBlock>(&start).unwrap_err();
+    assert!(error.message.starts_with("3 validation errors detected"), "{}", error.message);
+}
+
+#[test]
+fn cbor() {
+    use wire::cloudwatch::ListMetrics;
+    let ask = |body: &[u8]| {
+        let mut request = request(&wire::cloudwatch::SERVICE, "ListMetrics", "");
+        request.body = body.to_vec().into();
+        match wire::decode::<ListMetrics>(&request) {
+            Ok(_) => "accepted".to_owned(),
+            Err(error) => format!("{}: {}", error.code, error.message),
+        }
+    };
+    let deep = [b"\xa1\x61x".to_vec(), vec![0x81; 5000], vec![0]].concat();
+    let huge = b"\xa1\x69Namespace\x7b\x7f\xff\xff\xff\xff\xff\xff\xffAWS";
+    for (expected, body) in [
+        ("accepted", &b""[..]),
+        ("accepted", b"\xa0"),
+        ("accepted", b"\xbf\xff"),
+        ("SerializationException: Trailing bytes after the document", b"\xa0\xa0"),
+        ("SerializationException: Unexpected type for a structure", b"\x80"),
+        ("SerializationException: Unexpected type for a String", b"\xa1\x69Namespace\x01"),
+        ("SerializationException: The document is not well-formed CBOR", b"\xa1"),
+        ("SerializationException: A text is not UTF-8 or is cut off", b"\xa1\x62a"),
+        ("SerializationException: A text is not UTF-8 or is cut off", huge),
+        (
+            "ValidationException: 1 validation error detected: Member 'x' is not recognized",
+            b"\xa1\x61x\xc1\x82\x01\xa1\x01\x41\x00",
+        ),
+        ("SerializationException: The document is too deep", &deep),
+    ] {
+        assert_eq!(ask(body), expected, "{body:x?}");
+    }
+}
+
+#[test]
+fn query_compatible_errors_have_both_codes() {
+    let service = Some(&wire::cloudwatch::SERVICE);
+    for code in ["InvalidParameterValue", "InvalidParameterValueException"] {
+        let error = wire::Error::new(400, code, "no");
+        let response = wire::encode_error(service, Protocol::Cbor, &error, "r-1");
+        assert_eq!(response.headers["x-amzn-query-error"], "InvalidParameterValue;Sender");
+        assert_eq!(
+            &response.body[..],
+            b"\xa2\x66__type\x78\x1eInvalidParameterValueException\x67message\x62no"
+        );
+        let response = wire::encode_error(service, Protocol::Query, &error, "r-1");
+        let text = String::from_utf8_lossy(&response.body);
+        assert!(text.contains("<Code>InvalidParameterValue</Code>"), "{text}");
+    }
+}
+
+#[test]
 fn errors_are_written_as_each_protocol_does() {
     let error = wire::Error::new(400, "Code.Sub", "a < b");
     for (service, expected) in [
@@ -166,6 +242,7 @@ fn errors_are_written_as_each_protocol_does() {
             &wire::dynamodb::SERVICE,
             r#"{"__type":"com.amazonaws.dynamodb.v20120810#Code.Sub","message":"a < b"}"#,
         ),
+        (&wire::ebs::SERVICE, r#"{"Message":"a < b","message":"a < b"}"#),
     ] {
         let response = wire::encode_error(Some(service), service.protocol, &error, "r-1");
         assert_eq!(response.status, 400);

@@ -7,8 +7,8 @@ use proptest::prelude::Rng;
 use proptest::test_runner::{TestRng, TestRunner};
 use quick_xml::events::Event;
 use wire::query::params::percent_encode;
-use wire::schema::{Structure, Text, Type};
-use wire::value::{self, Value, View};
+use wire::schema::{Place, Structure, Text, Type};
+use wire::value::{self, Fields, Value, View};
 use wire::{Operation, Protocol, Shape};
 
 const CASES: u32 = 24;
@@ -24,13 +24,25 @@ fn responses() {
 }
 
 fn request<O: Operation>() {
-    let protocol = O::SERVICE.protocol;
+    O::SERVICE.protocols.iter().for_each(|protocol| request_in::<O>(*protocol));
+}
+
+fn request_in<O: Operation>(protocol: Protocol) {
     let xml = matches!(protocol, Protocol::Ec2 | Protocol::Query);
     let mut random = Random::new(xml);
     for _ in 0..CASES {
         let value = random.structure(O::Input::SCHEMA, 0);
         let input: O::Input = value::shape(value);
-        let body = if xml {
+        let request = wire_request::<O>(protocol, vec![]);
+        let body = if protocol == Protocol::RestJson {
+            let request = rest_request::<O>(request, &input);
+            let decoded = wire::decode::<O>(&request)
+                .unwrap_or_else(|e| panic!("{}: {e:?} of {request:?}", O::NAME));
+            same(&decoded, &input, &request.body);
+            continue;
+        } else if protocol == Protocol::Cbor {
+            wire::cbor::object(O::Input::SCHEMA, &input)
+        } else if xml {
             let mut form = format!("Action={}&Version={}", O::NAME, O::SERVICE.api_version);
             write_form(
                 protocol,
@@ -43,7 +55,7 @@ fn request<O: Operation>() {
         } else {
             wire::json::object(O::Input::SCHEMA, &input)
         };
-        let request = wire_request::<O>(body);
+        let request = wire_request::<O>(protocol, body);
         let decoded = wire::decode::<O>(&request).unwrap_or_else(|e| {
             panic!("{}: {e:?} of {}", O::NAME, String::from_utf8_lossy(&request.body))
         });
@@ -52,11 +64,14 @@ fn request<O: Operation>() {
 }
 
 fn response<O: Operation>() {
-    let protocol = O::SERVICE.protocol;
+    O::SERVICE.protocols.iter().for_each(|protocol| response_in::<O>(*protocol));
+}
+
+fn response_in<O: Operation>(protocol: Protocol) {
     let mut random = Random::new(false);
     for _ in 0..CASES {
         let output: O::Output = value::shape(random.structure(O::Output::SCHEMA, 0));
-        let response = wire::encode::<O>(&wire_request::<O>(vec![]), &output, "r-1");
+        let response = wire::encode::<O>(&wire_request::<O>(protocol, vec![]), &output, "r-1");
         let decoded = match protocol {
             Protocol::Ec2 | Protocol::Query => {
                 let root = parse(&response.body);
@@ -71,17 +86,87 @@ fn response<O: Operation>() {
                     None => Value::Structure(vec![]),
                 }
             }
-            _ => wire::json::decode(&response.body, O::Output::SCHEMA).unwrap(),
+            Protocol::Json10 | Protocol::Json11 => {
+                wire::json::decode(&response.body, O::Output::SCHEMA).unwrap()
+            }
+            Protocol::Cbor => wire::cbor::decode(&response.body, O::Output::SCHEMA).unwrap(),
+            Protocol::RestJson => rest_response(&response, O::Output::SCHEMA, &output),
         };
         same(&value::shape::<O::Output>(decoded), &output, &response.body);
     }
 }
 
-fn wire_request<O: Operation>(body: Vec<u8>) -> wire::Request {
+/// As botocore spreads members over a REST request.
+fn rest_request<O: Operation>(mut request: wire::Request, input: &O::Input) -> wire::Request {
+    let schema = O::Input::SCHEMA;
+    let route = O::SERVICE.route(O::NAME).unwrap();
+    let (mut path, mut query) = (route.path.to_owned(), String::new());
+    request.body = wire::json::document_of(schema, input).into();
+    for (index, member) in schema.members.iter().enumerate() {
+        let Some(view) = input.get(index) else { continue };
+        if let (Place::Payload, View::Blob(bytes)) = (member.place, view) {
+            request.body = bytes.to_vec().into();
+            continue;
+        }
+        let text = match view {
+            View::String(s) => s.to_owned(),
+            View::Integer(n) => n.to_string(),
+            View::Boolean(on) => on.to_string(),
+            _ => continue,
+        };
+        let encoded = percent_encode(text.as_bytes(), false);
+        match member.place {
+            Place::Path => path = path.replace(&format!("{{{}}}", member.request), &encoded),
+            Place::Query => query.push_str(&format!("&{}={encoded}", member.request)),
+            Place::Header => {
+                let name: http::HeaderName = member.request.parse().unwrap();
+                request.headers.insert(name, text.parse().unwrap());
+            }
+            Place::Document | Place::Payload => {}
+        }
+    }
+    request.method = route.method.parse().unwrap();
+    request.uri = format!("{path}?{query}").parse().unwrap();
+    request
+}
+
+/// A body without a byte says nothing of whether the member that it is was there; `sent` does.
+fn rest_response(
+    response: &wire::Response,
+    schema: &'static Structure,
+    sent: &dyn Fields,
+) -> Value {
+    let has_payload = schema.members.iter().any(|member| member.place == Place::Payload);
+    let mut members = match has_payload {
+        true => vec![],
+        false => match wire::json::document(&response.body, schema).unwrap() {
+            Value::Structure(members) => members,
+            other => panic!("{other:?}"),
+        },
+    };
+    for (index, member) in schema.members.iter().enumerate() {
+        let text = response.headers.get(member.request).map(|value| value.to_str().unwrap());
+        match (member.place, text, member.ty) {
+            (Place::Payload, ..) if sent.field(index).is_some() => {
+                members.push((index, Value::Blob(response.body.clone())));
+            }
+            (Place::Header, Some(text), Type::String(_)) => {
+                members.push((index, Value::String(text.to_owned())));
+            }
+            (Place::Header, Some(text), _) => {
+                members.push((index, Value::Integer(text.parse().unwrap())));
+            }
+            _ => {}
+        }
+    }
+    Value::Structure(members)
+}
+
+fn wire_request<O: Operation>(protocol: Protocol, body: Vec<u8>) -> wire::Request {
     wire::Request {
         service: O::SERVICE.name,
         operation: O::NAME.to_owned(),
-        protocol: O::SERVICE.protocol,
+        protocol,
         method: http::Method::POST,
         uri: "/".parse().unwrap(),
         headers: http::HeaderMap::new(),
@@ -339,6 +424,18 @@ impl Random {
                 "10.0.1.5",
                 "us-east-1",
                 "v2",
+                "2026-01-01",
+                "aGFzaA==",
+                "snap-0a1b",
+                "arn:aws:ec2:us-east-1:123456789012:instance/i-1",
+                "arn:aws:billing::123456789012:billingview/primary",
+                "1.0",
+                "1.0.0",
+                "i-0a1b2c3d",
+                "us-east-1a",
+                "arn:aws:outposts:us-east-1:123456789012:outpost/op-0a1b2c3d4e5f60718",
+                "arn:aws:ec2:us-east-1:123456789012:placement-group/a",
+                "arn:aws:kms:us-east-1:123456789012:key/1",
                 "abc",
                 "/a/",
                 "123456",

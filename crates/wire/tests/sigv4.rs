@@ -305,3 +305,20 @@ fn what_is_signed_verifies() {
         assert_eq!(request.verify(), Err(Error::Mismatch));
     }
 }
+
+#[test]
+fn a_body_may_be_left_out_only_where_the_operation_says_so() {
+    let mut request = signed("PUT", "/snapshots/s/blocks/0", &[("host", "h:1")], "block");
+    let credentials =
+        Credentials { access_key: KEY.into(), secret: SECRET.into(), session_token: None };
+    let Signed { method, uri, headers, .. } = &mut request;
+    sigv4::sign(method, uri, headers, "UNSIGNED-PAYLOAD", &credentials, "r", "ebs", NOW);
+    let verify = |body| {
+        let Signed { method, uri, headers, now, .. } = &request;
+        sigv4::verify(method, uri, headers, body, None, *now, |_| Some(SECRET.to_owned()))
+    };
+    assert_eq!(verify(Body::Whole(b"block")), Err(Error::Mismatch));
+    assert_eq!(verify(Body::Optional(b"block")).unwrap().payload, Payload::Unsigned);
+    let may = |operation| wire::ebs::SERVICE.route(operation).unwrap().may_be_unsigned;
+    assert!(may("PutSnapshotBlock") && !may("StartSnapshot"));
+}

@@ -12,6 +12,9 @@ pub struct Model {
     /// Names of all operations that the service has, served or not.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub known: BTreeSet<String>,
+    /// Of REST services: how each of those operations is asked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub routes: BTreeMap<String, Http>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -22,6 +25,12 @@ pub struct Metadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub json_version: Option<String>,
     pub protocol: String,
+    /// All that it speaks, where that is more than one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protocols: Vec<String>,
+    /// There (and empty) where errors have the codes of the query protocol in any protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aws_query_compatible: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,12 +42,26 @@ pub struct Metadata {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
+    /// Only of REST services.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<Http>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsigned_payload: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<Reference>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Reference>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Reference>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Http {
+    pub method: String,
+    pub request_uri: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_code: Option<u16>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -51,6 +74,9 @@ pub struct Reference {
     pub query_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result_wrapper: Option<String>,
+    /// Where a REST service has the member, if not in the document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
     /// Traits that no served operation has yet; the generator refuses them.
     #[serde(flatten)]
     pub unserved: Unserved,
@@ -59,8 +85,6 @@ pub struct Reference {
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Unserved {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub location: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp_format: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -73,15 +97,11 @@ pub struct Unserved {
     pub document: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub eventstream: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub payload: Option<String>,
 }
 
 impl Unserved {
     pub fn any(&self) -> bool {
-        self.location.is_some()
-            || self.timestamp_format.is_some()
-            || self.payload.is_some()
+        self.timestamp_format.is_some()
             || self.flattened
             || self.xml_attribute
             || self.jsonvalue
@@ -98,6 +118,9 @@ pub struct Shape {
     pub members: BTreeMap<String, Reference>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub required: Vec<String>,
+    /// The member that is the whole body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<Reference>,
     #[serde(skip_serializing_if = "Option::is_none")]

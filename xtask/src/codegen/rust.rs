@@ -98,7 +98,11 @@ impl<'a> Generator<'a> {
             }
         }
         self.out.push_str(");\n");
+        let used = self.used();
         for (shape, definition) in &self.model.shapes {
+            if definition.kind != "structure" && !used.contains(shape.as_str()) {
+                continue;
+            }
             self.constraint(shape, definition)?;
         }
         std::mem::swap(&mut self.out, &mut body);
@@ -173,28 +177,82 @@ impl<'a> Generator<'a> {
             .collect()
     }
 
+    /// Shapes that others name, those that no code is generated for aside.
+    fn used(&self) -> BTreeSet<&'a str> {
+        let generated: BTreeSet<&str> =
+            self.structures().into_iter().map(|(name, _)| name).collect();
+        let mut used = BTreeSet::new();
+        for (name, shape) in &self.model.shapes {
+            if shape.kind == "structure" && !generated.contains(name.as_str()) {
+                continue;
+            }
+            let inner = shape.members.values().chain(&shape.member);
+            used.extend(inner.chain(&shape.key).chain(&shape.value).map(|r| r.shape.as_str()));
+        }
+        used
+    }
+
     fn service(&mut self, name: &str) -> Result<()> {
         let meta = &self.model.metadata;
-        let protocol = match (meta.protocol.as_str(), meta.json_version.as_deref()) {
-            ("ec2", _) => "Ec2",
-            ("query", _) => "Query",
-            ("json", Some("1.0")) => "Json10",
-            ("json", _) => "Json11",
-            (other, _) => bail!("protocol {other} is not spoken yet"),
+        let protocol = |name: &str| {
+            Ok(match (name, meta.json_version.as_deref()) {
+                ("ec2", _) => "crate::Protocol::Ec2",
+                ("query", _) => "crate::Protocol::Query",
+                ("json", Some("1.0")) => "crate::Protocol::Json10",
+                ("json", _) => "crate::Protocol::Json11",
+                ("rest-json", _) => "crate::Protocol::RestJson",
+                ("smithy-rpc-v2-cbor", _) => "crate::Protocol::Cbor",
+                (other, _) => bail!("protocol {other} is not spoken yet"),
+            })
         };
+        let first = protocol(&meta.protocol)?;
+        let all: Vec<&str> = match meta.protocols.as_slice() {
+            [] => vec![first],
+            all => all.iter().map(|name| protocol(name)).collect::<Result<_>>()?,
+        };
+        let all = all.join(", ");
+        let (routes, query_errors) = (self.routes()?, self.query_errors());
         let signing = meta.signing_name.as_ref().unwrap_or(&meta.endpoint_prefix);
         let (version, known) = (&meta.api_version, &self.model.known);
         let (target, namespace) = (&meta.target_prefix, &meta.xml_namespace);
         self.line(format_args!(
             "pub static SERVICE: Service = Service {{ name: {name:?}, api_version: {version:?}, \
-             signing_name: {signing:?}, protocol: crate::Protocol::{protocol}, \
-             target_prefix: {target:?}, xml_namespace: {namespace:?}, operations: &["
+             signing_name: {signing:?}, protocol: {first}, protocols: &[{all}], \
+             target_prefix: {target:?}, xml_namespace: {namespace:?}, routes: &[{routes}], \
+             query_errors: &{query_errors:?}, operations: &["
         ));
         for operation in known {
             self.line(format_args!("{operation:?},"));
         }
         self.line(format_args!("] }};\n"));
         Ok(())
+    }
+
+    /// The paths of a REST service's operations.
+    fn routes(&self) -> Result<String> {
+        let mut out = String::new();
+        for (name, http) in &self.model.routes {
+            let (method, path) = (&http.method, &http.request_uri);
+            ensure!(!path.contains('?'), "{name}: a path with a query is not served yet");
+            let status = http.response_code.unwrap_or(200);
+            let unsigned = self.model.operations.get(name).is_some_and(|o| o.unsigned_payload);
+            write!(
+                out,
+                "crate::Route {{ operation: {name:?}, method: {method:?}, path: {path:?}, \
+                 status: {status}, may_be_unsigned: {unsigned} }},"
+            )?;
+        }
+        Ok(out)
+    }
+
+    /// Codes of the query protocol and the shapes that other protocols name in their place.
+    fn query_errors(&self) -> Vec<(&'a str, &'a str)> {
+        if self.model.metadata.aws_query_compatible.is_none() {
+            return vec![];
+        }
+        let code = |shape: &'a Shape| shape.error.as_ref().and_then(|error| error.code.as_deref());
+        let errors = self.model.shapes.iter().filter(|(_, shape)| shape.exception);
+        errors.filter_map(|(name, shape)| Some((code(shape)?, name.as_str()))).collect()
     }
 
     fn operations(&mut self) -> Result<()> {
@@ -248,8 +306,9 @@ impl<'a> Generator<'a> {
         let mut members = Vec::new();
         for (member, reference) in &shape.members {
             let required = shape.required.contains(member);
+            let payload = shape.payload.as_ref() == Some(member);
             members.push(
-                self.member(member, reference, required)
+                self.member(member, reference, required, payload)
                     .with_context(|| format!("{name}.{member}"))?,
             );
         }
@@ -302,7 +361,13 @@ impl<'a> Generator<'a> {
         self.line(format_args!("}}"));
     }
 
-    fn member(&self, name: &str, reference: &Reference, required: bool) -> Result<Member> {
+    fn member(
+        &self,
+        name: &str,
+        reference: &Reference,
+        required: bool,
+        payload: bool,
+    ) -> Result<Member> {
         ensure!(!reference.unserved.any(), "has a trait that is not served yet");
         let response = reference.location_name.as_deref().unwrap_or(name).to_owned();
         let request = match (&reference.query_name, &reference.location_name) {
@@ -319,11 +384,22 @@ impl<'a> Generator<'a> {
         }
         let schema = self.schema_type(&reference.shape)?;
         let kind = if required { "required" } else { "optional" };
-        Ok(Member {
-            field: names::field(name),
-            ty,
-            schema: format!("s::{kind}({name:?}, {request:?}, {response:?}, {schema})"),
-        })
+        let inner = self.model.shapes[&reference.shape].kind.as_str();
+        let plain = !matches!(inner, "list" | "map" | "structure" | "timestamp" | "blob");
+        let place = match reference.location.as_deref() {
+            None if payload && matches!(inner, "blob" | "structure") => Some("Payload"),
+            None if !payload => None,
+            Some("uri") if plain => Some("Path"),
+            Some("querystring") if plain => Some("Query"),
+            Some("header") if plain => Some("Header"),
+            place => bail!("a {inner} at {place:?} is not served yet"),
+        };
+        let schema = format!("s::{kind}({name:?}, {request:?}, {response:?}, {schema})");
+        let schema = match place {
+            Some(place) => format!("s::at(s::Place::{place}, {schema})"),
+            None => schema,
+        };
+        Ok(Member { field: names::field(name), ty, schema })
     }
 
     fn rust_type(&self, name: &str) -> Result<String> {

@@ -10,18 +10,28 @@ use super::model::{Model, Shape};
 pub fn trim(full: &Model, wanted: &Wanted) -> Result<Model> {
     let mut operations = BTreeMap::new();
     let mut shapes = BTreeMap::new();
+    let rest = full.metadata.protocol.starts_with("rest");
     for name in &wanted.operations {
         let operation = full.operations.get(name).with_context(|| format!("no {name}"))?;
         for reference in operation.input.iter().chain(&operation.output).chain(&operation.errors) {
             keep(full, &reference.shape, &mut shapes)?;
         }
-        ensure!(operations.insert(name.clone(), operation.clone()).is_none(), "{name} twice");
+        let mut operation = operation.clone();
+        operation.http = operation.http.filter(|_| rest);
+        ensure!(operations.insert(name.clone(), operation).is_none(), "{name} twice");
     }
     for name in &wanted.open_enums {
         ensure!(shapes.contains_key(name), "open enum {name} is of no served operation");
     }
     let known = full.operations.keys().cloned().collect();
-    Ok(Model { metadata: full.metadata.clone(), operations, shapes, known })
+    let mut routes = BTreeMap::new();
+    for (name, operation) in full.operations.iter().filter(|_| rest) {
+        let http = operation.http.clone().with_context(|| format!("{name}: no path"))?;
+        routes.insert(name.clone(), http);
+    }
+    let mut metadata = full.metadata.clone();
+    metadata.protocols.retain(|_| full.metadata.protocols.len() > 1);
+    Ok(Model { metadata, operations, shapes, known, routes })
 }
 
 fn keep(full: &Model, name: &str, kept: &mut BTreeMap<String, Shape>) -> Result<()> {

@@ -25,6 +25,9 @@ struct Cloud {
 
 type Answer = Result<String, wire::Error>;
 
+/// Spoken where a service speaks CBOR first.
+const JSON: &[wire::Protocol] = &[wire::Protocol::Json10, wire::Protocol::Json11];
+
 impl Cloud {
     fn new() -> Cloud {
         let entries = services::table().into_iter();
@@ -70,7 +73,7 @@ impl Cloud {
         let request = wire::Request {
             service: service.name,
             operation: operation.to_owned(),
-            protocol: service.protocol,
+            protocol: service.speaks(JSON).unwrap_or(service.protocol),
             method: http::Method::POST,
             uri: "/".parse().unwrap(),
             headers: http::HeaderMap::new(),

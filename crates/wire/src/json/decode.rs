@@ -11,8 +11,24 @@ use serde::de::{
 };
 
 use crate::Error;
-use crate::schema::{Structure, Type};
+use crate::schema::{Place, Structure, Type};
 use crate::value::Value;
+
+/// Of a REST request: only the members that are not elsewhere.
+pub fn document(body: &[u8], schema: &'static Structure) -> Result<Value, Error> {
+    let value = decode(body, schema)?;
+    let Value::Structure(members) = &value else { unreachable!("it is the schema's") };
+    let elsewhere = members.iter().find(|(at, _)| schema.members[*at].place != Place::Document);
+    match elsewhere {
+        Some((at, _)) => Err(unknown_member(schema.members[*at].name)),
+        None => Ok(value),
+    }
+}
+
+pub(crate) fn unknown_member(name: &str) -> Error {
+    let message = format!("1 validation error detected: Member '{name}' is not recognized");
+    Error::new(400, "ValidationException", message)
+}
 
 pub fn decode(body: &[u8], schema: &'static Structure) -> Result<Value, Error> {
     if body.is_empty() {
@@ -29,11 +45,7 @@ pub fn decode(body: &[u8], schema: &'static Structure) -> Result<Value, Error> {
         Error::new(400, "SerializationException", text)
     })?;
     match unknown.into_inner() {
-        Some(name) => Err(Error::new(
-            400,
-            "ValidationException",
-            format!("1 validation error detected: Member '{name}' is not recognized"),
-        )),
+        Some(name) => Err(unknown_member(&name)),
         None => Ok(value),
     }
 }

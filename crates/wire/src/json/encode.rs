@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, StatusCode};
 
-use crate::schema::{Structure, Type};
+use crate::schema::{Place, Structure, Type};
 use crate::value::{Fields, View};
 use crate::{Error, Protocol, Response};
 
@@ -21,6 +21,13 @@ pub fn encode(
 pub fn object(schema: &Structure, fields: &dyn Fields) -> Vec<u8> {
     let mut json = Vec::with_capacity(256);
     structure(&mut json, schema, fields);
+    json
+}
+
+/// Of a REST answer: only the members that are not elsewhere.
+pub fn document_of(schema: &Structure, fields: &dyn Fields) -> Vec<u8> {
+    let mut json = Vec::with_capacity(256);
+    members(&mut json, schema, fields, |place| place == Place::Document);
     json
 }
 
@@ -52,9 +59,18 @@ fn respond(protocol: Protocol, status: StatusCode, body: Vec<u8>, request_id: &s
 }
 
 fn structure(json: &mut Vec<u8>, schema: &Structure, fields: &dyn Fields) {
+    members(json, schema, fields, |_| true);
+}
+
+fn members(
+    json: &mut Vec<u8>,
+    schema: &Structure,
+    fields: &dyn Fields,
+    wanted: impl Fn(Place) -> bool,
+) {
     json.push(b'{');
     let mut first = true;
-    for (index, member) in schema.members.iter().enumerate() {
+    for (index, member) in schema.members.iter().enumerate().filter(|(_, m)| wanted(m.place)) {
         let Some(view) = fields.field(index) else { continue };
         if !std::mem::take(&mut first) {
             json.push(b',');

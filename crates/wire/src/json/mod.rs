@@ -3,5 +3,6 @@
 mod decode;
 mod encode;
 
-pub use decode::decode;
-pub use encode::{encode, error, object};
+pub(crate) use decode::unknown_member;
+pub use decode::{decode, document};
+pub use encode::{document_of, encode, error, object};

@@ -10,8 +10,11 @@ pub static SERVICE: Service = Service {
     api_version: "2011-01-01",
     signing_name: "autoscaling",
     protocol: crate::Protocol::Query,
+    protocols: &[crate::Protocol::Query],
     target_prefix: None,
     xml_namespace: Some("http://autoscaling.amazonaws.com/doc/2011-01-01/"),
+    routes: &[],
+    query_errors: &[],
     operations: &[
         "AttachInstances",
         "AttachLoadBalancerTargetGroups",

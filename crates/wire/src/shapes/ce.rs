@@ -11,8 +11,11 @@ pub static SERVICE: Service = Service {
     api_version: "2017-10-25",
     signing_name: "ce",
     protocol: crate::Protocol::Json11,
+    protocols: &[crate::Protocol::Json11],
     target_prefix: Some("AWSInsightsIndexService"),
     xml_namespace: None,
+    routes: &[],
+    query_errors: &[],
     operations: &[
         "CreateAnomalyMonitor",
         "CreateAnomalySubscription",

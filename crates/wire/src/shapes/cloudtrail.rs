@@ -10,8 +10,11 @@ pub static SERVICE: Service = Service {
     api_version: "2013-11-01",
     signing_name: "cloudtrail",
     protocol: crate::Protocol::Json11,
+    protocols: &[crate::Protocol::Json11],
     target_prefix: Some("com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101"),
     xml_namespace: None,
+    routes: &[],
+    query_errors: &[],
     operations: &[
         "AddTags",
         "CancelQuery",

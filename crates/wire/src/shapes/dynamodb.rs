@@ -14,8 +14,11 @@ pub static SERVICE: Service = Service {
     api_version: "2012-08-10",
     signing_name: "dynamodb",
     protocol: crate::Protocol::Json10,
+    protocols: &[crate::Protocol::Json10],
     target_prefix: Some("DynamoDB_20120810"),
     xml_namespace: None,
+    routes: &[],
+    query_errors: &[],
     operations: &[
         "BatchExecuteStatement",
         "BatchGetItem",

@@ -12,8 +12,11 @@ pub static SERVICE: Service = Service {
     api_version: "2016-11-15",
     signing_name: "ec2",
     protocol: crate::Protocol::Ec2,
+    protocols: &[crate::Protocol::Ec2],
     target_prefix: None,
     xml_namespace: Some("http://ec2.amazonaws.com/doc/2016-11-15"),
+    routes: &[],
+    query_errors: &[],
     operations: &[
         "AcceptAddressTransfer",
         "AcceptCapacityReservationBillingOwnership",

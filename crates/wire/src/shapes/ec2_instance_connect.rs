@@ -9,8 +9,11 @@ pub static SERVICE: Service = Service {
     api_version: "2018-04-02",
     signing_name: "ec2-instance-connect",
     protocol: crate::Protocol::Json11,
+    protocols: &[crate::Protocol::Json11],
     target_prefix: Some("AWSEC2InstanceConnectService"),
     xml_namespace: None,
+    routes: &[],
+    query_errors: &[],
     operations: &["SendSSHPublicKey", "SendSerialConsoleSSHPublicKey"],
 };
 

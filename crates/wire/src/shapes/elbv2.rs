@@ -12,8 +12,11 @@ pub static SERVICE: Service = Service {
     api_version: "2015-12-01",
     signing_name: "elasticloadbalancing",
     protocol: crate::Protocol::Query,
+    protocols: &[crate::Protocol::Query],
     target_prefix: None,
     xml_namespace: Some("http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"),
+    routes: &[],
+    query_errors: &[],
     operations: &[
         "AddListenerCertificates",
         "AddTags",

@@ -12,8 +12,11 @@ pub static SERVICE: Service = Service {
     api_version: "2010-05-08",
     signing_name: "iam",
     protocol: crate::Protocol::Query,
+    protocols: &[crate::Protocol::Query],
     target_prefix: None,
     xml_namespace: Some("https://iam.amazonaws.com/doc/2010-05-08/"),
+    routes: &[],
+    query_errors: &[],
     operations: &[
         "AcceptDelegationRequest",
         "AcquireRole",

@@ -3,7 +3,10 @@
 pub mod autoscaling;
 pub mod ce;
 pub mod cloudtrail;
+pub mod cloudwatch;
+pub mod compute_optimizer;
 pub mod dynamodb;
+pub mod ebs;
 pub mod ec2;
 pub mod ec2_instance_connect;
 pub mod elbv2;
@@ -16,7 +19,10 @@ pub static SERVICES: &[&crate::Service] = &[
     &autoscaling::SERVICE,
     &ce::SERVICE,
     &cloudtrail::SERVICE,
+    &cloudwatch::SERVICE,
+    &compute_optimizer::SERVICE,
     &dynamodb::SERVICE,
+    &ebs::SERVICE,
     &ec2::SERVICE,
     &ec2_instance_connect::SERVICE,
     &elbv2::SERVICE,

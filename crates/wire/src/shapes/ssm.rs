@@ -12,8 +12,11 @@ pub static SERVICE: Service = Service {
     api_version: "2014-11-06",
     signing_name: "ssm",
     protocol: crate::Protocol::Json11,
+    protocols: &[crate::Protocol::Json11],
     target_prefix: Some("AmazonSSM"),
     xml_namespace: None,
+    routes: &[],
+    query_errors: &[],
     operations: &[
         "AddTagsToResource",
         "AssociateOpsItemRelatedItem",

@@ -10,8 +10,11 @@ pub static SERVICE: Service = Service {
     api_version: "2011-06-15",
     signing_name: "sts",
     protocol: crate::Protocol::Query,
+    protocols: &[crate::Protocol::Query],
     target_prefix: None,
     xml_namespace: Some("https://sts.amazonaws.com/doc/2011-06-15/"),
+    routes: &[],
+    query_errors: &[],
     operations: &[
         "AssumeRole",
         "AssumeRoleWithSAML",

@@ -54,23 +54,24 @@ pub enum Error {
 impl Error {
     /// The error AWS answers in the protocol.
     pub fn to_wire(&self, protocol: Protocol) -> crate::Error {
-        use Protocol::{Ec2, Json10, Json11, Query};
+        use Protocol::{Ec2, Query, RestJson};
         let (status, code) = match (self, protocol) {
             (Error::Missing, Ec2 | Query) => (403, "MissingAuthenticationToken"),
-            (Error::Missing, Json10 | Json11) => (400, "MissingAuthenticationTokenException"),
+            (Error::Missing, _) => (400, "MissingAuthenticationTokenException"),
             (Error::Incomplete(_), Ec2 | Query) => (400, "IncompleteSignature"),
-            (Error::Incomplete(_), Json10 | Json11) => (400, "IncompleteSignatureException"),
+            (Error::Incomplete(_), _) => (400, "IncompleteSignatureException"),
             (Error::UnknownKey | Error::Mismatch, Ec2) => (401, "AuthFailure"),
             (Error::UnknownKey, Query) => (403, "InvalidClientTokenId"),
-            (Error::UnknownKey, Json10 | Json11) => (400, "UnrecognizedClientException"),
+            (Error::UnknownKey, _) => (400, "UnrecognizedClientException"),
             (Error::Expired { .. } | Error::NotYet { .. } | Error::ExpiredToken, Ec2) => {
                 (400, "RequestExpired")
             }
             (Error::ExpiredToken, Query) => (403, "ExpiredToken"),
-            (Error::ExpiredToken, Json10 | Json11) => (400, "ExpiredTokenException"),
+            (Error::ExpiredToken, _) => (400, "ExpiredTokenException"),
             (_, Ec2 | Query) => (403, "SignatureDoesNotMatch"),
-            (_, Json10 | Json11) => (400, "InvalidSignatureException"),
+            _ => (400, "InvalidSignatureException"),
         };
+        let status = if protocol == RestJson { 403 } else { status };
         crate::Error::new(status, code, self.message(protocol))
     }
 

@@ -28,7 +28,7 @@ pub enum Payload {
     /// Its SHA-256 in hexadecimal: already compared with `Body::Whole`, for the caller to compare as a
     /// `Body::Streamed` goes by.
     Sha256(String),
-    /// Nothing (S3 only).
+    /// Nothing (S3, and where the body is optional).
     Unsigned,
     /// It comes in `aws-chunked` parts, signed one by one or not, with trailing headers or not (S3 only).
     Chunked { signed: bool, trailer: bool },
@@ -37,6 +37,8 @@ pub enum Payload {
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
     Whole(&'a [u8]),
+    /// The same, of an operation whose clients may leave it out of the signature.
+    Optional(&'a [u8]),
     /// Not at hand yet.
     Streamed,
 }
@@ -259,7 +261,13 @@ fn payload(declared: Option<&str>, body: Body<'_>, s3: bool) -> Result<Payload, 
             _ => {}
         }
     }
+    let body = match (declared, body) {
+        (Some("UNSIGNED-PAYLOAD"), Body::Optional(_)) => return Ok(Payload::Unsigned),
+        (_, Body::Optional(body)) => Body::Whole(body),
+        (_, body) => body,
+    };
     match (declared, body) {
+        (_, Body::Optional(_)) => unreachable!("it is whole by now"),
         (None, Body::Whole(body)) => Ok(Payload::Sha256(sha256_hex(body))),
         (Some(declared), Body::Whole(body)) => {
             let hash = sha256_hex(body);

@@ -33,6 +33,12 @@ macro_rules! each_operation {
         $visit::<wire::ce::GetDimensionValues>();
         $visit::<wire::ce::GetTags>();
         $visit::<wire::cloudtrail::LookupEvents>();
+        $visit::<wire::cloudwatch::GetMetricData>();
+        $visit::<wire::cloudwatch::GetMetricStatistics>();
+        $visit::<wire::cloudwatch::ListMetrics>();
+        $visit::<wire::compute_optimizer::GetEC2InstanceRecommendations>();
+        $visit::<wire::compute_optimizer::GetEnrollmentStatus>();
+        $visit::<wire::compute_optimizer::UpdateEnrollmentStatus>();
         $visit::<wire::dynamodb::BatchGetItem>();
         $visit::<wire::dynamodb::BatchWriteItem>();
         $visit::<wire::dynamodb::CreateTable>();
@@ -50,6 +56,12 @@ macro_rules! each_operation {
         $visit::<wire::dynamodb::TransactWriteItems>();
         $visit::<wire::dynamodb::UntagResource>();
         $visit::<wire::dynamodb::UpdateItem>();
+        $visit::<wire::ebs::CompleteSnapshot>();
+        $visit::<wire::ebs::GetSnapshotBlock>();
+        $visit::<wire::ebs::ListChangedBlocks>();
+        $visit::<wire::ebs::ListSnapshotBlocks>();
+        $visit::<wire::ebs::PutSnapshotBlock>();
+        $visit::<wire::ebs::StartSnapshot>();
         $visit::<wire::ec2::AcceptVpcPeeringConnection>();
         $visit::<wire::ec2::AllocateAddress>();
         $visit::<wire::ec2::AssignPrivateIpAddresses>();

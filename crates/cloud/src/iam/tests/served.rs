@@ -2,7 +2,7 @@
 //! service is let through to each.
 
 use serde_json::{Map, Value, json};
-use wire::schema::{Structure, Text, Type};
+use wire::schema::{Place, Structure, Text, Type};
 
 use super::*;
 
@@ -20,16 +20,56 @@ fn request(entry: &Entry) -> wire::Request {
             flatten(&document(entry.input), entry.input, protocol, "", &mut form);
             form.join("&")
         }
+        wire::Protocol::RestJson => return rest(service, entry),
         _ => document(entry.input).to_string(),
     };
     wire::Request {
         service: service.name,
         operation: entry.operation.to_owned(),
-        protocol: service.protocol,
+        protocol: spoken(service),
         method: http::Method::POST,
         uri: "/".parse().unwrap(),
         headers: http::HeaderMap::new(),
         body: body.into(),
+    }
+}
+
+/// JSON where the service speaks it beside CBOR.
+fn spoken(service: &wire::Service) -> wire::Protocol {
+    let json = service.speaks(&[wire::Protocol::Json10, wire::Protocol::Json11]);
+    json.unwrap_or(service.protocol)
+}
+
+/// With its members where a REST service wants them.
+fn rest(service: &'static wire::Service, entry: &Entry) -> wire::Request {
+    let route = service.route(entry.operation).unwrap();
+    let (mut path, mut query) = (route.path.to_owned(), Vec::new());
+    let (mut headers, mut members) = (http::HeaderMap::new(), Map::new());
+    let mut body = None;
+    for member in entry.input.members.iter().filter(|member| member.required) {
+        let value = sample(member.name, &member.ty);
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        match member.place {
+            Place::Path => path = path.replace(&format!("{{{}}}", member.request), &text),
+            Place::Query => query.push(format!("{}={text}", member.request)),
+            Place::Header => {
+                let name: http::HeaderName = member.request.parse().unwrap();
+                headers.insert(name, text.parse().unwrap());
+            }
+            Place::Payload => body = Some(text),
+            Place::Document => {
+                members.insert(member.name.to_owned(), value);
+            }
+        }
+    }
+    wire::Request {
+        service: service.name,
+        operation: entry.operation.to_owned(),
+        protocol: service.protocol,
+        method: route.method.parse().unwrap(),
+        uri: format!("{path}?{}", query.join("&")).parse().unwrap(),
+        headers,
+        body: body.unwrap_or_else(|| Value::Object(members).to_string()).into(),
     }
 }
 
@@ -129,6 +169,7 @@ fn denial(protocol: wire::Protocol) -> (u16, &'static str) {
     match protocol {
         wire::Protocol::Ec2 => (403, "UnauthorizedOperation"),
         wire::Protocol::Query => (403, "AccessDenied"),
+        wire::Protocol::RestJson => (403, "AccessDeniedException"),
         _ => (400, "AccessDeniedException"),
     }
 }
@@ -148,7 +189,7 @@ async fn no_operation_is_served_to_whom_no_policy_allows_it() {
             may_all.insert(service.name, cloud.user(&format!("all-{}", service.name), &all).await);
         }
         let request = Arc::new(request(entry));
-        let (status, code) = denial(service.protocol);
+        let (status, code) = denial(spoken(service));
         let refused = |answer: &Result<wire::Response, wire::Error>| {
             answer
                 .as_ref()
