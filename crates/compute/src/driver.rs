@@ -13,12 +13,14 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::exec::{self, ConsoleFollower, Keys, Program, Running};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -228,4 +230,23 @@ pub trait Driver: Send + Sync {
 
     /// The last 64 KiB of console output, all boots, newest last. Empty when unknown.
     fn console(&self, id: &str) -> Vec<u8>;
+
+    /// `None` when unknown.
+    fn follow_console(&self, id: &str) -> Option<ConsoleFollower>;
+
+    /// What nobody reads inside is lost.
+    fn type_on_console(&self, id: &str, keys: &[u8]) -> exec::Result<()>;
+
+    /// Runs a program beside init. Returns when it was executed.
+    fn exec<'a>(
+        &'a self,
+        id: &'a str,
+        program: &'a Program,
+    ) -> BoxFuture<'a, exec::Result<Running>>;
+
+    /// Changes who may log in as a user. May run twice.
+    fn authorize<'a>(&'a self, id: &'a str, keys: &'a Keys) -> BoxFuture<'a, exec::Result<()>>;
+
+    /// Connects to a port of the instance from within its own network: no filter is in between.
+    fn connect<'a>(&'a self, id: &'a str, port: u16) -> BoxFuture<'a, exec::Result<TcpStream>>;
 }

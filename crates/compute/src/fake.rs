@@ -5,6 +5,7 @@
 mod shelf;
 
 use std::collections::BTreeMap;
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use shelf::Shelf;
 use crate::driver::{
     BoxFuture, Disk, Driver, Error, Exit, Nic, Observed, Phase, Result, Spec, Usage,
 };
+use crate::exec::{self, ConsoleFollower, End, Keys, Program, Running};
 
 /// How long things take.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +67,26 @@ pub struct Fake {
     /// Locked after `machines`.
     shelf: Mutex<Shelf>,
     changes: watch::Sender<u64>,
+    player: Mutex<Option<Arc<Player>>>,
+    keys: Mutex<Option<BTreeMap<(String, String), String>>>,
+}
+
+/// Plays what programs would do, for tests.
+type Player = dyn Fn(&str, &Program) -> exec::Result<Played> + Send + Sync;
+
+/// What a program that is only played says, and how it ends.
+pub struct Played {
+    pub output: Vec<u8>,
+    pub errors: Vec<u8>,
+    pub end: BoxFuture<'static, exec::Result<End>>,
+}
+
+impl Played {
+    /// It has ended already.
+    pub fn ended(output: &str, errors: &str, code: i32) -> Played {
+        let end = Box::pin(std::future::ready(Ok(End::Exited(code))));
+        Played { output: output.into(), errors: errors.into(), end }
+    }
 }
 
 struct Machine {
@@ -109,7 +131,34 @@ impl Fake {
             machines: Mutex::default(),
             shelf: Mutex::default(),
             changes: watch::channel(0).0,
+            player: Mutex::default(),
+            keys: Mutex::default(),
         }
+    }
+
+    /// For tests: programs are played by this. Without it they are refused, as nothing runs.
+    pub fn play(
+        &self,
+        player: impl Fn(&str, &Program) -> exec::Result<Played> + Send + Sync + 'static,
+    ) {
+        *self.player.lock().expect("no panics under the lock") = Some(Arc::new(player));
+    }
+
+    /// For tests: from now on instances have files of keys.
+    pub fn keep_keys(&self) {
+        *self.keys.lock().expect("no panics under the lock") = Some(BTreeMap::new());
+    }
+
+    /// The keys of a user of an instance; none where none are kept.
+    pub fn keys(&self, id: &str, user: &str) -> String {
+        let files = self.keys.lock().expect("no panics under the lock");
+        let file = files.as_ref().and_then(|all| all.get(&(id.to_owned(), user.to_owned())));
+        file.cloned().unwrap_or_default()
+    }
+
+    fn up(&self, id: &str) -> exec::Result<()> {
+        let up = self.book().get(id).is_some_and(|machine| machine.phase == Phase::Up);
+        if up { Ok(()) } else { Err(exec::Error::NotRunning(id.to_owned())) }
     }
 
     /// In the host's time, with a task that moves the phases. Needs a tokio runtime.
@@ -389,6 +438,59 @@ impl Driver for Fake {
 
     fn console(&self, id: &str) -> Vec<u8> {
         self.book().get(id).map(|machine| machine.console.clone()).unwrap_or_default()
+    }
+
+    fn follow_console(&self, id: &str) -> Option<ConsoleFollower> {
+        let console = self.book().get(id)?.console.clone();
+        Some(Box::new({
+            let mut once = Some(console);
+            move || once.take().unwrap_or_default()
+        }))
+    }
+
+    fn type_on_console(&self, id: &str, _: &[u8]) -> exec::Result<()> {
+        self.up(id)?;
+        Err(exec::Error::Simulated(id.to_owned()))
+    }
+
+    fn exec<'a>(
+        &'a self,
+        id: &'a str,
+        program: &'a Program,
+    ) -> BoxFuture<'a, exec::Result<Running>> {
+        Box::pin(async move {
+            self.up(id)?;
+            let play = self.player.lock().expect("no panics under the lock").clone();
+            let play = play.ok_or_else(|| exec::Error::Simulated(id.to_owned()))?;
+            let Played { output, errors, end } = play(id, program)?;
+            Ok(Running {
+                input: Box::new(tokio::io::sink()),
+                output: Box::new(std::io::Cursor::new(output)),
+                errors: Box::new(std::io::Cursor::new(errors)),
+                resize: None,
+                end,
+            })
+        })
+    }
+
+    fn authorize<'a>(&'a self, id: &'a str, keys: &'a Keys) -> BoxFuture<'a, exec::Result<()>> {
+        Box::pin(async move {
+            self.up(id)?;
+            let mut files = self.keys.lock().expect("no panics under the lock");
+            let Some(files) = files.as_mut() else {
+                return Err(exec::Error::Simulated(id.to_owned()));
+            };
+            let file = files.entry((id.to_owned(), keys.user.clone())).or_default();
+            *file = keys.apply(file);
+            Ok(())
+        })
+    }
+
+    fn connect<'a>(&'a self, id: &'a str, _: u16) -> BoxFuture<'a, exec::Result<TcpStream>> {
+        Box::pin(async move {
+            self.up(id)?;
+            Err(exec::Error::Simulated(id.to_owned()))
+        })
     }
 }
 

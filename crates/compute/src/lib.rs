@@ -2,6 +2,7 @@
 //! Knows nothing of AWS; ids, images and sizes come in as plain values.
 
 pub mod driver;
+pub mod exec;
 pub mod fake;
 pub mod image;
 pub mod namespace;

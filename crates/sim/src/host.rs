@@ -2,7 +2,7 @@
 //! simulator watches and interrupts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use cloud::ec2::instance::{Instance, InstanceState};
 use cloud::fake_balancers::FakeBalancers;
 use cloud::{Clock, Timestamp, env};
 use compute::driver::BoxFuture;
+use compute::exec::{self, ConsoleFollower, Keys, Program, Running};
 use compute::fake::{Fake, Timing};
 use compute::{Disk, Driver, Nic, Observed, Phase, Spec, Usage};
 use store::Store;
@@ -178,6 +179,36 @@ impl Driver for Host {
 
     fn console(&self, id: &str) -> Vec<u8> {
         self.book.console(id)
+    }
+
+    fn follow_console(&self, id: &str) -> Option<ConsoleFollower> {
+        self.book.follow_console(id)
+    }
+
+    fn type_on_console(&self, id: &str, keys: &[u8]) -> exec::Result<()> {
+        self.book.type_on_console(id, keys)
+    }
+
+    fn exec<'a>(
+        &'a self,
+        id: &'a str,
+        program: &'a Program,
+    ) -> BoxFuture<'a, exec::Result<Running>> {
+        Box::pin(async move {
+            self.faults.interruption().await;
+            self.book.exec(id, program).await
+        })
+    }
+
+    fn authorize<'a>(&'a self, id: &'a str, keys: &'a Keys) -> BoxFuture<'a, exec::Result<()>> {
+        Box::pin(async move {
+            self.faults.interruption().await;
+            self.book.authorize(id, keys).await
+        })
+    }
+
+    fn connect<'a>(&'a self, id: &'a str, port: u16) -> BoxFuture<'a, exec::Result<TcpStream>> {
+        self.book.connect(id, port)
     }
 }
 

@@ -2,7 +2,8 @@
 //! newer one is full. So the last 64 KiB are always there, and no file is ever rewritten.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// How much is kept for sure.
@@ -41,10 +42,53 @@ impl Writer {
 
 /// The last 64 KiB.
 pub fn read(home: &Path) -> Vec<u8> {
-    let path = home.join("console");
-    let mut all = fs::read(path.with_extension("old")).unwrap_or_default();
-    all.extend(fs::read(path).unwrap_or_default());
-    all.split_off(all.len().saturating_sub(KEPT))
+    let all = Follower::new(home).read();
+    all[all.len().saturating_sub(KEPT)..].to_vec()
+}
+
+/// Reads on where it left off; first all that is kept.
+pub struct Follower {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Follower {
+    pub fn new(home: &Path) -> Follower {
+        Follower { path: home.join("console"), file: None }
+    }
+
+    /// What was written since the last time. A file that became the old one is read to its end before
+    /// the new one, so nothing is missed and nothing comes twice, unless both were dropped in between.
+    pub fn read(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        if self.file.is_none() {
+            // Opened before the newer one: what becomes old from now on is still read as the newer.
+            let old = File::open(self.path.with_extension("old"));
+            let new = File::open(&self.path);
+            self.file = new.ok();
+            let same = |old: &File| self.file.as_ref().is_some_and(|new| is_same(old, new));
+            if let Some(mut old) = old.ok().filter(|old| !same(old)) {
+                let _ = old.read_to_end(&mut all);
+            }
+        }
+        while let Some(file) = &mut self.file {
+            let _ = file.read_to_end(&mut all);
+            match File::open(&self.path) {
+                Ok(newer) if !is_same(file, &newer) => {
+                    // The last of it may have come after it was read.
+                    let _ = file.read_to_end(&mut all);
+                    self.file = Some(newer);
+                }
+                _ => break,
+            }
+        }
+        all
+    }
+}
+
+fn is_same(one: &File, other: &File) -> bool {
+    let known = |file: &File| file.metadata().map(|known| (known.dev(), known.ino())).ok();
+    known(one) == known(other)
 }
 
 #[cfg(test)]
@@ -56,6 +100,7 @@ mod tests {
         let home = std::env::temp_dir().join(format!("drover-console-{}", std::process::id()));
         fs::create_dir_all(&home).unwrap();
         let mut all: Vec<u8> = Vec::new();
+        let (mut follower, mut followed) = (Follower::new(&home), Vec::new());
         for n in 0..40u32 {
             let chunk = format!("{n:08}").repeat(700);
             // Opened anew each time, as by the shims of later boots.
@@ -63,6 +108,8 @@ mod tests {
             all.extend(chunk.as_bytes());
             let expected = &all[all.len().saturating_sub(KEPT)..];
             assert_eq!(read(&home), expected, "after {n}");
+            followed.extend(follower.read());
+            assert_eq!(followed, all, "after {n}");
         }
         let on_disk: u64 =
             fs::read_dir(&home).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
+use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,6 +20,7 @@ use super::shim::ToShim;
 use super::trash::Trash;
 use super::{Config, IDS_PER_INSTANCE, console, plug, sys};
 use crate::driver::BoxFuture;
+use crate::exec::{self, ConsoleFollower, Keys, Program, Running};
 use crate::{Disk, Driver, Error, Exit, Layer, Nic, Observed, Phase, Result, Spec, Usage};
 
 /// How long a killed instance may take to be gone. Killing is the kernel's work; this is for a host
@@ -140,6 +142,36 @@ impl Driver for NamespaceDriver {
     fn console(&self, id: &str) -> Vec<u8> {
         self.inner.slot(id).map(|slot| console::read(&slot.home.0)).unwrap_or_default()
     }
+
+    fn follow_console(&self, id: &str) -> Option<ConsoleFollower> {
+        let mut follower = console::Follower::new(&self.inner.slot(id)?.home.0);
+        Some(Box::new(move || follower.read()))
+    }
+
+    fn type_on_console(&self, id: &str, keys: &[u8]) -> exec::Result<()> {
+        let running = self.inner.slot(id).is_some_and(|slot| slot.runs());
+        if !running {
+            return Err(exec::Error::NotRunning(id.to_owned()));
+        }
+        self.inner.command(id, ToShim::Type(keys.to_vec()));
+        Ok(())
+    }
+
+    fn exec<'a>(
+        &'a self,
+        id: &'a str,
+        program: &'a Program,
+    ) -> BoxFuture<'a, exec::Result<Running>> {
+        Box::pin(self.inner.exec(id, program))
+    }
+
+    fn authorize<'a>(&'a self, id: &'a str, keys: &'a Keys) -> BoxFuture<'a, exec::Result<()>> {
+        Box::pin(self.inner.authorize(id, keys))
+    }
+
+    fn connect<'a>(&'a self, id: &'a str, port: u16) -> BoxFuture<'a, exec::Result<TcpStream>> {
+        Box::pin(self.inner.connect(id, port))
+    }
 }
 
 impl Inner {
@@ -147,7 +179,7 @@ impl Inner {
         self.slots.lock().expect("not poisoned")
     }
 
-    fn slot(&self, id: &str) -> Option<Arc<Slot>> {
+    pub fn slot(&self, id: &str) -> Option<Arc<Slot>> {
         self.slots().get(id).cloned()
     }
 

@@ -28,9 +28,7 @@ const GRACE_MS: u64 = 30_000;
 /// Never returns.
 pub fn run(record: &Record, channel: OwnedFd) -> ! {
     sys::set_title("/sbin/init");
-    // What a machine has by default, whatever the daemon was started with.
-    sys::limit(libc::RLIMIT_NOFILE, 1024, 524_288);
-    sys::limit(libc::RLIMIT_CORE, 0, libc::RLIM_INFINITY);
+    usual_limits();
     let signals = Signals::take();
     let mut spec = record.spec.clone();
     if let Some(pem) = &record.trusted {
@@ -55,6 +53,24 @@ pub fn run(record: &Record, channel: OwnedFd) -> ! {
     });
     let mut init = Init { signals, user_data, ending: None };
     init.run()
+}
+
+/// What a machine has by default, whatever the daemon was started with.
+pub fn usual_limits() {
+    sys::limit(libc::RLIMIT_NOFILE, 1024, 524_288);
+    sys::limit(libc::RLIMIT_CORE, 0, libc::RLIM_INFINITY);
+}
+
+/// What root's programs have.
+pub fn usual_environment() -> BTreeMap<String, String> {
+    let usual = [
+        ("PATH", PATH),
+        ("HOME", "/root"),
+        ("USER", "root"),
+        ("LOGNAME", "root"),
+        ("SHELL", "/bin/sh"),
+    ];
+    usual.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
 }
 
 /// A line on the console.
@@ -329,7 +345,7 @@ fn authorize(keys: &[String]) -> io::Result<()> {
 }
 
 /// Name, uid, gid and home of a line of passwd(5).
-fn account(line: &str) -> Option<(&str, u32, u32, &str)> {
+pub fn account(line: &str) -> Option<(&str, u32, u32, &str)> {
     let fields: Vec<&str> = line.split(':').collect();
     let [user, _, uid, gid, _, home, ..] = fields[..] else { return None };
     Some((user, uid.parse().ok()?, gid.parse().ok()?, home))
@@ -352,11 +368,7 @@ impl UserData {
         let mut command = Command::new(script);
         command
             .env_clear()
-            .env("PATH", PATH)
-            .env("HOME", "/root")
-            .env("USER", "root")
-            .env("LOGNAME", "root")
-            .env("SHELL", "/bin/sh")
+            .envs(usual_environment())
             .envs(env)
             .current_dir("/")
             .stdin(Stdio::null())

@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use super::confine::Filter;
 use super::record::Home;
 use super::sys::Forked;
-use super::{probe, shim, sys};
+use super::{enter, probe, shim, sys};
 
 /// The hidden subcommand. A program that uses the driver calls `dispatch` before anything else.
 const SUBCOMMAND: &str = "namespace-launcher";
@@ -49,8 +49,12 @@ fn launcher_main() -> ! {
     sys::exit(i32::from(done.is_err()))
 }
 
-/// The first message brings the lock of the state directory, every other one a launch: the instance's
-/// directory, its lock, and the shim's end of its connection to the daemon.
+/// The message of one that shall escort a program into an instance; no directory is called so.
+const ESCORT: &[u8] = b"escort";
+
+/// The first message brings the lock of the state directory, every other one a launch (the instance's
+/// directory, its lock, and the shim's end of its connection to the daemon) or an escort's end of its
+/// connection.
 fn serve(socket: &OwnedFd) -> io::Result<()> {
     let filter = Filter::build()?;
     let mut message = vec![0; 4096];
@@ -60,6 +64,13 @@ fn serve(socket: &OwnedFd) -> io::Result<()> {
         let (n, fds) = sys::receive(socket.as_fd(), &mut message)?;
         if n == 0 {
             return Ok(());
+        }
+        if &message[..n] == ESCORT {
+            let Ok([control]) = <[OwnedFd; 1]>::try_from(fds) else { continue };
+            if let Forked::Child = sys::fork()? {
+                enter::run(control, &filter);
+            }
+            continue;
         }
         let Ok([lock, daemon]) = <[OwnedFd; 2]>::try_from(fds) else { continue };
         if let Forked::Child = sys::fork()? {
@@ -106,16 +117,23 @@ impl Launcher {
     /// Asks for a shim. What becomes of it shows on `daemon`'s other end: it closes without a word when
     /// there is none.
     pub fn launch(&self, home: &Home, lock: OwnedFd, daemon: OwnedFd) -> io::Result<()> {
-        let fds = [lock.as_fd(), daemon.as_fd()];
-        let path = home.0.as_os_str().as_bytes();
+        self.order(home.0.as_os_str().as_bytes(), &[lock.as_fd(), daemon.as_fd()])
+    }
+
+    /// Asks for an escort at the other end of `control`'s pair.
+    pub fn exec(&self, control: BorrowedFd<'_>) -> io::Result<()> {
+        self.order(ESCORT, &[control])
+    }
+
+    fn order(&self, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut socket = self.socket.lock().expect("not poisoned");
         if let Some(socket) = &*socket
-            && sys::send(socket.as_fd(), path, &fds).is_ok()
+            && sys::send(socket.as_fd(), message, fds).is_ok()
         {
             return Ok(());
         }
         let fresh = self.spawn()?;
-        sys::send(fresh.as_fd(), path, &fds)?;
+        sys::send(fresh.as_fd(), message, fds)?;
         *socket = Some(fresh);
         Ok(())
     }

@@ -18,6 +18,8 @@ mod child;
 mod confine;
 mod console;
 mod driver;
+mod enter;
+mod exec;
 mod follow;
 mod host;
 mod init;

@@ -41,6 +41,8 @@ pub enum ToShim {
         grace_ms: u64,
     },
     Kill,
+    /// Typed on the console.
+    Type(Vec<u8>),
 }
 
 /// Runs a shim in this process, which the launcher has just forked. Never returns.
@@ -72,6 +74,15 @@ fn tell(daemon: &mut UnixStream, message: &ToDaemon) -> io::Result<()> {
     daemon.write_all(&line)
 }
 
+/// Pid 1, the channel to it, and the two ends of its console.
+struct Launched {
+    pid: libc::pid_t,
+    pidfd: OwnedFd,
+    channel: OwnedFd,
+    terminal: OwnedFd,
+    slave: OwnedFd,
+}
+
 struct Shim {
     home: Home,
     record: Record,
@@ -84,6 +95,8 @@ struct Shim {
     /// To and from init.
     channel: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
+    /// Its other end, kept open: a guest that closes its console for a moment must not end it.
+    _slave: OwnedFd,
     console: console::Writer,
     wants_network: bool,
     up: bool,
@@ -110,7 +123,7 @@ impl Shim {
         let mut console = console::Writer::open(&home.0)?;
         record.group.make(record.limits)?;
         match Shim::launch(&record, filter) {
-            Ok((pid, pidfd, channel, terminal)) => Ok(Shim {
+            Ok(Launched { pid, pidfd, channel, terminal, slave }) => Ok(Shim {
                 home: home.clone(),
                 wants_network: true,
                 record,
@@ -121,6 +134,7 @@ impl Shim {
                 pidfd,
                 channel: Some(channel),
                 terminal: Some(terminal),
+                _slave: slave,
                 console,
                 up: false,
                 failed: false,
@@ -136,11 +150,9 @@ impl Shim {
     }
 
     /// Starts pid 1 and hands it what its root is made of.
-    fn launch(
-        record: &Record,
-        filter: &Filter,
-    ) -> io::Result<(libc::pid_t, OwnedFd, OwnedFd, OwnedFd)> {
+    fn launch(record: &Record, filter: &Filter) -> io::Result<Launched> {
         let (master, slave) = sys::terminal()?;
+        sys::set_nonblocking(master.as_fd())?;
         sys::chown(slave.as_fd(), record.first_id, record.first_id)?;
         let mut tasks = Vec::new();
         for directory in record.group.legacy_directories() {
@@ -169,7 +181,7 @@ impl Shim {
             sys::wait(pid)?;
             return Err(error);
         }
-        Ok((pid, pidfd, ours, master))
+        Ok(Launched { pid, pidfd, channel: ours, terminal: master, slave })
     }
 
     fn equip(
@@ -289,7 +301,7 @@ impl Shim {
                 // A full disk must not stop the instance: its output is lost then.
                 let _ = self.console.write(&buffer[..n]);
             }
-            // Nobody has the terminal open any more.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             _ => self.terminal = None,
         }
     }
@@ -356,6 +368,12 @@ impl Shim {
             ToShim::Kill => {
                 self.asked = true;
                 self.signal(libc::SIGKILL);
+            }
+            ToShim::Type(keys) => {
+                // What a guest does not read is lost, as on a serial line.
+                if let Some(terminal) = &self.terminal {
+                    let _ = sys::write(terminal.as_fd(), &keys);
+                }
             }
         }
     }

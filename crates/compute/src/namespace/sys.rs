@@ -27,7 +27,7 @@ pub enum Forked<T> {
 
 /// Forks. Only for single-threaded processes: the child goes on with the whole of Rust's library.
 pub fn fork() -> io::Result<Forked<libc::pid_t>> {
-    // SAFETY: the callers (launcher, shim, init) have one thread, so the child's copy is consistent.
+    // SAFETY: the callers (launcher, escort, shim, init) have one thread, so the child's copy is consistent.
     match check(unsafe { libc::fork() })? {
         0 => Ok(Forked::Child),
         pid => Ok(Forked::Parent(pid)),
@@ -78,6 +78,44 @@ pub fn clone_into(
     }
     // SAFETY: the kernel has just stored a new descriptor there, which nothing else owns.
     Ok(Forked::Parent((pid as libc::pid_t, unsafe { OwnedFd::from_raw_fd(pidfd) })))
+}
+
+/// As `fork`, but the child is this process's sibling: its parent is this one's.
+pub fn clone_sibling() -> io::Result<Forked<libc::pid_t>> {
+    // The exit signal is this process's own.
+    let args = CloneArgs { flags: libc::CLONE_PARENT as u64, ..CloneArgs::default() };
+    // SAFETY: as in `clone_into`.
+    let pid = check_long(unsafe {
+        libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>())
+    })?;
+    Ok(if pid == 0 { Forked::Child } else { Forked::Parent(pid as libc::pid_t) })
+}
+
+/// Enters all the namespaces of the process behind a pidfd; that of its pids is its children's only.
+pub fn enter(pidfd: BorrowedFd<'_>) -> io::Result<()> {
+    let all = libc::CLONE_NEWUSER
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWNET
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWCGROUP;
+    // SAFETY: a live descriptor; this process has one thread.
+    check(unsafe { libc::setns(pidfd.as_raw_fd(), all) })?;
+    Ok(())
+}
+
+/// Takes this thread into a network namespace, for good.
+pub fn enter_network(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: a live descriptor.
+    check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) })?;
+    Ok(())
+}
+
+/// Kills the process group that a child leads which was not waited for.
+pub fn kill_group(leader: libc::pid_t) {
+    // SAFETY: plain integers.
+    unsafe { libc::kill(-leader, libc::SIGKILL) };
 }
 
 pub fn pidfd_open(pid: libc::pid_t) -> io::Result<OwnedFd> {
@@ -292,6 +330,21 @@ pub fn write_all(fd: BorrowedFd<'_>, mut data: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes some of `data`.
+pub fn write(fd: BorrowedFd<'_>, data: &[u8]) -> io::Result<usize> {
+    loop {
+        // SAFETY: a live descriptor and a valid buffer.
+        let n = unsafe { libc::write(fd.as_raw_fd(), data.as_ptr().cast(), data.len()) };
+        if n >= 0 {
+            return Ok(n as usize);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
 pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: a live descriptor.
     unsafe {
@@ -319,6 +372,28 @@ pub fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     }
 }
 
+/// A new terminal that this session has from now on: its master, and its slave as logins have it.
+pub fn controlling_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
+    // SAFETY: the calls get valid descriptors; the results are new descriptors.
+    unsafe {
+        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+        let master = OwnedFd::from_raw_fd(check(libc::open(c"/dev/ptmx".as_ptr(), flags))?);
+        let unlock: libc::c_int = 0;
+        check(libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock))?;
+        let slave = check(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags))?;
+        let slave = OwnedFd::from_raw_fd(slave);
+        check(libc::ioctl(slave.as_raw_fd(), libc::TIOCSCTTY, 0))?;
+        Ok((master, slave))
+    }
+}
+
+pub fn set_window_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> io::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: a live descriptor and a valid size.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) })?;
+    Ok(())
+}
+
 /// The number of the terminal behind a master, as under /dev/pts.
 pub fn terminal_number(master: BorrowedFd<'_>) -> io::Result<u32> {
     let mut number: libc::c_uint = 0;
@@ -335,6 +410,17 @@ pub fn become_root() -> io::Result<()> {
         check_long(libc::syscall(libc::SYS_setresgid, 0, 0, 0))?;
         check_long(libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()))?;
         check_long(libc::syscall(libc::SYS_setresuid, 0, 0, 0))?;
+    }
+    Ok(())
+}
+
+/// Becomes this user for good, with the one group.
+pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: plain integers, and a null list of no groups.
+    unsafe {
+        check_long(libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
+        check_long(libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()))?;
+        check_long(libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
     }
     Ok(())
 }

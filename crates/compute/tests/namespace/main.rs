@@ -2,6 +2,7 @@
 
 mod adopt;
 mod confine;
+mod exec;
 mod life;
 mod network;
 mod world;
@@ -16,7 +17,7 @@ fn main() {
     if !root {
         eprintln!("ignored: instances need root");
     }
-    let tests = [life::TESTS, adopt::TESTS, confine::TESTS, network::TESTS].concat();
+    let tests = [life::TESTS, adopt::TESTS, confine::TESTS, network::TESTS, exec::TESTS].concat();
     let trials = tests.into_iter().map(|(name, test)| {
         Trial::test(name, move || {
             test();
