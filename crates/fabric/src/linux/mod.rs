@@ -52,7 +52,7 @@ pub struct LinuxFabric {
     directory: PathBuf,
     lock: PathBuf,
     networks: Mutex<HashMap<String, Arc<Network>>>,
-    topology: Topology,
+    topology: Arc<Topology>,
 }
 
 impl LinuxFabric {
@@ -62,7 +62,7 @@ impl LinuxFabric {
             directory: run_dir.join("netns"),
             lock: run_dir.join("netns.lock"),
             networks: Mutex::default(),
-            topology: Topology::default(),
+            topology: Arc::default(),
         };
         std::fs::create_dir_all(run_dir).map_err(os("making the run directory"))?;
         let _lock = fabric.lock()?;
@@ -386,6 +386,7 @@ struct Network {
     netns: File,
     netlink: Mutex<Socket>,
     filter: Mutex<Option<Filter>>,
+    netfilter: Mutex<Option<Socket>>,
     flows: Mutex<Option<Flows>>,
     thread: Mutex<Option<mpsc::Sender<Request>>>,
     prepared: Mutex<bool>,
@@ -403,6 +404,7 @@ impl Network {
             netns,
             netlink,
             filter: Mutex::default(),
+            netfilter: Mutex::default(),
             thread: Mutex::default(),
             prepared: Mutex::default(),
             flows: Mutex::default(),
@@ -428,8 +430,23 @@ impl Network {
 
     /// Sends a batch of nftables' messages.
     fn transact(&self, batch: Vec<Message>) -> io::Result<()> {
-        let open = || Socket::open(libc::NETLINK_NETFILTER);
-        namespace::inside(self.netns.as_fd(), open)?.transact(batch)
+        self.netfilter(|socket| socket.transact(batch))
+    }
+
+    /// With a socket that is kept: closing one has nftables wait for all processors, 10 ms and more.
+    fn netfilter<T>(&self, act: impl FnOnce(&mut Socket) -> io::Result<T>) -> io::Result<T> {
+        let mut kept = self.netfilter.lock().expect("no panics under the lock");
+        let mut socket = match kept.take() {
+            Some(socket) => socket,
+            None => {
+                let open = || Socket::open(libc::NETLINK_NETFILTER);
+                namespace::inside(self.netns.as_fd(), open)?
+            }
+        };
+        // After a failure answers may be left in it.
+        let done = act(&mut socket)?;
+        *kept = Some(socket);
+        Ok(done)
     }
 
     fn flows(&self) -> io::Result<Vec<Flow>> {

@@ -1,7 +1,7 @@
 //! Joins networks to each other and to the internet, and gives each its ways: what `apply` does besides
 //! filtering. What was wanted of each network is remembered, since a link needs the word of both ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -13,6 +13,8 @@ pub struct Topology {
     /// Held while links are made and removed.
     joining: Mutex<()>,
     known: Mutex<BTreeMap<String, Known>>,
+    /// Networks whose stale connections a thread is about to end.
+    ending: Mutex<BTreeSet<String>>,
 }
 
 struct Known {
@@ -24,6 +26,10 @@ struct Known {
 impl Topology {
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
         self.known.lock().expect("no panics under the lock")
+    }
+
+    fn ending(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.ending.lock().expect("no panics under the lock")
     }
 
     fn wanted(&self, network: &str) -> Option<Arc<network::Network>> {
@@ -58,11 +64,13 @@ impl LinuxFabric {
         };
         let what = |step: &str| os(&format!("joining {name}: {step}"));
         if wanted.internet {
-            self.join_internet(name, &network, wanted)?;
+            let joined = before.as_ref().is_some_and(|before| before.internet);
+            self.join_internet(name, &network, wanted, joined)?;
         }
         translate::apply(&network, wanted, before.as_deref()).map_err(what("translating"))?;
-        tracked::end_stale(&network, wanted, before.as_deref())
-            .map_err(what("ending connections"))?;
+        if tracked::may_be_stale(wanted, before.as_deref()) {
+            self.end_stale(name, &network).map_err(what("ending connections"))?;
+        }
         if !wanted.internet {
             join::delete((&network, join::INTERNET)).map_err(what("leaving the internet"))?;
         }
@@ -122,17 +130,47 @@ impl LinuxFabric {
         Ok(())
     }
 
+    /// Ends connections that are translated by what is no more, within moments: nobody waits for it.
+    /// Failed, it is made up for when the network is applied next.
+    fn end_stale(&self, name: &str, network: &Arc<Network>) -> io::Result<()> {
+        if !self.topology.ending().insert(name.to_owned()) {
+            return Ok(());
+        }
+        let (topology, its) = (Arc::clone(&self.topology), name.to_owned());
+        let network = Arc::clone(network);
+        let end = move || {
+            let name = its;
+            topology.ending().remove(&name);
+            // What is wanted by now; the next change begins another look.
+            let Some(wanted) = topology.wanted(&name) else { return };
+            if let Err(error) = tracked::end_stale(&network, &wanted) {
+                tracing::warn!("ending connections in {name}: {error}");
+                if let Some(known) = topology.known().get_mut(&name) {
+                    known.settled = false;
+                }
+            }
+        };
+        let begun = std::thread::Builder::new().name("connections".into()).spawn(end);
+        begun.map(drop).inspect_err(|_| {
+            self.topology.ending().remove(name);
+        })
+    }
+
     fn join_internet(
         &self,
         name: &str,
         network: &Network,
         wanted: &network::Network,
+        joined: bool,
     ) -> Result<()> {
         let internet = self.internet()?;
         let outside = join::to_network(name);
-        let joined = join::ensure((network, join::INTERNET), (&internet, &outside), true)
-            .and_then(|_| internet::publish(&internet, &outside, wanted));
-        joined.map_err(os(&format!("joining {name} to the internet")))
+        let link = match joined {
+            true => Ok(true),
+            false => join::ensure((network, join::INTERNET), (&internet, &outside), true),
+        };
+        let published = link.and_then(|_| internet::publish(&internet, &outside, wanted));
+        published.map_err(os(&format!("joining {name} to the internet")))
     }
 
     /// Whether any link came or went. A network that was not heard of yet keeps the links it has.

@@ -3,10 +3,9 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
 
+use super::Network;
 use super::netlink::{Answer, Message, Socket};
-use super::{Network, namespace};
 use crate::network;
 
 const GET: u16 = (libc::NFNL_SUBSYS_CTNETLINK as u16) << 8 | 1;
@@ -18,18 +17,18 @@ const NESTED: u16 = 1 << 15;
 /// `nfgenmsg`
 const HEADER: [u8; 4] = [libc::AF_INET as u8, 0, 0, 0];
 
-/// Ends those that translate as `wanted` does not. Looks at all of them, unless nothing that translated
-/// `before` is gone.
-pub fn end_stale(
-    network: &Network,
-    wanted: &network::Network,
-    before: Option<&network::Network>,
-) -> io::Result<()> {
-    if before.is_some_and(|before| translations(before).all(|one| stands(wanted, one))) {
-        return Ok(());
-    }
-    let open = || Socket::open(libc::NETLINK_NETFILTER);
-    let mut socket = namespace::inside(network.netns.as_fd(), open)?;
+/// Whether some may have to end now that `wanted` is what translates. Not known what did before: yes.
+pub fn may_be_stale(wanted: &network::Network, before: Option<&network::Network>) -> bool {
+    !before.is_some_and(|before| translations(before).all(|one| stands(wanted, one)))
+}
+
+/// Ends those that translate as `wanted` does not. The kernel goes through the connections of all
+/// networks for it, which takes milliseconds however few there are.
+pub fn end_stale(network: &Network, wanted: &network::Network) -> io::Result<()> {
+    network.netfilter(|socket| end(socket, wanted))
+}
+
+fn end(socket: &mut Socket, wanted: &network::Network) -> io::Result<()> {
     let tracked = socket.dump(Message::new(GET, 0, &HEADER))?;
     let stale = tracked.iter().filter(|answer| {
         let mut by = translated(answer).into_iter().flatten().flatten();
