@@ -270,7 +270,7 @@ impl User {
         match result {
             Err(_) => {
                 self.connection = None;
-                self.fail("no answer in 10 s");
+                self.fail(&format!("no answer in 10 s to {method} {path}"));
             }
             Ok(Err(reason)) => self.fail(&reason),
             Ok(Ok(reply)) if reply.status.is_success() => return Some(reply),
@@ -292,7 +292,8 @@ impl User {
                 } else {
                     "application"
                 };
-                self.fail(&format!("{} from the {by}", reply.status.as_u16()));
+                let status = reply.status.as_u16();
+                self.fail(&format!("{status} from the {by} to {method} {path}"));
             }
         }
         None

@@ -448,6 +448,12 @@ fn datagrams_out_are_relayed() {
     socket.send(b"other").unwrap();
     let (length, _, to) = receive(&mut buffer);
     assert_eq!((&buffer[..length], to.port()), (&b"other"[..], 54));
+    // What does not get through is told, as the kernel tells it of what it sends itself.
+    for (port, errno) in [(true, libc::ECONNREFUSED), (false, libc::ENETUNREACH)] {
+        outbound.udp.refuse(from, to, port).unwrap();
+        let error = socket.recv(&mut buffer).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(errno));
+    }
 }
 
 fn the_host_reaches_its_pool() {

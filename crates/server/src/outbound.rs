@@ -99,6 +99,7 @@ type Sessions = Arc<Mutex<HashMap<Session, Sender<Vec<u8>>>>>;
 /// The first datagrams of each session; later ones go to a socket of its own.
 async fn receive(datagrams: Datagrams, socket: UdpSocket, dial: Arc<impl Dial>) {
     let sessions = Sessions::default();
+    let datagrams = Arc::new(datagrams);
     let mut buffer = vec![0; MAX_DATAGRAM];
     loop {
         if socket.readable().await.is_err() {
@@ -123,37 +124,43 @@ async fn receive(datagrams: Datagrams, socket: UdpSocket, dial: Arc<impl Dial>) 
         let _ = queue.try_send(datagram);
         open.insert((from, to), queue);
         let (sessions, dial) = (Arc::clone(&sessions), Arc::clone(&dial));
+        let datagrams = Arc::clone(&datagrams);
         tokio::spawn(async move {
-            if let Ok(outside) = dial.udp(to).await {
-                exchange(inside, outside, first, IDLE).await;
+            let exchanged = match dial.udp(to).await {
+                Ok(outside) => exchange(inside, outside, first, IDLE).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = exchanged {
+                let port = error.kind() == io::ErrorKind::ConnectionRefused;
+                // Datagrams may be lost, and so may word of it.
+                let _ = datagrams.refuse(from, to, port);
             }
             sessions.lock().expect("no panics under the lock").remove(&(from, to));
         });
     }
 }
 
-/// Until nothing comes for a while, or nobody is there.
+/// Until nothing comes for a while, or the world says that nobody is there.
 async fn exchange(
     inside: UdpSocket,
     outside: UdpSocket,
     mut first: Receiver<Vec<u8>>,
     idle: Duration,
-) {
+) -> io::Result<()> {
     let (mut from_inside, mut from_outside) = (vec![0; MAX_DATAGRAM], vec![0; MAX_DATAGRAM]);
     loop {
-        let sent = tokio::select! {
-            Some(datagram) = first.recv() => outside.send(&datagram).await,
+        tokio::select! {
+            Some(datagram) = first.recv() => outside.send(&datagram).await?,
             Ok(length) = inside.recv(&mut from_inside) => {
-                outside.send(&from_inside[..length]).await
+                outside.send(&from_inside[..length]).await?
             }
-            Ok(length) = outside.recv(&mut from_outside) => {
-                inside.send(&from_outside[..length]).await
+            received = outside.recv(&mut from_outside) => {
+                // Where the instance has closed its socket, there is nobody to tell.
+                let Ok(sent) = inside.send(&from_outside[..received?]).await else { return Ok(()) };
+                sent
             }
-            () = tokio::time::sleep(idle) => return,
+            () = tokio::time::sleep(idle) => return Ok(()),
         };
-        if sent.is_err() {
-            return;
-        }
     }
 }
 
@@ -264,6 +271,19 @@ mod tests {
         world.send_to(b"answer", relay).await.unwrap();
         let length = client.recv(&mut buffer).await.unwrap();
         assert_eq!(&buffer[..length], b"answer");
-        exchange.await.unwrap();
+        exchange.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_the_world_refuses_is_told() {
+        let (client, inside) = (udp().await, udp().await);
+        client.connect(inside.local_addr().unwrap()).await.unwrap();
+        inside.connect(client.local_addr().unwrap()).await.unwrap();
+        let nobody = udp().await.local_addr().unwrap();
+        let outside = World(nobody).udp(ANYWHERE).await.unwrap();
+        let (queue, first) = channel(1);
+        queue.try_send(b"anybody?".to_vec()).unwrap();
+        let error = exchange(inside, outside, first, Duration::from_secs(60)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

@@ -64,19 +64,72 @@ impl Datagrams {
     }
 }
 
+impl Datagrams {
+    /// Tells the sender of a datagram that it does not get through: `port`, nobody listens there; else,
+    /// there is no way. By an ICMP message (RFC 792) that seems to come from the one it was sent to.
+    pub fn refuse(&self, from: SocketAddrV4, to: SocketAddrV4, port: bool) -> io::Result<()> {
+        let socket = self.network.make(icmp)?;
+        bind(&socket, SocketAddrV4::new(*to.ip(), 0))?;
+        let message = unreachable(from, to, port);
+        let name = socket_name(SocketAddrV4::new(*from.ip(), 0));
+        let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+        // SAFETY: message and name outlive the call, and their sizes are given.
+        let sent = unsafe {
+            let (name, bytes) = ((&raw const name).cast(), message.as_ptr().cast());
+            libc::sendto(socket.as_raw_fd(), bytes, message.len(), libc::MSG_NOSIGNAL, name, length)
+        };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+/// Destination unreachable, for a datagram between these two.
+fn unreachable(from: SocketAddrV4, to: SocketAddrV4, port: bool) -> Vec<u8> {
+    /// RFC 1122. Of codes that say so, one that ends the wait of whoever sent it.
+    const NET_UNKNOWN: u8 = 6;
+    const PORT: u8 = 3;
+    let mut message = vec![3, if port { PORT } else { NET_UNKNOWN }, 0, 0, 0, 0, 0, 0];
+    // The header that the datagram had, and the first eight bytes after it: the head of UDP.
+    let mut header = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, libc::IPPROTO_UDP as u8, 0, 0];
+    header.extend(from.ip().octets());
+    header.extend(to.ip().octets());
+    let sum = checksum(&header).to_be_bytes();
+    header[10..12].copy_from_slice(&sum);
+    message.extend(header);
+    for field in [from.port(), to.port(), 8, 0] {
+        message.extend(field.to_be_bytes());
+    }
+    let sum = checksum(&message).to_be_bytes();
+    message[2..4].copy_from_slice(&sum);
+    message
+}
+
+/// Of the internet protocols (RFC 1071), over an even number of bytes.
+fn checksum(bytes: &[u8]) -> u16 {
+    let words = bytes.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+fn icmp() -> io::Result<OwnedFd> {
+    transparent(libc::SOCK_RAW, libc::IPPROTO_ICMP)
+}
+
 fn stream() -> io::Result<OwnedFd> {
-    transparent(libc::SOCK_STREAM)
+    transparent(libc::SOCK_STREAM, 0)
 }
 
 fn datagram() -> io::Result<OwnedFd> {
-    transparent(libc::SOCK_DGRAM)
+    transparent(libc::SOCK_DGRAM, 0)
 }
 
 /// A socket in the calling thread's namespace, not blocking, that may have any address.
-fn transparent(kind: libc::c_int) -> io::Result<OwnedFd> {
+fn transparent(kind: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
     let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: a plain system call; the result is checked before it is owned.
-    let fd = unsafe { libc::socket(libc::AF_INET, kind, 0) };
+    let fd = unsafe { libc::socket(libc::AF_INET, kind, protocol) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
