@@ -41,6 +41,8 @@ pub struct Options {
     pub region: String,
     /// Where this host may ask for public names.
     pub dns: Option<SocketAddr>,
+    /// How to say that it is up.
+    pub json: bool,
 }
 
 pub fn run(options: Options) -> Result<()> {
@@ -222,6 +224,13 @@ fn bind_names(address: SocketAddr) -> Result<Names> {
 }
 
 fn ready(listen: SocketAddr, options: &Options) -> String {
+    if options.json {
+        let data_dir = options.paths.data.display().to_string();
+        let endpoint = format!("http://{listen}");
+        let simulated = options.fake;
+        return serde_json::json!({ "endpoint": endpoint, "data_dir": data_dir, "simulated": simulated })
+            .to_string();
+    }
     let mut text = format!("Drover is up at http://{listen}  (Ctrl-C stops it)");
     if options.fake {
         text += "\nCompute is simulated: instances go through their states, nothing runs.";

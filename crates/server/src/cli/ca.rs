@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::Cloud;
+use super::{Cloud, Output};
 use crate::ca;
 use crate::paths::Paths;
 
@@ -18,12 +18,15 @@ Example:
 pub struct Options {
     #[command(flatten)]
     cloud: Cloud,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub fn run(options: Options) -> Result<()> {
     let Some((_, record)) = options.cloud.record()? else {
         bail!("no cloud is on this host; start one with `drover up`");
     };
-    print!("{}", ca::certificate(&Paths::new(record.data_dir))?);
+    let pem = ca::certificate(&Paths::new(record.data_dir))?;
+    options.output.print(pem.trim_end(), serde_json::json!({ "certificate": pem }));
     Ok(())
 }

@@ -43,6 +43,9 @@ pub struct Options {
     /// Region of clients that name none
     #[arg(long, default_value = "us-east-1")]
     region: String,
+    /// Say that it is up as JSON, on one line
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -87,5 +90,6 @@ pub fn run(options: Options) -> Result<()> {
         account: options.account,
         region: options.region,
         dns: options.dns,
+        json: options.json,
     })
 }
