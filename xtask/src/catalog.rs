@@ -7,6 +7,7 @@
 //! The table is committed; `--check` makes it anew and fails when it differs. The source's structures
 //! are spelled out in full, so that a member we do not know of is an error and not a loss.
 
+pub mod prices;
 mod source;
 mod table;
 

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask codegen [--check]   the wire's models and shapes, from botocore
 cargo xtask catalog [--check]   the table of instance types, from moto
+cargo xtask catalog --prices FILE   their prices, from AWS's price list as Karpenter keeps it
 cargo xtask tidy                the house rules that a machine can see
 cargo xtask bench [--quick]     what Drover costs, measured on this host (as root); see --help";
 
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         ["codegen"] => codegen::run(codegen::Mode::Write),
         ["codegen", "--check"] => codegen::run(codegen::Mode::Check),
         ["catalog"] => catalog::run(catalog::Mode::Write),
+        ["catalog", "--prices", list] => catalog::prices::run(list.as_ref()),
         ["catalog", "--check"] => catalog::run(catalog::Mode::Check),
         ["tidy"] => tidy::run(),
         ["bench", ref arguments @ ..] => bench::run(arguments),

@@ -57,6 +57,8 @@ pub struct Config {
     pub loopback_octet: u8,
     /// Where public addresses of instances come from: a block that no other cloud of this host uses.
     pub public_pool: Cidr,
+    /// Of the Spot market: the same seed has the same prices.
+    pub spot_seed: u64,
     /// Port of the gateway, as clients on this host reach it.
     pub gateway_port: u16,
     /// Labelled as simulated wherever it shows.

@@ -31,6 +31,7 @@ pub fn world(
         zones: 3,
         loopback_octet: 77,
         public_pool: Cidr::new(Ipv4Addr::new(198, 18, 0, 0), 19),
+        spot_seed: 1,
         gateway_port: 4566,
         fake_compute: true,
     };

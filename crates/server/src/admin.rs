@@ -10,7 +10,13 @@
 //!  POST /_drover/images                 registers an archive as a machine image
 //!  POST /_drover/why                    whether one can connect to another, and what decides
 //!  GET  /_drover/resolve/NAME           addresses of a load balancer's live nodes on this host
+//!  GET  /_drover/spot/prices/REGION/TYPE   what the type costs as Spot in each zone
+//!  POST /_drover/spot/price             sets such a price
+//!  POST /_drover/spot/interrupt         takes a Spot Instance away
+//!  GET  /_drover/spot/events/REGION     warnings, recommendations, fulfilments
 //! ```
+
+mod spot;
 
 use std::path::PathBuf;
 
@@ -49,6 +55,17 @@ pub async fn answer(gateway: &Gateway, request: http::Request<Incoming>) -> Answ
             Ok(body) => import(gateway, &body.to_bytes()).await,
             Err(error) => Err(anyhow!("{error}")),
         },
+        (&Method::GET, ["spot", "prices", region, instance_type]) => {
+            spot::prices(gateway, region, instance_type)
+        }
+        (&Method::GET, ["spot", "events", region]) => Ok(spot::events(gateway, region)),
+        (&Method::POST, ["spot", verb @ ("price" | "interrupt")]) => {
+            match Limited::new(body, 1 << 16).collect().await {
+                Ok(body) if *verb == "price" => spot::set_price(gateway, &body.to_bytes()).await,
+                Ok(body) => spot::interrupt(gateway, &body.to_bytes()).await,
+                Err(error) => Err(anyhow!("{error}")),
+            }
+        }
         _ => return reply(StatusCode::NOT_FOUND, json!({"error": "no such path"})),
     };
     match result {

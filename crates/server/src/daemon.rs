@@ -39,6 +39,7 @@ pub struct Options {
     pub fake: bool,
     pub account: String,
     pub region: String,
+    pub spot_seed: u64,
     /// Where this host may ask for public names.
     pub dns: Option<SocketAddr>,
     /// How to say that it is up.
@@ -77,6 +78,7 @@ pub fn run(options: Options) -> Result<()> {
         zones: options.zones,
         loopback_octet: slot.loopback_octet(),
         public_pool: slot.public_pool(),
+        spot_seed: options.spot_seed,
         gateway_port: listen.port(),
         fake_compute: options.fake,
     };

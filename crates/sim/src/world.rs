@@ -145,6 +145,7 @@ impl World {
                 zones: ZONES,
                 loopback_octet: 77,
                 public_pool: Cidr::new([198, 18, 0, 0].into(), 19),
+                spot_seed: 1,
                 gateway_port: 4566,
                 fake_compute: true,
             },

@@ -120,6 +120,13 @@ pub enum Error {
     )]
     InsufficientInstanceCapacity { instance_type: String, zone: String },
     #[error(
+        "Your Spot request price of {most} is lower than the minimum required Spot request fulfillment \
+         price of {price}."
+    )]
+    SpotMaxPriceTooLow { most: String, price: String },
+    #[error("{0}")]
+    IncorrectSpotRequestState(String),
+    #[error(
         "The specified subnet '{0}' does not have enough free addresses to satisfy the request."
     )]
     InsufficientFreeAddressesInSubnet(String),
@@ -262,6 +269,8 @@ impl Error {
             InvalidStateTransition(_) => "InvalidStateTransition",
             AlreadyAssociated(_) => "Resource.AlreadyAssociated",
             InsufficientInstanceCapacity { .. } => "InsufficientInstanceCapacity",
+            SpotMaxPriceTooLow { .. } => "SpotMaxPriceTooLow",
+            IncorrectSpotRequestState(_) => "IncorrectSpotRequestState",
             InsufficientFreeAddressesInSubnet(_) => "InsufficientFreeAddressesInSubnet",
             AddressInUse(_) => "InvalidIPAddress.InUse",
             AnalysisExistsForNetworkInsightsPath(_) => "AnalysisExistsForNetworkInsightsPath",
@@ -332,6 +341,7 @@ pub enum Kind {
     RouteTable,
     SecurityGroup,
     SecurityGroupRule,
+    SpotRequest,
     Subnet,
     Volume,
     Vpc,
@@ -369,6 +379,7 @@ impl Kind {
             Kind::RouteTable => "InvalidRouteTableID",
             Kind::SecurityGroup => "InvalidGroup",
             Kind::SecurityGroupRule => "InvalidSecurityGroupRuleId",
+            Kind::SpotRequest => "InvalidSpotInstanceRequestID",
             Kind::Subnet => "InvalidSubnetID",
             Kind::Volume => "InvalidVolume",
             Kind::Vpc => "InvalidVpcID",
@@ -438,6 +449,7 @@ impl Kind {
             | Kind::KeyPair
             | Kind::LaunchTemplateName
             | Kind::PublicAddress
+            | Kind::SpotRequest
             | Kind::VpcCidrAssociation
             | Kind::VpcEndpointService
             | Kind::Zone => "",
@@ -492,6 +504,9 @@ impl Kind {
             Kind::RouteTable => plain("routeTable ID"),
             Kind::SecurityGroup => plain("security group"),
             Kind::SecurityGroupRule => plain("security group rule ID"),
+            Kind::SpotRequest => {
+                format!("The spot instance request ID '{list}' does not exist")
+            }
             Kind::Subnet => plain("subnet ID"),
             Kind::Volume => plain("volume"),
             Kind::Vpc => plain("vpc ID"),

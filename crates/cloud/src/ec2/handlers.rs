@@ -33,6 +33,7 @@ pub fn operations() -> Vec<Entry> {
     entries.extend(super::region::handlers::operations());
     entries.extend(super::route_table::handlers::operations());
     entries.extend(super::security_group::handlers::operations());
+    entries.extend(super::spot::handlers::operations());
     entries.extend(super::tag::handlers::operations());
     entries.extend(super::vpc::handlers::operations());
     entries.extend(super::vpc_endpoint::handlers::operations());

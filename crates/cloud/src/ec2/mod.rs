@@ -24,6 +24,7 @@ pub mod region;
 pub mod resource;
 pub mod route_table;
 pub mod security_group;
+pub mod spot;
 pub mod tag;
 pub mod vpc;
 pub mod vpc_endpoint;

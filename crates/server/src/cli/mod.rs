@@ -9,6 +9,7 @@ mod down;
 mod env;
 mod iam;
 mod image;
+mod spot;
 mod status;
 mod table;
 mod up;
@@ -64,6 +65,9 @@ enum Command {
     /// Who called what, and which policy statement decided
     #[command(subcommand)]
     Iam(iam::Command),
+    /// The Spot market: prices, interruptions, events
+    #[command(subcommand)]
+    Spot(spot::Command),
     /// Pull the power cord of an instance: every process of it dies at once
     Kill(zone::Kill),
     /// Run a multi-zone web tier through load, failures and a rollout, and report
@@ -112,6 +116,7 @@ pub fn main() -> anyhow::Result<()> {
         Command::Zone(command) => zone::run(command),
         Command::Image(command) => image::run(command),
         Command::Iam(command) => iam::run(command),
+        Command::Spot(command) => spot::run(command),
         Command::Kill(options) => zone::kill(options),
         Command::Demo(options) => demo::run(options),
     }

@@ -37,6 +37,9 @@ pub struct Options {
     /// What runs instances
     #[arg(long, value_enum, default_value_t = Driver::Namespace)]
     driver: Driver,
+    /// Of the Spot market: the same seed has the same prices
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    spot_seed: u64,
     /// Account id of this cloud
     #[arg(long, default_value = "123456789012", value_parser = account)]
     account: String,
@@ -91,5 +94,6 @@ pub fn run(options: Options) -> Result<()> {
         region: options.region,
         dns: options.dns,
         json: options.json,
+        spot_seed: options.spot_seed,
     })
 }

@@ -6,6 +6,7 @@
 mod describe;
 pub mod handlers;
 mod parse;
+pub mod prices;
 
 use std::sync::LazyLock;
 

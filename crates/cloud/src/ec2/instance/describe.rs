@@ -227,6 +227,10 @@ fn instance_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -
         "instance-state-code" => i.state().code().to_string(),
         "instance-state-name" => i.state().name().to_owned(),
         "instance-type" => i.instance_type.clone(),
+        "instance-lifecycle" => {
+            return i.spot_request_id.iter().map(|_| "spot".to_owned()).collect();
+        }
+        "spot-instance-request-id" => return i.spot_request_id.iter().cloned().collect(),
         "key-name" => return i.key_name.iter().cloned().collect(),
         "launch-index" => i.launch_index.to_string(),
         "launch-time" => launch_time(i),

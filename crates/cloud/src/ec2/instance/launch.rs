@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::model::ShutdownBehavior;
+use crate::ec2::spot::model::Market;
 use crate::tag::Tags;
 
 /// `None` and empty mean: not said.
@@ -45,6 +46,9 @@ pub struct Launch {
     /// By resource type (`instance`, `volume`, `network-interface`).
     pub tags: BTreeMap<String, Tags>,
     pub client_token: Option<String>,
+    /// `InstanceMarketOptions`: a Spot Instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub market: Option<Market>,
     /// The template it starts from; explicit values above win over the template's.
     pub template: Option<Template>,
 }
@@ -161,6 +165,7 @@ impl Launch {
             disable_api_termination: self.disable_api_termination.or(base.disable_api_termination),
             disable_api_stop: self.disable_api_stop.or(base.disable_api_stop),
             monitoring: self.monitoring.or(base.monitoring),
+            market: self.market.or(base.market),
             ..self
         }
     }

@@ -21,6 +21,9 @@ pub struct Instance {
     /// The service that launched it for a user (`autoscaling.amazonaws.com`).
     pub requester: Option<String>,
     pub client_token: Option<String>,
+    /// `sir-…` of a Spot Instance.
+    #[serde(default)]
+    pub spot_request_id: Option<String>,
 
     /// `us-east-1a`
     pub zone: String,

@@ -14,7 +14,7 @@ use super::model::{ClientToken, Console, Instance, Reservation};
 use super::resolve::{self, Resolved};
 use super::state::{self, Denied, Event, InstanceState, Request};
 use crate::ec2::network_interface::{self, Attachment};
-use crate::ec2::{Error, Kind, Result, elastic_ip, instance_profile, launch_template, tag};
+use crate::ec2::{Error, Kind, Result, elastic_ip, instance_profile, launch_template, spot, tag};
 use crate::{Context, id, zone};
 
 /// RunInstances: "Constraints: Maximum 64 ASCII characters".
@@ -44,9 +44,12 @@ pub fn run(tx: &mut Tx, cx: &Context, launch: &Launch) -> Result<Reservation> {
             return reservation(tx, cx, &used.reservation_id);
         }
     }
-    let launch = with_template(tx, cx, launch)?;
+    let launch = spot::ops::placed(tx, cx, with_template(tx, cx, launch)?)?;
     let launch = launch.as_ref();
     let resolved = resolve::resolve(tx, cx, launch)?;
+    if let Some(market) = &launch.market {
+        spot::ops::admit(tx, cx, market, &resolved.instance_type, &resolved.zone)?;
+    }
 
     let reservation_id = id::resource(&cx.env.rng, "r");
     if let Some(token) = &launch.client_token {
@@ -60,7 +63,8 @@ pub fn run(tx: &mut Tx, cx: &Context, launch: &Launch) -> Result<Reservation> {
     }
     let mut instances = Vec::new();
     for index in 0..resolved.count {
-        let instance = create(tx, cx, launch, &resolved, &reservation_id, index)?;
+        let mut instance = create(tx, cx, launch, &resolved, &reservation_id, index)?;
+        spot::ops::launched(tx, cx, launch, &mut instance)?;
         tx.put(instance.clone());
         if let Some(profile) = &resolved.profile {
             instance_profile::ops::associate(tx, cx, &instance.id, profile);
@@ -147,6 +151,7 @@ fn create(
         launch_index: index,
         requester: service(cx),
         client_token: launch.client_token.clone(),
+        spot_request_id: None,
         private_ip: primary.primary(),
         zone: primary.zone,
         vpc_id: primary.vpc_id,
@@ -208,6 +213,11 @@ pub fn start(tx: &mut Tx, cx: &Context, ids: &[String]) -> Result<Vec<StateChang
             });
         }
     }
+    for instance in instances.iter().filter(|_| !resolve::is_service(cx)) {
+        if instance.state() == InstanceState::Stopped {
+            spot::ops::check_start(tx, cx, instance)?;
+        }
+    }
     let changes = request(tx, cx, &instances, Request::Start, "started")?;
     for instance in instances.iter().filter(|i| i.state() == InstanceState::Stopped) {
         elastic_ip::ops::lend(tx, cx, &instance.interface_id)?;
@@ -218,6 +228,9 @@ pub fn start(tx: &mut Tx, cx: &Context, ids: &[String]) -> Result<Vec<StateChang
 pub fn stop(tx: &mut Tx, cx: &Context, ids: &[String], force: bool) -> Result<Vec<StateChange>> {
     let instances = named(tx, cx, ids)?;
     protected(cx, &instances, |i| i.disable_api_stop, "stopped", "disableApiStop")?;
+    for instance in instances.iter().filter(|_| !resolve::is_service(cx)) {
+        spot::ops::check_stop(tx, cx, instance)?;
+    }
     request(tx, cx, &instances, Request::Stop { force }, "stopped")
 }
 

@@ -23,6 +23,7 @@ const DEFAULT_TYPE: &str = "m1.small";
 pub struct Resolved {
     pub count: u32,
     pub instance_type: String,
+    pub zone: String,
     pub image_id: String,
     pub layers: Vec<Layer>,
     pub architecture: String,
@@ -67,6 +68,7 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
     Ok(Resolved {
         count,
         instance_type,
+        zone: subnet.zone,
         image_id,
         layers: image.layers,
         architecture: image.architecture,
@@ -98,7 +100,12 @@ fn check_counts(launch: &Launch) -> Result<()> {
 /// Of what the user says, before services add their own.
 pub fn check_tags(cx: &Context, launch: &Launch) -> Result<()> {
     for (kind, tags) in &launch.tags {
-        if !matches!(kind.as_str(), "instance" | "volume" | "network-interface") {
+        let known = match kind.as_str() {
+            "instance" | "volume" | "network-interface" => true,
+            "spot-instances-request" => launch.market.is_some(),
+            _ => false,
+        };
+        if !known {
             return Err(Error::value(format!(
                 "'{kind}' is not a valid taggable resource type for this operation."
             )));

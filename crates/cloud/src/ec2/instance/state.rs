@@ -193,6 +193,28 @@ pub fn request(instance: &mut Instance, request: Request, now: Timestamp) -> Res
     }
 }
 
+/// A Spot Instance is taken away. Whether anything changed; what is not up yet cannot be stopped.
+pub fn interrupt(instance: &mut Instance, stop: bool, now: Timestamp) -> Result<bool, Denied> {
+    let (asked, code, message) = match stop {
+        true => (
+            Request::Stop { force: false },
+            "Server.SpotInstanceShutdown",
+            "Server.SpotInstanceShutdown: Spot instance shutdown",
+        ),
+        false => (
+            Request::Terminate { force: false },
+            "Server.SpotInstanceTermination",
+            "Server.SpotInstanceTermination: Spot instance termination",
+        ),
+    };
+    let changed = request(instance, asked, now)?;
+    if changed {
+        instance.reason = Some(Reason { code: code.to_owned(), message: message.to_owned() });
+        instance.transition_reason = code.to_owned();
+    }
+    Ok(changed)
+}
+
 /// What the controller saw or did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {

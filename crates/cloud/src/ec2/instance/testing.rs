@@ -17,6 +17,7 @@ pub fn instance() -> Instance {
         launch_index: 0,
         requester: None,
         client_token: None,
+        spot_request_id: None,
         zone: "us-east-1a".into(),
         vpc_id: "vpc-00000000000000001".into(),
         subnet_id: "subnet-00000000000000001".into(),

@@ -45,6 +45,7 @@ const TYPES: &[(&str, &str)] = &[
     ("rtb", "route-table"),
     ("sg", "security-group"),
     ("sgr", "security-group-rule"),
+    ("sir", "spot-instances-request"),
     ("subnet", "subnet"),
     ("vol", "volume"),
     ("vpc", "vpc"),

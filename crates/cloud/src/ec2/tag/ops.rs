@@ -13,6 +13,7 @@ use crate::ec2::listing::Listing;
 use crate::ec2::nat_gateway::NatGateway;
 use crate::ec2::network_acl::NetworkAcl;
 use crate::ec2::route_table::RouteTable;
+use crate::ec2::spot::model::SpotRequest;
 use crate::ec2::{
     Error, Kind, Result, elastic_ip, image, network_interface, prefix_list, resource,
     security_group, vpc, vpc_endpoint, vpc_peering,
@@ -161,6 +162,9 @@ fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
         }
         Some("network-interface") => network_interface::ops::by_id(snapshot, cx, id).map(drop),
         Some("volume") => holder(snapshot, cx, Kind::Volume, id, |i| i.volume_id == id),
+        Some("spot-instances-request") => {
+            stored::<SpotRequest>(snapshot, cx, Kind::SpotRequest, id)
+        }
         Some("subnet") => vpc::ops::subnet(snapshot, cx, id).map(drop),
         Some("vpc-endpoint") => vpc_endpoint::ops::by_id(snapshot, cx, id).map(drop),
         Some("vpc") => vpc::ops::vpc(snapshot, cx, id).map(drop),

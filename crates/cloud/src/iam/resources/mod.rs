@@ -223,6 +223,7 @@ const EC2_KINDS: &[(&str, &str)] = &[
     ("rtb", "route-table"),
     ("sg", "security-group"),
     ("sgr", "security-group-rule"),
+    ("sir", "spot-instances-request"),
     ("snap", "snapshot"),
     ("subnet", "subnet"),
     ("vol", "volume"),

@@ -71,6 +71,11 @@ pub fn passed_roles(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Vec<D
             profiles.extend(strings(call.input, "IamInstanceProfile.Arn"));
             profiles.extend(strings(call.input, "IamInstanceProfile.Name"));
         }
+        ("ec2", "RequestSpotInstances") => {
+            let of = "LaunchSpecification.IamInstanceProfile";
+            profiles.extend(strings(call.input, &format!("{of}.Arn")));
+            profiles.extend(strings(call.input, &format!("{of}.Name")));
+        }
         ("iam", "AddRoleToInstanceProfile") => roles.extend(strings(call.input, "RoleName")),
         _ => return vec![],
     }

@@ -53,6 +53,15 @@ const EC2: &[(&str, &str)] = &[
          security-group/{SecurityGroupIds|NetworkInterfaces.Groups}! key-pair/{KeyName} \
          launch-template/{LaunchTemplate.LaunchTemplateId}",
     ),
+    (
+        "RequestSpotInstances",
+        "spot-instances-request/* image/{LaunchSpecification.ImageId}! \
+         network-interface/{LaunchSpecification.NetworkInterfaces.NetworkInterfaceId} \
+         subnet/{LaunchSpecification.SubnetId|LaunchSpecification.NetworkInterfaces.SubnetId}! \
+         security-group/{LaunchSpecification.SecurityGroupIds}! \
+         key-pair/{LaunchSpecification.KeyName}",
+    ),
+    ("CancelSpotInstanceRequests", "SpotInstanceRequestIds"),
     ("ModifyInstanceAttribute", "InstanceId Groups"),
     ("DescribeInstanceAttribute", "InstanceId"),
     ("DescribeVpcAttribute", "VpcId"),

@@ -97,6 +97,8 @@ fn instance(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::Instance {
             .map(|found| instance_profile::handlers::profile_out(&found.profile)),
         image_id: Some(i.image_id.clone()),
         instance_id: Some(i.id.clone()),
+        instance_lifecycle: i.spot_request_id.as_ref().map(|_| "spot".to_owned()),
+        spot_instance_request_id: i.spot_request_id.clone(),
         instance_type: Some(i.instance_type.clone()),
         key_name: i.key_name.clone(),
         launch_time: Some(time(i.launch_time)),

@@ -7,7 +7,9 @@ use wire::ec2 as w;
 
 use super::super::launch::{BlockDevice, InstanceProfile, Interface, Launch, Metadata, Template};
 use super::super::model::ShutdownBehavior;
+use crate::Timestamp;
 use crate::ec2::handlers::tags_by_type;
+use crate::ec2::spot::model::{Behavior, Market};
 use crate::ec2::{Error, Result};
 
 pub fn launch(input: w::RunInstancesRequest) -> Result<Launch> {
@@ -65,7 +67,6 @@ pub fn launch(input: w::RunInstancesRequest) -> Result<Launch> {
     refuse_true(ebs_optimized, "EbsOptimized")?;
     refuse_true(enclave_options.and_then(|o| o.enabled), "EnclaveOptions")?;
     refuse_true(hibernation_options.and_then(|o| o.configured), "HibernationOptions")?;
-    refuse_some(&instance_market_options, "InstanceMarketOptions")?;
     refuse_some(&ipv6_address_count.filter(|n| *n != 0), "Ipv6AddressCount")?;
     refuse_list(&ipv6_addresses, "Ipv6Addresses")?;
     refuse_some(&kernel_id, "KernelId")?;
@@ -118,6 +119,7 @@ pub fn launch(input: w::RunInstancesRequest) -> Result<Launch> {
         monitoring,
         tags: tags_by_type(tag_specifications)?,
         client_token: client_token.filter(|token| !token.is_empty()),
+        market: instance_market_options.map(market).transpose()?.flatten(),
         template: launch_template.map(|template| Template {
             id: template.launch_template_id,
             name: template.launch_template_name,
@@ -135,6 +137,66 @@ pub fn launch(input: w::RunInstancesRequest) -> Result<Launch> {
         launch.block_devices.push(block_device(mapping)?);
     }
     Ok(launch)
+}
+
+/// `None`: on demand, as without any options.
+fn market(options: w::InstanceMarketOptionsRequest) -> Result<Option<Market>> {
+    let w::InstanceMarketOptionsRequest { market_type, spot_options } = options;
+    match market_type.as_deref() {
+        Some("spot") => {}
+        Some("capacity-block") => return Err(Error::unsupported("MarketType 'capacity-block'")),
+        Some(other) => {
+            return Err(Error::value(format!(
+                "Invalid value '{other}' for MarketType. Valid values: spot."
+            )));
+        }
+        None if spot_options.is_some() => return Err(Error::MissingParameter("MarketType")),
+        None => return Ok(None),
+    }
+    let w::SpotMarketOptions {
+        block_duration_minutes,
+        instance_interruption_behavior,
+        max_price,
+        spot_instance_type,
+        valid_until,
+    } = spot_options.unwrap_or_default();
+    refuse_some(&block_duration_minutes, "BlockDurationMinutes")?;
+    let persistent = spot_type(spot_instance_type)?;
+    if valid_until.is_some() && !persistent {
+        return Err(Error::combination(
+            "ValidUntil is supported for persistent Spot requests only.",
+        ));
+    }
+    Ok(Some(Market {
+        max_price: max_price.filter(|price| !price.is_empty()),
+        persistent,
+        behavior: interruption_behavior(instance_interruption_behavior)?,
+        valid_until: valid_until.map(|at| Timestamp(at.0)),
+        ..Market::default()
+    }))
+}
+
+/// Whether a Spot request is persistent.
+pub fn spot_type(text: Option<String>) -> Result<bool> {
+    match text.as_deref() {
+        None | Some("one-time") => Ok(false),
+        Some("persistent") => Ok(true),
+        Some(other) => Err(Error::value(format!(
+            "Invalid value '{other}' for SpotInstanceType. Valid values: one-time, persistent."
+        ))),
+    }
+}
+
+pub fn interruption_behavior(text: Option<String>) -> Result<Behavior> {
+    match text.as_deref() {
+        None | Some("terminate") => Ok(Behavior::Terminate),
+        Some("stop") => Ok(Behavior::Stop),
+        Some("hibernate") => Err(Error::unsupported("InstanceInterruptionBehavior 'hibernate'")),
+        Some(other) => Err(Error::value(format!(
+            "Invalid value '{other}' for InstanceInterruptionBehavior. Valid values: hibernate, stop, \
+             terminate."
+        ))),
+    }
 }
 
 pub fn profile(spec: w::IamInstanceProfileSpecification) -> InstanceProfile {

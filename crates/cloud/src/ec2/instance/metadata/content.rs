@@ -11,7 +11,7 @@ use super::super::{describe, resolve};
 use crate::Context;
 use crate::ec2::image::model::ROOT_DEVICE;
 use crate::ec2::network_interface::{self, NetworkInterface};
-use crate::ec2::{catalog, instance_profile, tag, vpc};
+use crate::ec2::{catalog, instance_profile, spot, tag, vpc};
 
 /// Clients ask for one they know; all say the same.
 const VERSIONS: &[&str] = &[
@@ -105,7 +105,7 @@ fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec
         ("hostname", &host),
         ("instance-action", "none"),
         ("instance-id", &i.id),
-        ("instance-life-cycle", "on-demand"),
+        ("instance-life-cycle", if i.spot_request_id.is_some() { "spot" } else { "on-demand" }),
         ("instance-type", &i.instance_type),
         ("local-hostname", &host),
         ("local-ipv4", &address),
@@ -134,6 +134,9 @@ fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec
     if let (Some(name), Some(key)) = (&i.key_name, &i.public_key) {
         put("meta-data/public-keys/", &format!("0={name}"));
         put("meta-data/public-keys/0/openssh-key", key);
+    }
+    for (path, value) in spot::ops::metadata(snapshot, cx, i) {
+        put(&format!("meta-data/{path}"), &value);
     }
     for (path, value) in instance_profile::credentials::metadata(snapshot, cx, i) {
         put(&format!("meta-data/iam/{path}"), &value);

@@ -7,6 +7,7 @@ use crate::ec2::Result;
 use crate::ec2::handlers::tags_out;
 use crate::ec2::instance::handlers::launch::{self as run, refuse_some};
 use crate::ec2::instance::launch::{BlockDevice, Interface, Launch, Metadata};
+use crate::ec2::spot::model::Market;
 
 pub fn launch_in(data: w::RequestLaunchTemplateData) -> Result<Launch> {
     let w::RequestLaunchTemplateData {
@@ -47,7 +48,6 @@ pub fn launch_in(data: w::RequestLaunchTemplateData) -> Result<Launch> {
     } = data;
     refuse_some(&cpu_options, "CpuOptions")?;
     refuse_some(&elastic_inference_accelerators, "ElasticInferenceAccelerators")?;
-    refuse_some(&instance_market_options, "InstanceMarketOptions")?;
     refuse_some(&instance_requirements, "InstanceRequirements")?;
     refuse_some(&license_specifications, "LicenseSpecifications")?;
     refuse_some(&secondary_interfaces, "SecondaryInterfaces")?;
@@ -76,6 +76,7 @@ pub fn launch_in(data: w::RequestLaunchTemplateData) -> Result<Launch> {
             .map(|asked| w::IamInstanceProfileSpecification { arn: asked.arn, name: asked.name }),
         image_id,
         instance_initiated_shutdown_behavior,
+        instance_market_options: instance_market_options.map(market_in),
         instance_type,
         kernel_id,
         key_name,
@@ -119,6 +120,35 @@ pub fn launch_in(data: w::RequestLaunchTemplateData) -> Result<Launch> {
 
 fn each<A, B>(items: Option<Vec<A>>, f: impl Fn(A) -> B) -> Option<Vec<B>> {
     items.map(|items| items.into_iter().map(f).collect())
+}
+
+fn market_in(
+    asked: w::LaunchTemplateInstanceMarketOptionsRequest,
+) -> w::InstanceMarketOptionsRequest {
+    w::InstanceMarketOptionsRequest {
+        market_type: asked.market_type,
+        spot_options: asked.spot_options.map(|options| w::SpotMarketOptions {
+            block_duration_minutes: options.block_duration_minutes,
+            instance_interruption_behavior: options.instance_interruption_behavior,
+            max_price: options.max_price,
+            spot_instance_type: options.spot_instance_type,
+            valid_until: options.valid_until,
+        }),
+    }
+}
+
+fn market_out(market: &Market) -> w::LaunchTemplateInstanceMarketOptions {
+    let kind = if market.persistent { "persistent" } else { "one-time" };
+    w::LaunchTemplateInstanceMarketOptions {
+        market_type: Some("spot".to_owned()),
+        spot_options: Some(w::LaunchTemplateSpotMarketOptions {
+            instance_interruption_behavior: Some(market.behavior.name().to_owned()),
+            max_price: market.max_price.clone(),
+            spot_instance_type: Some(kind.to_owned()),
+            valid_until: market.valid_until.map(|at| wire::Timestamp(at.0)),
+            ..Default::default()
+        }),
+    }
 }
 
 fn placement_in(asked: w::LaunchTemplatePlacementRequest) -> w::Placement {
@@ -212,6 +242,7 @@ pub fn launch_out(launch: &Launch) -> w::ResponseLaunchTemplateData {
         instance_initiated_shutdown_behavior: launch
             .shutdown_behavior
             .map(|behavior| behavior.name().to_owned()),
+        instance_market_options: launch.market.as_ref().map(market_out),
         instance_type: launch.instance_type.clone(),
         key_name: launch.key_name.clone(),
         metadata_options: metadata_out(&launch.metadata),
