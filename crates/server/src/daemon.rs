@@ -36,6 +36,7 @@ pub struct Options {
     pub zones: usize,
     pub time_scale: f64,
     pub listen: SocketAddr,
+    pub unlimited_io: bool,
     pub fake: bool,
     pub account: String,
     pub region: String,
@@ -92,7 +93,7 @@ pub fn run(options: Options) -> Result<()> {
     let (changed, changes) = tokio::sync::mpsc::unbounded_channel();
     let real = match options.fake {
         true => None,
-        false => Some(real(&runtime, paths, &slot, &authority, changed)?),
+        false => Some(real(&runtime, &options, &slot, &authority, changed)?),
     };
     let served = real.as_ref().map(|outside| Arc::clone(&outside.fabric));
     let Outside { driver, storage, fabric, balancers } = real.map_or_else(simulated, Outside::open);
@@ -173,11 +174,12 @@ impl Outside<ServedFabric> {
 /// This host's namespaces, networks and balancer processes.
 fn real(
     runtime: &tokio::runtime::Runtime,
-    paths: &Paths,
+    options: &Options,
     slot: &Slot,
     authority: &Authority,
     changed: UnboundedSender<Change>,
 ) -> Result<Outside<ServedFabric>> {
+    let paths = &options.paths;
     let linux = Arc::new(LinuxFabric::open(&paths.run())?);
     let outbound = linux.outbound()?;
     runtime.spawn(async {
@@ -189,6 +191,7 @@ fn real(
         cgroup: slot.cgroup(),
         first_id: slot.first_user_id(),
         instances: INSTANCES_PER_SLOT,
+        unlimited_io: options.unlimited_io,
         trusted: Some(authority.certificate.clone()),
         ..namespace::Config::new(paths.compute())
     };

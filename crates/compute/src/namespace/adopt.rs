@@ -15,6 +15,7 @@ use super::cgroup::{Controller, Layout};
 use super::driver::{Inner, NamespaceDriver, host_error, kill_shim};
 use super::follow::{self, Shared, Slot};
 use super::launcher::{self, Launcher};
+use super::pool::{self, Pool};
 use super::record::{self, ExitRecord, Home, Record, ShimRecord};
 use super::shim::ToShim;
 use super::trash::Trash;
@@ -66,6 +67,7 @@ impl NamespaceDriver {
         let inner = Arc::new(Inner {
             launcher: Launcher::start(lock).map_err(host_error)?,
             trash: Trash::open(directory.join("trash")).map_err(host_error)?,
+            pool: Pool::new(&directory),
             shared: Arc::new(Shared { fabric, changes: watch::Sender::new(0) }),
             slots: Mutex::new(HashMap::new()),
             ranges: Mutex::new(BTreeSet::new()),
@@ -116,7 +118,7 @@ impl Inner {
                 group.kill().and_then(|()| group.remove()).map_err(host_error)?;
             }
         }
-        Ok(())
+        self.adopt_disks(&found)
     }
 
     /// Whether there is such an instance: `false` means that what is there is of no use.
@@ -215,6 +217,7 @@ pub fn teardown(state_dir: &Path) -> Result<()> {
         }
         layout.remove_parent(&cgroup).map_err(host_error)?;
     }
+    pool::release(state_dir).map_err(host_error)?;
     match fs::remove_dir_all(state_dir.join("trash")) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(host_error(error)),
         _ => Ok(()),

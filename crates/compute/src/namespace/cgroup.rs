@@ -19,10 +19,11 @@ pub enum Controller {
     Cpuacct,
     Memory,
     Pids,
+    Io,
 }
 
 impl Controller {
-    pub const ALL: [Controller; 4] = [Self::Cpu, Self::Cpuacct, Self::Memory, Self::Pids];
+    pub const ALL: [Controller; 5] = [Self::Cpu, Self::Cpuacct, Self::Memory, Self::Pids, Self::Io];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -30,7 +31,12 @@ impl Controller {
             Self::Cpuacct => "cpuacct",
             Self::Memory => "memory",
             Self::Pids => "pids",
+            Self::Io => "io",
         }
+    }
+
+    fn legacy_name(self) -> &'static str {
+        if self == Self::Io { "blkio" } else { self.name() }
     }
 }
 
@@ -51,6 +57,15 @@ pub struct Limits {
     pub vcpus: u32,
     pub memory_bytes: u64,
     pub pids: u64,
+}
+
+/// Of what an instance may do to a block device, reads and writes each. `None`: as it likes.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceLimits {
+    /// Major and minor.
+    pub number: (u32, u32),
+    pub iops: Option<u64>,
+    pub bytes_per_second: Option<u64>,
 }
 
 impl Layout {
@@ -75,7 +90,7 @@ impl Layout {
                 Some("cgroup") => {
                     let options = right.nth(1).unwrap_or("");
                     for controller in Controller::ALL {
-                        if options.split(',').any(|option| option == controller.name()) {
+                        if options.split(',').any(|option| option == controller.legacy_name()) {
                             layout.legacy.entry(controller).or_insert_with(|| point.into());
                         }
                     }
@@ -224,6 +239,32 @@ impl Group {
         Ok(())
     }
 
+    /// Sets the limits for one device; a host without the controller holds none.
+    pub fn limit_device(&self, limits: DeviceLimits) -> io::Result<()> {
+        let DeviceLimits { number: (major, minor), iops, bytes_per_second: bytes } = limits;
+        if let Some(directory) = self.legacy.get(&Controller::Io) {
+            // What a file system writes back later is written by the kernel, which is in the root
+            // group; nobody but this instance has the device.
+            let root = directory.parent().and_then(Path::parent);
+            for (what, limit) in [("bps", bytes), ("iops", iops)] {
+                // 0 is none.
+                let value = format!("{major}:{minor} {}", limit.unwrap_or(0));
+                let file = |way: &str| format!("blkio.throttle.{way}_{what}_device");
+                write(&directory.join(file("read")), &value)?;
+                write(&directory.join(file("write")), &value)?;
+                if let Some(root) = root {
+                    write(&root.join(file("write")), &value)?;
+                }
+            }
+        } else if let Some(file) = self.file(Controller::Io, "", "io.max") {
+            let word = |limit: Option<u64>| limit.map_or("max".to_owned(), |n| n.to_string());
+            let (bytes, iops) = (word(bytes), word(iops));
+            let limits = format!("rbps={bytes} wbps={bytes} riops={iops} wiops={iops}");
+            write(&file, &format!("{major}:{minor} {limits}"))?;
+        }
+        Ok(())
+    }
+
     /// Kills every process in the group, until there is none.
     pub fn kill(&self) -> io::Result<()> {
         let until = Instant::now() + Duration::from_secs(5);
@@ -333,7 +374,7 @@ mod tests {
         let unified = "29 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
         let layout = Layout::parse(unified).with_unified_controllers("cpuset cpu io memory pids");
         assert!(Controller::ALL.into_iter().all(|c| layout.has(c)));
-        assert_eq!(layout.controllers_to_enable(), "+cpu +memory +pids");
+        assert_eq!(layout.controllers_to_enable(), "+cpu +memory +pids +io");
 
         let none = Layout::parse("").with_unified_controllers("");
         assert!(!none.has(Controller::Memory));

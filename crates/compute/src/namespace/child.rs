@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use super::confine::{self, Filter};
 use super::record::{Record, WRITABLE};
-use super::{init, mount, sys};
+use super::{disks, init, mount, sys};
 
 /// From the shim, one message each.
 pub const TREES: u8 = b't';
@@ -107,12 +107,14 @@ fn wait_for(channel: &OwnedFd, kind: u8) -> Result<Vec<OwnedFd>, Failure> {
 }
 
 /// Mounts the overlay(s) and returns where. The trees are: root layers, /usr layers, the writable
-/// directories, the console.
-fn build_root(record: &Record, trees: Vec<OwnedFd>) -> Result<PathBuf, Failure> {
+/// directories, the console, nodes of disks.
+fn build_root(record: &Record, mut trees: Vec<OwnedFd>) -> Result<PathBuf, Failure> {
     let layers = &record.root;
-    if trees.len() != layers.root.len() + layers.usr.len() + 2 {
+    let count = layers.root.len() + layers.usr.len() + 2;
+    if trees.len() != count + record.disks.len() {
         return Err(Failure("unexpected number of trees from the shim".into()));
     }
+    let nodes = trees.split_off(count);
     let stage = Path::new(STAGE);
     mount::change(Path::new("/"), libc::MS_REC | libc::MS_PRIVATE).step("private mounts")?;
     mount::mount("tmpfs", stage, 0, "mode=700").step("staging area")?;
@@ -144,6 +146,9 @@ fn build_root(record: &Record, trees: Vec<OwnedFd>) -> Result<PathBuf, Failure> 
     mount::mount("tmpfs", &dev, libc::MS_NOSUID, "mode=755,size=4m").step("/dev")?;
     File::create(dev.join("console")).step("/dev/console")?;
     mount::bind(&console, &dev.join("console")).step("/dev/console")?;
+    for (backed, node) in record.disks.iter().zip(&nodes) {
+        disks::place(node, &backed.disk.device, &root).step(&backed.disk.device)?;
+    }
     Ok(root)
 }
 

@@ -15,10 +15,11 @@ use super::cgroup::{Layout, Limits};
 use super::follow::{self, Shared, Slot};
 use super::host::{self, HostLayer};
 use super::launcher::Launcher;
+use super::pool::Pool;
 use super::record::{self, Home, Record, RootLayers, ShimRecord};
 use super::shim::ToShim;
 use super::trash::Trash;
-use super::{Config, IDS_PER_INSTANCE, console, plug, sys};
+use super::{Config, IDS_PER_INSTANCE, attachments, console, plug, sys};
 use crate::driver::BoxFuture;
 use crate::exec::{self, ConsoleFollower, Keys, Program, Running};
 use crate::{Disk, Driver, Error, Exit, Layer, Nic, Observed, Phase, Result, Spec, Usage};
@@ -39,6 +40,7 @@ pub(super) struct Inner {
     pub layout: Layout,
     pub launcher: Launcher,
     pub trash: Trash,
+    pub pool: Pool,
     pub shared: Arc<Shared>,
     pub slots: Mutex<HashMap<String, Arc<Slot>>>,
     pub ranges: Mutex<BTreeSet<u32>>,
@@ -98,12 +100,22 @@ impl Driver for NamespaceDriver {
         Box::pin(self.inner.in_network_of(id, move |_| fabric.detach(&nic.network, &nic.interface)))
     }
 
-    fn plug_disk<'a>(&'a self, _: &'a str, _: &'a Disk) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async { Err(Error::Spec("no disks can be plugged here".into())) })
+    fn plug_disk<'a>(&'a self, id: &'a str, disk: &'a Disk) -> BoxFuture<'a, Result<()>> {
+        let (inner, id, disk) = (self.inner.clone(), id.to_owned(), disk.clone());
+        let task = self.inner.runtime.spawn(async move { inner.plug_disk(&id, disk).await });
+        Box::pin(async move { task.await.map_err(|error| Error::Host(error.to_string()))? })
     }
 
-    fn unplug_disk<'a>(&'a self, _: &'a str, _: &'a str, _: bool) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async { Ok(()) })
+    fn unplug_disk<'a>(
+        &'a self,
+        id: &'a str,
+        name: &'a str,
+        force: bool,
+    ) -> BoxFuture<'a, Result<()>> {
+        let (inner, id, name) = (self.inner.clone(), id.to_owned(), name.to_owned());
+        let task =
+            self.inner.runtime.spawn(async move { inner.unplug_disk(&id, &name, force).await });
+        Box::pin(async move { task.await.map_err(|error| Error::Host(error.to_string()))? })
     }
 
     fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
@@ -282,7 +294,20 @@ impl Inner {
         let first_id = self.config.first_id + range * IDS_PER_INSTANCE;
         slot.state().group = Some(group.clone());
         let trusted = self.config.trusted.clone();
-        let record = Record { spec: spec.clone(), first_id, group, limits, root, trusted };
+        let record = Record {
+            spec: spec.clone(),
+            first_id,
+            group,
+            limits,
+            root,
+            trusted,
+            disks: spec
+                .disks
+                .iter()
+                .map(|disk| self.backed(&spec.id, disk))
+                .collect::<Result<_>>()?,
+            unlimited_io: self.config.unlimited_io,
+        };
         self.begin_on_disk(slot, &record).map_err(host_error)
     }
 
@@ -429,6 +454,7 @@ impl Inner {
             group.remove().map_err(host_error)?;
         }
         self.trash.discard(&slot.home.0).map_err(host_error)?;
+        self.discard_disks(id)?;
         let range = {
             let mut state = slot.state();
             state.now = None;
@@ -484,9 +510,10 @@ fn check(spec: &Spec, host_memory_bytes: u64) -> Result<()> {
     if spec.vcpus == 0 || spec.memory_mib == 0 {
         return refuse("an instance needs a vCPU and memory".into());
     }
-    if !spec.disks.is_empty() || spec.root_bytes.is_some() {
-        return refuse("neither disks nor a size of the root can be had here".into());
+    if spec.root_bytes.is_some() {
+        return refuse("no size of the root can be had here".into());
     }
+    attachments::check(&spec.disks)?;
     for (key, value) in &spec.env {
         if !plain(key, "_") || value.contains(['\n', '\0']) {
             return refuse(format!("environment variable {key:?} cannot be set"));

@@ -1,5 +1,6 @@
 //! What the daemon knows of one instance, and the task that listens to its shim.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdStream;
@@ -8,14 +9,18 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::cgroup::Group;
+use super::errands::{Refusal, Request};
 use super::record::{self, ExitRecord, Home};
 use super::shim::{ToDaemon, ToShim};
 use super::{launcher, plug, sys};
-use crate::{Exit, Nic, Phase};
+use crate::{Disk, Error, Exit, Nic, Phase};
+
+/// How long a shim may take to do what it is asked.
+const ANSWER: Duration = Duration::from_secs(90);
 
 /// What every follower needs of the world.
 pub struct Shared {
@@ -41,6 +46,11 @@ pub struct State {
     pub to_shim: Option<mpsc::UnboundedSender<ToShim>>,
     pub follower: Option<AbortHandle>,
     pub destroyed: bool,
+    /// Those that are plugged into what runs.
+    pub disks: Vec<Disk>,
+    /// What the shim was asked and has not answered, by number.
+    asked: HashMap<u64, oneshot::Sender<Result<(), Refusal>>>,
+    next_number: u64,
 }
 
 impl Slot {
@@ -69,6 +79,27 @@ impl Slot {
         tokio::time::timeout(within, ended).await.is_ok()
     }
 
+    /// Asks the shim. `Ok` too when nothing runs, or no longer does.
+    pub async fn ask(&self, request: Request) -> crate::Result<()> {
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut state = self.state();
+            let Some(to_shim) = state.to_shim.clone() else { return Ok(()) };
+            state.next_number += 1;
+            let number = state.next_number;
+            state.asked.insert(number, answer);
+            let _ = to_shim.send(ToShim::Ask { number, request });
+        }
+        match tokio::time::timeout(ANSWER, answered).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(Refusal { busy: true, why }))) => Err(Error::Busy(why)),
+            Ok(Ok(Err(Refusal { why, .. }))) => Err(Error::Host(why)),
+            // The boot has ended.
+            Ok(Err(_)) => Ok(()),
+            Err(_) => Err(Error::Host("the shim does not answer".into())),
+        }
+    }
+
     fn set_phase(&self, shared: &Shared, boot: u64, phase: Phase) {
         {
             let mut state = self.state();
@@ -80,6 +111,8 @@ impl Slot {
             if matches!(phase, Phase::Exited(_)) {
                 state.pid = None;
                 state.to_shim = None;
+                state.disks.clear();
+                state.asked.clear();
             }
         }
         shared.changes.send_modify(|n| *n += 1);
@@ -92,6 +125,7 @@ pub struct Greeted {
     pub pid: i32,
     pub wants_network: bool,
     pub up: bool,
+    pub disks: Vec<Disk>,
 }
 
 /// Listens to the shim of this boot until it is gone.
@@ -107,6 +141,7 @@ pub fn start(
     {
         let mut state = slot.state();
         state.pid = Some(greeted.pid);
+        state.disks = greeted.disks.clone();
         state.to_shim = Some(to_shim);
         state.now = Some((boot, if greeted.up { Phase::Up } else { Phase::Booting }));
     }
@@ -183,6 +218,11 @@ impl Follower {
                             self.slot.set_phase(&self.shared, self.boot, phase);
                             return true;
                         }
+                        Ok(ToDaemon::Answer { number, answer }) => {
+                            let asker = self.slot.state().asked.remove(&number);
+                            // Who does not wait any more asks again.
+                            let _ = asker.map(|asker| asker.send(answer));
+                        }
                         _ => {}
                     }
                     line.clear();
@@ -238,8 +278,8 @@ pub async fn greet(stream: StdStream) -> io::Result<Option<Greeted>> {
         _ => return Ok(None),
     }
     match serde_json::from_slice(&line)? {
-        ToDaemon::Started { pid, wants_network, up } => {
-            Ok(Some(Greeted { stream, pid, wants_network, up }))
+        ToDaemon::Started { pid, wants_network, up, disks } => {
+            Ok(Some(Greeted { stream, pid, wants_network, up, disks }))
         }
         ToDaemon::Refused(why) => Err(io::Error::other(why)),
         other => Err(io::Error::other(format!("unexpected greeting {other:?}"))),

@@ -13,14 +13,19 @@
 //! limited yet either: the writable layer shares the file system of the state directory.
 
 mod adopt;
+mod attachments;
+mod block;
 mod cgroup;
 mod child;
 mod confine;
 mod console;
+mod disks;
 mod driver;
 mod enter;
+mod errands;
 mod exec;
 mod follow;
+mod helper;
 mod host;
 mod init;
 mod launcher;
@@ -33,6 +38,7 @@ mod shim;
 mod sys;
 mod trash;
 mod trust;
+mod volumes;
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -58,6 +64,8 @@ pub struct Config {
     pub instances: u32,
     /// Most processes and threads of one instance.
     pub pids: u64,
+    /// Disks are as fast as they go, whatever limits they have.
+    pub unlimited_io: bool,
     /// A certificate authority (PEM) that every instance trusts besides its image's own.
     pub trusted: Option<String>,
 }
@@ -78,6 +86,7 @@ impl Config {
             first_id: (1 << 30) + slot * instances * IDS_PER_INSTANCE,
             instances,
             pids: 8192,
+            unlimited_io: false,
             trusted: None,
             state_dir,
         }

@@ -145,3 +145,25 @@ pub fn pivot(root: &Path) -> io::Result<()> {
     }
     std::env::set_current_dir("/")
 }
+
+/// mount(2) of the file system on a block device.
+pub fn mount_device(
+    kind: &str,
+    device: &Path,
+    target: &Path,
+    flags: libc::c_ulong,
+) -> io::Result<()> {
+    let (device, target, kind) = (c_path(device)?, c_path(target)?, CString::new(kind)?);
+    // SAFETY: terminated strings, and no data.
+    check(unsafe {
+        libc::mount(device.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, std::ptr::null())
+    })?;
+    Ok(())
+}
+
+pub fn unmount(target: &Path, flags: libc::c_int) -> io::Result<()> {
+    let target = c_path(target)?;
+    // SAFETY: a terminated string.
+    check(unsafe { libc::umount2(target.as_ptr(), flags) })?;
+    Ok(())
+}

@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::{Group, Limits};
+use super::disks::Backed;
 use crate::{Exit, Spec};
 
 /// The directory of one instance.
@@ -67,6 +68,11 @@ pub struct Record {
     /// A certificate authority to trust, PEM.
     #[serde(default)]
     pub trusted: Option<String>,
+    /// Of the specification, and what they are made of.
+    #[serde(default)]
+    pub disks: Vec<Backed>,
+    #[serde(default)]
+    pub unlimited_io: bool,
 }
 
 /// Lower directories, lowest first.

@@ -14,10 +14,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::confine::Filter;
+use super::disks::Plugged;
+use super::errands::{Errand, Refusal, Request};
+use super::helper::Helper;
 use super::record::{self, ExitRecord, Home, Record, ShimRecord};
 use super::sys::Forked;
 use super::{child, console, mount, sys};
-use crate::Exit;
+use crate::{Disk, Exit};
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToDaemon {
@@ -26,8 +29,15 @@ pub enum ToDaemon {
         pid: i32,
         wants_network: bool,
         up: bool,
+        /// Those that are plugged in.
+        #[serde(default)]
+        disks: Vec<Disk>,
     },
     Up,
+    Answer {
+        number: u64,
+        answer: Result<(), Refusal>,
+    },
     Exited(Exit),
     /// Nothing was started.
     Refused(String),
@@ -43,6 +53,11 @@ pub enum ToShim {
     Kill,
     /// Typed on the console.
     Type(Vec<u8>),
+    /// To be answered under this number, once init runs.
+    Ask {
+        number: u64,
+        request: Request,
+    },
 }
 
 /// Runs a shim in this process, which the launcher has just forked. Never returns.
@@ -83,14 +98,14 @@ struct Launched {
     slave: OwnedFd,
 }
 
-struct Shim {
+pub struct Shim {
     home: Home,
-    record: Record,
+    pub record: Record,
     listener: UnixListener,
     daemon: Option<UnixStream>,
     /// What the daemon has sent of a line so far.
     line: Vec<u8>,
-    pid: libc::pid_t,
+    pub pid: libc::pid_t,
     pidfd: OwnedFd,
     /// To and from init.
     channel: Option<OwnedFd>,
@@ -104,6 +119,10 @@ struct Shim {
     asked: bool,
     /// When a stop's grace is over.
     deadline_ms: Option<u64>,
+    pub disks: Vec<Plugged>,
+    pub helpers: Vec<(Helper, Errand)>,
+    /// Asked before init ran.
+    early: Vec<(u64, Request)>,
 }
 
 impl Shim {
@@ -122,8 +141,11 @@ impl Shim {
 
         let mut console = console::Writer::open(&home.0)?;
         record.group.make(record.limits)?;
-        match Shim::launch(&record, filter) {
-            Ok(Launched { pid, pidfd, channel, terminal, slave }) => Ok(Shim {
+        let plug = |backed| Plugged::at_boot(backed, &record);
+        let disks: io::Result<Vec<Plugged>> = record.disks.iter().map(plug).collect();
+        let launched = disks.and_then(|disks| Ok((Shim::launch(&record, &disks, filter)?, disks)));
+        match launched {
+            Ok((Launched { pid, pidfd, channel, terminal, slave }, disks)) => Ok(Shim {
                 home: home.clone(),
                 wants_network: true,
                 record,
@@ -140,6 +162,9 @@ impl Shim {
                 failed: false,
                 asked: false,
                 deadline_ms: None,
+                disks,
+                helpers: Vec::new(),
+                early: Vec::new(),
             }),
             Err(error) => {
                 let _ = console.write(format!("drover: {error}\n").as_bytes());
@@ -150,7 +175,7 @@ impl Shim {
     }
 
     /// Starts pid 1 and hands it what its root is made of.
-    fn launch(record: &Record, filter: &Filter) -> io::Result<Launched> {
+    fn launch(record: &Record, disks: &[Plugged], filter: &Filter) -> io::Result<Launched> {
         let (master, slave) = sys::terminal()?;
         sys::set_nonblocking(master.as_fd())?;
         sys::chown(slave.as_fd(), record.first_id, record.first_id)?;
@@ -175,7 +200,7 @@ impl Shim {
             Forked::Parent(parts) => parts,
         };
         drop(theirs);
-        let equipped = Shim::equip(record, pid, &ours, &master);
+        let equipped = Shim::equip(record, disks, pid, &ours, &master);
         if let Err(error) = equipped {
             sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL)?;
             sys::wait(pid)?;
@@ -186,6 +211,7 @@ impl Shim {
 
     fn equip(
         record: &Record,
+        disks: &[Plugged],
         pid: libc::pid_t,
         channel: &OwnedFd,
         master: &OwnedFd,
@@ -224,6 +250,9 @@ impl Shim {
         trees.push(shifted(root, false).map_err(|error| named(root, error))?);
         let number = sys::terminal_number(master.as_fd())?;
         trees.push(mount::clone_tree(&Path::new("/dev/pts").join(number.to_string()))?);
+        for disk in disks {
+            trees.push(disk.tree()?);
+        }
         let fds: Vec<_> = trees.iter().map(AsFd::as_fd).collect();
         sys::send(channel.as_fd(), &[child::TREES], &fds)
     }
@@ -234,20 +263,21 @@ impl Shim {
         loop {
             let none = libc::pollfd { fd: -1, events: 0, revents: 0 };
             let optional = |fd: Option<libc::pollfd>| fd.unwrap_or(none);
-            let mut fds = [
+            let mut fds = vec![
                 sys::pollfd(&self.pidfd),
                 optional(self.terminal.as_ref().map(sys::pollfd)),
                 optional(self.channel.as_ref().map(sys::pollfd)),
                 sys::pollfd(&self.listener),
                 optional(self.daemon.as_ref().map(sys::pollfd)),
             ];
+            fds.extend(self.helpers.iter().map(|(helper, _)| sys::pollfd(&helper.pidfd)));
             let timeout = self
                 .deadline_ms
                 .map_or(-1, |at| at.saturating_sub(sys::monotonic_ms()).min(60_000) as i32);
             if sys::poll(&mut fds, timeout).is_err() {
                 break;
             }
-            let ready = fds.map(|fd| fd.revents != 0);
+            let ready: Vec<bool> = fds.iter().map(|fd| fd.revents != 0).collect();
             if ready[1] {
                 self.read_terminal();
             }
@@ -256,6 +286,11 @@ impl Shim {
             }
             if ready[0] {
                 break;
+            }
+            // From behind, as those that have ended are taken out.
+            for n in (5..ready.len()).rev().filter(|&n| ready[n]) {
+                let (helper, errand) = self.helpers.remove(n - 5);
+                self.returned(helper.end(), errand);
             }
             if ready[3]
                 && let Ok((stream, _)) = self.listener.accept()
@@ -278,10 +313,11 @@ impl Shim {
     /// Tells a daemon that has just connected where things stand.
     fn greet(&mut self) {
         let (pid, wants_network, up) = (self.pid, self.wants_network, self.up);
-        self.tell(&ToDaemon::Started { pid, wants_network, up });
+        let disks = self.disks.iter().map(|plugged| plugged.disk.clone()).collect();
+        self.tell(&ToDaemon::Started { pid, wants_network, up, disks });
     }
 
-    fn tell(&mut self, message: &ToDaemon) {
+    pub fn tell(&mut self, message: &ToDaemon) {
         if let Some(daemon) = &mut self.daemon
             && tell(daemon, message).is_err()
         {
@@ -313,6 +349,9 @@ impl Shim {
             Ok((n, _)) if n > 0 && buffer[0] == child::UP => {
                 self.up = true;
                 self.tell(&ToDaemon::Up);
+                for (number, request) in std::mem::take(&mut self.early) {
+                    self.answer_to(number, request);
+                }
             }
             Ok((n, _)) if n > 0 && buffer[0] == child::FAILED => {
                 self.fail(&String::from_utf8_lossy(&buffer[1..n]));
@@ -375,6 +414,8 @@ impl Shim {
                     let _ = sys::write(terminal.as_fd(), &keys);
                 }
             }
+            ToShim::Ask { number, request } if self.up => self.answer_to(number, request),
+            ToShim::Ask { number, request } => self.early.push((number, request)),
         }
     }
 

@@ -579,3 +579,25 @@ pub fn monotonic_ms() -> u64 {
         time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
     }
 }
+
+/// Kills this process when so much time has passed.
+pub fn alarm(seconds: u32) {
+    // SAFETY: SIG_DFL runs no code; plain integers.
+    unsafe {
+        libc::signal(libc::SIGALRM, libc::SIG_DFL);
+        libc::alarm(seconds);
+    }
+}
+
+/// Enters a namespace of this kind.
+pub fn setns(namespace: BorrowedFd<'_>, kind: libc::c_int) -> io::Result<()> {
+    // SAFETY: a live descriptor; this process has one thread.
+    check(unsafe { libc::setns(namespace.as_raw_fd(), kind) })?;
+    Ok(())
+}
+
+pub fn fchdir(directory: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: a live descriptor.
+    check(unsafe { libc::fchdir(directory.as_raw_fd()) })?;
+    Ok(())
+}

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod confine;
+mod disks;
 mod exec;
 mod life;
 mod network;
@@ -17,7 +18,9 @@ fn main() {
     if !root {
         eprintln!("ignored: instances need root");
     }
-    let tests = [life::TESTS, adopt::TESTS, confine::TESTS, network::TESTS, exec::TESTS].concat();
+    let tests =
+        [life::TESTS, adopt::TESTS, confine::TESTS, network::TESTS, exec::TESTS, disks::TESTS]
+            .concat();
     let trials = tests.into_iter().map(|(name, test)| {
         Trial::test(name, move || {
             test();

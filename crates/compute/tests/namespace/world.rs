@@ -1,6 +1,7 @@
 //! A driver with a state directory of its own, and the questions tests ask of it.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -118,6 +119,44 @@ impl World {
     pub fn run(&self, id: &str, script: &str) -> String {
         self.boot(&Spec { user_data: Some(script.as_bytes().to_vec()), ..spec(id) });
         self.wait_console(id, "drover: user data ended")
+    }
+
+    /// Boots with somebody inside who does as `sh` says, at this boot and at every later one.
+    pub fn boot_obedient(&self, spec: &Spec) {
+        let script = "#!/bin/bash\nrm /var/lib/cloud/instance/sem/*\nmkfifo -m 666 /run/orders\n\
+                      while :; do while read -r line; do eval \"$line\"; done < /run/orders; done\n";
+        self.boot(&Spec { user_data: Some(script.into()), ..spec.clone() });
+        until("somebody who obeys", || self.orders(&spec.id).exists().then_some(()));
+    }
+
+    fn orders(&self, id: &str) -> PathBuf {
+        let pids = self.processes(id);
+        PathBuf::from(format!("/proc/{}/root/run/orders", pids.first().unwrap_or(&0)))
+    }
+
+    /// Runs a line inside and returns what it prints and its exit status.
+    pub fn sh(&self, id: &str, line: &str) -> (String, i32) {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut orders = std::fs::File::options().write(true).open(self.orders(id)).unwrap();
+        // In two parts, so that the line itself does not look like its end.
+        let line = format!("echo 'begin' {n}; ( {line} ) 2>&1; echo end {n} $?\n");
+        orders.write_all(line.as_bytes()).unwrap();
+        drop(orders);
+        until(&line, || {
+            let console = self.console(id);
+            let (_, rest) = console.split_once(&format!("begin {n}\n"))?;
+            let (output, rest) = rest.split_once(&format!("end {n} "))?;
+            let (status, _) = rest.split_once('\n')?;
+            Some((output.to_owned(), status.parse().unwrap()))
+        })
+    }
+
+    /// The same; it must succeed.
+    pub fn ok(&self, id: &str, line: &str) -> String {
+        let (output, status) = self.sh(id, line);
+        assert_eq!(status, 0, "{line}: {output}");
+        output
     }
 
     /// The pids of an instance's processes in its control groups.

@@ -34,6 +34,9 @@ pub struct Options {
     /// Also answer this host's questions for public names, by DNS (see `drover dns`)
     #[arg(long, value_name = "ADDRESS")]
     dns: Option<SocketAddr>,
+    /// Disks are as fast as this host's, whatever their types' throughput and IOPS
+    #[arg(long)]
+    unlimited_io: bool,
     /// What runs instances
     #[arg(long, value_enum, default_value_t = Driver::Namespace)]
     driver: Driver,
@@ -89,6 +92,7 @@ pub fn run(options: Options) -> Result<()> {
         zones: options.zones.into(),
         time_scale: options.time_scale,
         listen: options.listen,
+        unlimited_io: options.unlimited_io,
         fake,
         account: options.account,
         region: options.region,

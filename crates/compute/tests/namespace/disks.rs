@@ -1,0 +1,213 @@
+//! Volumes and snapshots, as files and as block devices of instances.
+
+use std::time::Instant;
+
+use compute::storage::Kind;
+use compute::{Disk, DiskSource, Driver, Error, Exit, Spec, Storage};
+
+use crate::world::{World, spec, until};
+
+pub const TESTS: &[(&str, fn())] = &[
+    ("volumes_and_snapshots_are_apart", volumes_and_snapshots_are_apart),
+    ("a_volume_comes_goes_and_grows_while_it_runs", a_volume_comes_goes_and_grows_while_it_runs),
+    ("instance_stores_outlive_reboots_only", instance_stores_outlive_reboots_only),
+];
+
+const BLOCK: u64 = 512 << 10;
+const GIB: u64 = 1 << 30;
+
+impl World {
+    /// Waits for a call of the store.
+    pub fn wait_for<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// What there is, in order.
+    fn names(&self) -> Vec<(Kind, String)> {
+        let stored = self.driver().stored().unwrap();
+        let mut names: Vec<_> = stored.into_iter().map(|s| (s.kind, s.name)).collect();
+        names.sort();
+        names
+    }
+}
+
+fn volumes_and_snapshots_are_apart() {
+    let mut world = World::new("apart");
+    let store = world.driver().clone();
+    assert_eq!(store.stored().unwrap(), []);
+    for _ in 0..2 {
+        world.wait_for(store.delete_volume("vol-0")).unwrap();
+        world.wait_for(store.delete_snapshot("snap-0")).unwrap();
+    }
+    assert!(!world.config.state_dir.join("pool.img").exists(), "made when needed");
+
+    for _ in 0..2 {
+        world.wait_for(store.begin_snapshot("snap-1", GIB, None)).unwrap();
+    }
+    store.write("snap-1", BLOCK - 1, b"ab").unwrap();
+    assert!(matches!(store.write("snap-1", GIB - 1, b"ab"), Err(Error::Spec(_))));
+    let early = world.wait_for(store.create_volume("vol-1", GIB, Some("snap-1")));
+    assert!(matches!(early, Err(Error::Spec(_))), "{early:?}");
+    for _ in 0..2 {
+        world.wait_for(store.complete_snapshot("snap-1")).unwrap();
+    }
+    assert!(store.write("snap-1", 0, b"x").is_err());
+    assert_eq!(store.blocks("snap-1", BLOCK).unwrap(), [0, 1]);
+    assert_eq!(store.read("snap-1", BLOCK - 2, 4).unwrap(), b"\0ab\0");
+    assert_eq!(store.read("snap-1", GIB - 2, 4).unwrap(), b"\0\0");
+
+    for _ in 0..2 {
+        world.wait_for(store.create_volume("vol-1", 8 * GIB, Some("snap-1"))).unwrap();
+    }
+    let small = world.wait_for(store.create_volume("vol-2", GIB / 2, Some("snap-1")));
+    assert!(matches!(small, Err(Error::Spec(_))), "{small:?}");
+    for bad in ["../x", "", "a/b", ".x"] {
+        assert!(matches!(world.wait_for(store.create_volume(bad, GIB, None)), Err(Error::Spec(_))));
+    }
+    world.wait_for(store.begin_snapshot("snap-2", 2 * GIB, Some("snap-1"))).unwrap();
+    store.write("snap-2", BLOCK, b"y").unwrap();
+    store.write("snap-2", GIB + BLOCK, b"z").unwrap();
+    world.wait_for(store.complete_snapshot("snap-2")).unwrap();
+    assert_eq!(store.changed_blocks("snap-1", "snap-2", BLOCK).unwrap(), [1, 2049]);
+    assert_eq!(store.changed_blocks("snap-2", "snap-2", BLOCK).unwrap(), [0; 0]);
+    world.wait_for(store.create_snapshot("snap-3", "vol-1")).unwrap();
+    world.wait_for(store.delete_snapshot("snap-1")).unwrap();
+    assert_eq!(store.read("snap-3", BLOCK - 1, 2).unwrap(), b"ab");
+    world.wait_for(store.grow_volume("vol-1", 9 * GIB)).unwrap();
+    world.wait_for(store.grow_volume("vol-1", GIB)).unwrap();
+    let volume = store.stored().unwrap().into_iter().find(|s| s.kind == Kind::Volume).unwrap();
+    assert_eq!((volume.name.as_str(), volume.bytes), ("vol-1", 9 * GIB));
+    assert!(volume.used_bytes < 2 * BLOCK);
+
+    // Another daemon finds them; what was not finished is gone.
+    std::fs::write(world.config.state_dir.join("pool/new/7"), "half").unwrap();
+    drop(store);
+    world.close();
+    let began = Instant::now();
+    world.open();
+    eprintln!("open took {:?}", began.elapsed());
+    let all = [(Kind::Volume, "vol-1"), (Kind::Snapshot, "snap-2"), (Kind::Snapshot, "snap-3")];
+    assert_eq!(world.names(), all.map(|(kind, name)| (kind, name.to_owned())));
+    assert!(!world.config.state_dir.join("pool/new/7").exists());
+    assert_eq!(world.driver().read("snap-3", BLOCK - 1, 2).unwrap(), b"ab");
+    // So it does after everything was taken down.
+    world.close();
+    compute::namespace::teardown(&world.config.state_dir).unwrap();
+    assert!(!world.config.state_dir.join("pool/volumes").exists(), "unmounted");
+    let mine = world.config.state_dir.display().to_string();
+    assert!(!loops().contains(&mine), "its device is gone");
+    world.open();
+    assert_eq!(world.driver().read("snap-3", BLOCK - 1, 2).unwrap(), b"ab");
+}
+
+/// The files behind loop devices.
+fn loops() -> String {
+    let devices = std::fs::read_dir("/sys/block").unwrap().flatten();
+    let backing = devices.map(|device| device.path().join("loop/backing_file"));
+    backing.filter_map(|path| std::fs::read_to_string(path).ok()).collect()
+}
+
+fn volume(name: &str, device: &str) -> Disk {
+    Disk {
+        name: name.into(),
+        device: device.into(),
+        source: DiskSource::Volume(name.into()),
+        iops: None,
+        bytes_per_second: None,
+    }
+}
+
+fn a_volume_comes_goes_and_grows_while_it_runs() {
+    let mut world = World::new("hot");
+    let store = world.driver().clone();
+    world.wait_for(store.create_volume("vol-1", GIB, None)).unwrap();
+    world.wait_for(store.create_volume("vol-2", GIB, None)).unwrap();
+    let (first, second) = (volume("vol-1", "/dev/sdf"), volume("vol-2", "/dev/xvdg"));
+    world.boot_obedient(&Spec { disks: vec![first.clone()], ..spec("i-a") });
+    world.boot_obedient(&spec("i-b"));
+    let facts = world.ok("i-a", "stat -c '%F %U:%G %a' /dev/sdf; blockdev --getsize64 /dev/xvdf");
+    assert_eq!(facts, format!("block special file root:root 660\n{GIB}\n"));
+    for _ in 0..2 {
+        world.wait_for(store.plug_disk("i-a", &second)).unwrap();
+    }
+    world.ok("i-a", "echo hello > /dev/xvdg; sync /dev/xvdg; test ! -e /dev/sdg");
+
+    // One at a time has it.
+    let busy = world.wait_for(store.plug_disk("i-b", &second));
+    assert!(matches!(busy, Err(Error::Busy(_))), "{busy:?}");
+    let busy = world.wait_for(store.delete_volume("vol-2"));
+    assert!(matches!(busy, Err(Error::Busy(_))), "{busy:?}");
+    assert_eq!(world.sh("i-b", "test -e /dev/xvdg").1, 1);
+
+    // It grows under its user.
+    world.wait_for(store.grow_volume("vol-2", 2 * GIB)).unwrap();
+    assert_eq!(world.ok("i-a", "blockdev --getsize64 /dev/xvdg"), format!("{}\n", 2 * GIB));
+
+    // It moves on with what was written, and who kept it open has it no more.
+    world.ok("i-a", "exec 7<>/dev/xvdg; ( while :; do sleep 0.1; done ) & echo $! > /run/holder");
+    for _ in 0..2 {
+        world.wait_for(store.unplug_disk("i-a", "vol-2", false)).unwrap();
+    }
+    assert_eq!(world.sh("i-a", "test -e /dev/xvdg").1, 1);
+    let (said, status) = world.sh("i-a", "head -c 5 /proc/$(cat /run/holder)/fd/7");
+    assert_eq!(status, 0, "nothing there to read: {said}");
+    assert!(!said.contains("hello"), "{said}");
+    world.wait_for(store.plug_disk("i-b", &second)).unwrap();
+    assert_eq!(world.ok("i-b", "head -c 6 /dev/xvdg"), "hello\n");
+
+    // Another daemon knows who has what.
+    drop(store);
+    world.close();
+    world.open();
+    let store = world.driver().clone();
+    let busy = world.wait_for(store.plug_disk("i-a", &second));
+    assert!(matches!(busy, Err(Error::Busy(_))), "{busy:?}");
+    world.wait_for(store.grow_volume("vol-2", 3 * GIB)).unwrap();
+    assert_eq!(world.ok("i-b", "blockdev --getsize64 /dev/xvdg"), format!("{}\n", 3 * GIB));
+
+    // The power cord of an instance, and of a shim.
+    world.driver().kill("i-b").unwrap();
+    assert_eq!(world.wait_exit("i-b"), Exit::Asked);
+    world.wait_for(store.plug_disk("i-b", &second)).unwrap();
+    until("vol-2 is free", || world.wait_for(store.delete_volume("vol-2")).ok());
+    world.driver().crash("i-a").unwrap();
+    assert_eq!(world.wait_exit("i-a"), Exit::Lost);
+    world.boot_obedient(&Spec { boot: 2, disks: vec![first], ..spec("i-a") });
+    world.destroy("i-a");
+    world.destroy("i-b");
+    until("vol-1 is free", || world.wait_for(store.delete_volume("vol-1")).ok());
+    let state = world.config.state_dir.display().to_string();
+    until("only the pool is a device", || {
+        (loops().lines().filter(|line| line.contains(&state)).count() == 1).then_some(())
+    });
+    assert_eq!(std::fs::read_dir(world.config.state_dir.join("pool/nodes")).unwrap().count(), 0);
+}
+
+fn instance_stores_outlive_reboots_only() {
+    let world = World::new("ephemeral");
+    let store = |since| Disk {
+        name: "ephemeral0".into(),
+        device: "/dev/nvme1n1".into(),
+        source: DiskSource::InstanceStore { bytes: GIB, since },
+        iops: None,
+        bytes_per_second: None,
+    };
+    let at = |boot, since| Spec { boot, disks: vec![store(since)], ..spec("i-s") };
+    world.boot_obedient(&at(1, 1));
+    world.ok("i-s", "echo kept > /dev/nvme1n1");
+    world.boot_obedient(&at(2, 1));
+    assert_eq!(world.ok("i-s", "head -c 4 /dev/nvme1n1"), "kept");
+    world.boot_obedient(&at(3, 3));
+    assert_eq!(world.ok("i-s", "head -c 4 /dev/nvme1n1 | od -An -tx1"), " 00 00 00 00\n");
+    let files = || {
+        let directory = world.config.state_dir.join("pool/stores/i-s");
+        std::fs::read_dir(directory).map_or(0, |files| files.count())
+    };
+    assert_eq!(files(), 1);
+    world.driver().kill("i-s").unwrap();
+    world.wait_exit("i-s");
+    world.wait_for(world.driver().unplug_disk("i-s", "ephemeral0", false)).unwrap();
+    assert_eq!(files(), 0);
+    world.destroy("i-s");
+    world.assert_clean();
+}
