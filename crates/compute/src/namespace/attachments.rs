@@ -39,7 +39,6 @@ pub fn check(disks: &[Disk]) -> Result<()> {
 impl Inner {
     /// What a disk is made of. Makes an instance store when it is to be new.
     pub fn backed(&self, id: &str, disk: &Disk) -> Result<Backed> {
-        let node = self.pool.path("nodes", &format!("{id}.{}", disk.name))?;
         let file = match &disk.source {
             DiskSource::Volume(volume) => {
                 let file = self.pool.path("volumes", volume)?;
@@ -59,7 +58,7 @@ impl Inner {
                 file
             }
         };
-        Ok(Backed { disk: disk.clone(), file, node })
+        Ok(Backed { disk: disk.clone(), file })
     }
 
     pub async fn plug_disk(&self, id: &str, disk: Disk) -> Result<()> {
@@ -112,13 +111,10 @@ impl Inner {
         let stores = self.pool.path("stores", id)?;
         match fs::remove_dir_all(&stores) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("instance stores")(error));
+                Err(failed("instance stores")(error))
             }
-            _ => {}
+            _ => Ok(()),
         }
-        let prefix = format!("{id}.");
-        let nodes = self.pool.directory()?.join("nodes");
-        remove_where(&nodes, |name| name.starts_with(&prefix)).map_err(failed("device nodes"))
     }
 
     /// Takes the pool up, and removes from it what belongs to no instance.

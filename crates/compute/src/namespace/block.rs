@@ -1,8 +1,9 @@
 //! Block devices and shared extents: the system calls of loop devices and of copy-on-write files.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -253,12 +254,59 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// A device node for a user of an instance. Replaces what is there.
-pub fn make_node(path: &Path, rdev: u64, owner: u32) -> io::Result<()> {
-    let _ = fs::remove_file(path);
-    let name = sys::c_path(path)?;
-    // SAFETY: a terminated string and plain integers.
-    check(unsafe { libc::mknod(name.as_ptr(), libc::S_IFBLK | 0o600, rdev) })?;
-    std::os::unix::fs::chown(path, Some(owner), Some(owner))?;
-    sys::set_mode(path, 0o660)
+/// A device node in this directory, for a user of an instance.
+pub fn make_node(directory: BorrowedFd<'_>, path: &str, rdev: u64, owner: u32) -> io::Result<()> {
+    let name = node_name(path)?;
+    let directory = directory.as_raw_fd();
+    // SAFETY: a live descriptor, a terminated string and plain integers; nothing is followed.
+    unsafe {
+        check(libc::mknodat(directory, name.as_ptr(), libc::S_IFBLK | 0o600, rdev))?;
+        let flags = libc::AT_SYMLINK_NOFOLLOW;
+        check(libc::fchownat(directory, name.as_ptr(), owner, owner, flags))?;
+        check(libc::fchmodat(directory, name.as_ptr(), 0o660, 0))?;
+    }
+    Ok(())
+}
+
+/// Takes it away, if it is there still and that device's.
+pub fn remove_node(directory: BorrowedFd<'_>, path: &str, rdev: u64) -> io::Result<()> {
+    let name = node_name(path)?;
+    let directory = directory.as_raw_fd();
+    // SAFETY: a live descriptor, a terminated string, and a place for the result.
+    unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        let flags = libc::AT_SYMLINK_NOFOLLOW;
+        let found = libc::fstatat(directory, name.as_ptr(), &raw mut stat, flags);
+        if found == 0 && stat.st_rdev == rdev {
+            check(libc::unlinkat(directory, name.as_ptr(), 0))?;
+        }
+    }
+    Ok(())
+}
+
+/// A link beside a node, unless that name is taken.
+pub fn make_alias(directory: BorrowedFd<'_>, path: &str, alias: &str) -> io::Result<()> {
+    let (to, name) = (node_name(path)?, node_name(alias)?);
+    // SAFETY: a live descriptor and terminated strings.
+    unsafe { libc::symlinkat(to.as_ptr(), directory.as_raw_fd(), name.as_ptr()) };
+    Ok(())
+}
+
+pub fn remove_alias(directory: BorrowedFd<'_>, path: &str, alias: &str) -> io::Result<()> {
+    let (to, name) = (node_name(path)?, node_name(alias)?);
+    let mut target = [0u8; 64];
+    let directory = directory.as_raw_fd();
+    // SAFETY: a live descriptor, terminated strings and a valid buffer.
+    unsafe {
+        let buffer = target.as_mut_ptr().cast();
+        let n = libc::readlinkat(directory, name.as_ptr(), buffer, target.len());
+        if n >= 0 && target[..n as usize] == *to.as_bytes() {
+            check(libc::unlinkat(directory, name.as_ptr(), 0))?;
+        }
+    }
+    Ok(())
+}
+
+fn node_name(path: &str) -> io::Result<CString> {
+    Ok(CString::new(path.strip_prefix("/dev/").unwrap_or(path))?)
 }

@@ -20,11 +20,13 @@ use std::path::{Path, PathBuf};
 
 use super::confine::{self, Filter};
 use super::record::{Record, WRITABLE};
-use super::{disks, init, mount, sys};
+use super::{init, mount, sys};
 
 /// From the shim, one message each.
 pub const TREES: u8 = b't';
 pub const NETWORK: u8 = b'n';
+/// From the child: with what its filter hands over (`notify.rs`).
+pub const LISTENER: u8 = b'l';
 /// From init: it runs; or why not, as text.
 pub const UP: u8 = b'u';
 pub const FAILED: u8 = b'f';
@@ -92,7 +94,8 @@ fn enter(
     sys::loopback_up().step("loopback")?;
     wait_for(channel, NETWORK)?;
     confine::drop_capabilities().step("capabilities")?;
-    filter.install().step("seccomp")
+    let listener = filter.install().step("seccomp")?;
+    sys::send(channel.as_fd(), &[LISTENER], &[listener.as_fd()]).step("seccomp")
 }
 
 /// The next message must be of this kind. The shim's death ends this process too.
@@ -107,14 +110,14 @@ fn wait_for(channel: &OwnedFd, kind: u8) -> Result<Vec<OwnedFd>, Failure> {
 }
 
 /// Mounts the overlay(s) and returns where. The trees are: root layers, /usr layers, the writable
-/// directories, the console, nodes of disks.
+/// directories, the console, /dev.
 fn build_root(record: &Record, mut trees: Vec<OwnedFd>) -> Result<PathBuf, Failure> {
     let layers = &record.root;
     let count = layers.root.len() + layers.usr.len() + 2;
-    if trees.len() != count + record.disks.len() {
+    if trees.len() != count + 1 {
         return Err(Failure("unexpected number of trees from the shim".into()));
     }
-    let nodes = trees.split_off(count);
+    let devices = trees.split_off(count);
     let stage = Path::new(STAGE);
     mount::change(Path::new("/"), libc::MS_REC | libc::MS_PRIVATE).step("private mounts")?;
     mount::mount("tmpfs", stage, 0, "mode=700").step("staging area")?;
@@ -143,12 +146,9 @@ fn build_root(record: &Record, mut trees: Vec<OwnedFd>) -> Result<PathBuf, Failu
     let console = place(layers.root.len() + layers.usr.len() + 1);
     let dev = root.join("dev");
     fs::create_dir_all(&dev).step("/dev")?;
-    mount::mount("tmpfs", &dev, libc::MS_NOSUID, "mode=755,size=4m").step("/dev")?;
+    mount::attach(devices[0].as_fd(), &dev).step("/dev")?;
     File::create(dev.join("console")).step("/dev/console")?;
     mount::bind(&console, &dev.join("console")).step("/dev/console")?;
-    for (backed, node) in record.disks.iter().zip(&nodes) {
-        disks::place(node, &backed.disk.device, &root).step(&backed.disk.device)?;
-    }
     Ok(root)
 }
 

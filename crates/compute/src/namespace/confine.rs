@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -92,10 +93,16 @@ impl Filter {
         )
         .map_err(io::Error::other)?;
         let program = BpfProgram::try_from(filter).map_err(io::Error::other)?;
-        Ok(Filter(refuse_x32().into_iter().chain(program).collect()))
+        Ok(Filter(refuse_x32().into_iter().chain(hand_over()).chain(program).collect()))
     }
 
-    pub fn install(&self) -> io::Result<()> {
+    /// For this process and all that come from it. What comes out of the result are the calls that
+    /// somebody outside has to answer.
+    pub fn install(&self) -> io::Result<OwnedFd> {
+        const NEW_LISTENER: libc::c_uint = 1 << 3;
+        /// A call that was taken up is not interrupted, but by death.
+        const WAIT_KILLABLE_RECV: libc::c_uint = 1 << 5;
+
         let program = libc::sock_fprog {
             len: self.0.len() as u16,
             filter: self.0.as_ptr() as *mut libc::sock_filter,
@@ -103,9 +110,18 @@ impl Filter {
         // SAFETY: sock_fprog points at `len` instructions, laid out as the kernel's (repr(C)), that
         // outlive the call.
         let result = unsafe {
-            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                NEW_LISTENER | WAIT_KILLABLE_RECV,
+                &raw const program,
+            )
         };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        if result < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a new descriptor, which nothing else owns.
+        Ok(unsafe { OwnedFd::from_raw_fd(result as RawFd) })
     }
 }
 
@@ -128,6 +144,77 @@ fn refuse_x32() -> Vec<sock_filter> {
             libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
         ),
     ]
+}
+
+pub const EXT4_IOC_RESIZE_FS: libc::Ioctl = 0x4008_6610;
+pub const XFS_IOC_FSGROWFSDATA: libc::Ioctl = 0x4010_586E;
+pub const BLKBSZSET: libc::Ioctl = 0x4008_1271;
+pub const BLKFLSBUF: libc::Ioctl = 0x1261;
+
+/// Mounts of file systems, growing them, and what making them takes, go to the shim
+/// (`guest_mount.rs`). The newer way to
+/// mount, by descriptors, is not there: programs fall back to the older one then. What makes a loop
+/// device another one is refused, as disks are such devices.
+fn hand_over() -> Vec<sock_filter> {
+    const ARCHITECTURE: u32 = if cfg!(target_arch = "aarch64") { 0xC000_00B7 } else { 0xC000_003E };
+    // Mounts that take no file system: the kernel knows best.
+    const NO_FILE_SYSTEM: u32 = (libc::MS_BIND
+        | libc::MS_MOVE
+        | libc::MS_SHARED
+        | libc::MS_PRIVATE
+        | libc::MS_SLAVE
+        | libc::MS_UNBINDABLE) as u32;
+    const MAGIC: u32 = 0xC0ED_0000;
+    // In struct seccomp_data; arguments by their lower half.
+    const NUMBER: u32 = 0;
+    const ARCH: u32 = 4;
+    const fn argument(n: u32) -> u32 {
+        16 + 8 * n
+    }
+    let load = |at| (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, at);
+    let equal = |value, yes, no| (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, yes, no, value);
+    let jump = |by| (libc::BPF_JMP | libc::BPF_JA, 0, 0, by);
+    let any = |bits, yes, no| (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, yes, no, bits);
+    let and = |bits| (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, 0, bits);
+    let answer = |what| (libc::BPF_RET | libc::BPF_K, 0, 0, what);
+    let refuse = |error: i32| answer(libc::SECCOMP_RET_ERRNO | error as u32);
+    let number = |call: libc::c_long| call as u32;
+    [
+        load(ARCH),
+        // Others are dealt with behind all of this.
+        equal(ARCHITECTURE, 0, 28),
+        load(NUMBER),
+        equal(number(libc::SYS_fsopen), 4, 0),
+        equal(number(libc::SYS_fsconfig), 3, 0),
+        equal(number(libc::SYS_fsmount), 2, 0),
+        equal(number(libc::SYS_fspick), 1, 0),
+        jump(1),
+        refuse(libc::ENOSYS),
+        equal(number(libc::SYS_mount), 0, 10),
+        // mount: which flags, without the magic number that some have in their upper half?
+        load(argument(3)),
+        and(0xffff_0000),
+        equal(MAGIC, 0, 3),
+        load(argument(3)),
+        and(0xffff),
+        jump(1),
+        load(argument(3)),
+        any(NO_FILE_SYSTEM, 0, 1),
+        jump(11),
+        answer(libc::SECCOMP_RET_USER_NOTIF),
+        equal(number(libc::SYS_ioctl), 0, 9),
+        load(argument(1)),
+        equal(EXT4_IOC_RESIZE_FS as u32, 6, 0),
+        equal(XFS_IOC_FSGROWFSDATA as u32, 5, 0),
+        equal(BLKBSZSET as u32, 4, 0),
+        equal(BLKFLSBUF as u32, 3, 0),
+        and(0xffff_ff00),
+        equal(0x4C00, 0, 2),
+        refuse(libc::EPERM),
+        answer(libc::SECCOMP_RET_USER_NOTIF),
+    ]
+    .map(|(code, jt, jf, k)| sock_filter { code: code as u16, jt, jf, k })
+    .into()
 }
 
 /// Drops the capabilities for good, for this process and all that come from it.

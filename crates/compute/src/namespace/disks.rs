@@ -1,11 +1,10 @@
 //! The disks that a shim has plugged into its instance: loop devices, their nodes in the guest's /dev,
 //! and how fast they may be. All of it goes with the shim.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -24,14 +23,11 @@ const RELEASE: Duration = Duration::from_secs(5);
 pub struct Backed {
     pub disk: Disk,
     pub file: PathBuf,
-    /// Where its device node is outside.
-    pub node: PathBuf,
 }
 
 pub struct Plugged {
     pub disk: Disk,
     pub device: Loop,
-    node: PathBuf,
 }
 
 impl Plugged {
@@ -53,8 +49,7 @@ impl Plugged {
     /// `Ok(None)`: somebody else has it.
     pub fn open(backed: &Backed, record: &Record) -> io::Result<Option<Plugged>> {
         let Some(device) = Loop::open(&backed.file, false)? else { return Ok(None) };
-        block::make_node(&backed.node, device.rdev(), record.first_id)?;
-        let mut plugged = Plugged { disk: backed.disk.clone(), device, node: backed.node.clone() };
+        let mut plugged = Plugged { disk: backed.disk.clone(), device };
         plugged.limit(&backed.disk, record)?;
         Ok(Some(plugged))
     }
@@ -71,35 +66,26 @@ impl Plugged {
         Ok(())
     }
 
-    /// Its node as a mount, to be attached where the guest shall see it.
-    pub fn tree(&self) -> io::Result<OwnedFd> {
-        mount::clone_tree(&self.node)
+    /// Shows it to the guest, whose /dev this is.
+    pub fn place(&self, dev: BorrowedFd<'_>, record: &Record) -> io::Result<()> {
+        let device = &self.disk.device;
+        block::make_node(dev, device, self.device.rdev(), record.first_id)?;
+        alias(device).map_or(Ok(()), |alias| block::make_alias(dev, device, &alias))
     }
 
-    /// Nobody inside sees it any more: now nobody has it.
+    /// Takes it from the guest's sight. What has it open has it still.
+    pub fn remove(&self, dev: BorrowedFd<'_>) -> io::Result<()> {
+        let device = &self.disk.device;
+        block::remove_node(dev, device, self.device.rdev())?;
+        alias(device).map_or(Ok(()), |alias| block::remove_alias(dev, device, &alias))
+    }
+
+    /// Takes it from whoever has it.
     pub fn cut(mut self, record: &Record) -> io::Result<()> {
         let unlimited = Disk { iops: None, bytes_per_second: None, ..self.disk.clone() };
         self.limit(&unlimited, record)?;
-        let _ = fs::remove_file(&self.node);
         self.device.cut()
     }
-}
-
-/// Puts the node into a `/dev` below `root`, as a guest's own root or before there is one.
-pub fn place(tree: &OwnedFd, device: &str, root: &Path) -> io::Result<()> {
-    let path = below(root, device);
-    let _ = fs::remove_file(&path);
-    File::options().write(true).create_new(true).open(&path)?;
-    mount::attach(tree.as_fd(), &path)?;
-    if let Some(alias) = alias(device) {
-        // What is there under that name already has the better right to it.
-        let _ = symlink(Path::new(device).file_name().unwrap_or_default(), below(root, &alias));
-    }
-    Ok(())
-}
-
-fn below(root: &Path, device: &str) -> PathBuf {
-    root.join(device.trim_start_matches('/'))
 }
 
 /// `/dev/xvdf` for `/dev/sdf`.
@@ -107,37 +93,15 @@ fn alias(device: &str) -> Option<String> {
     Some(format!("/dev/xvd{}", device.strip_prefix("/dev/sd")?))
 }
 
-/// What a helper does to plug a disk into what runs.
-pub fn plug(pid: libc::pid_t, tree: &OwnedFd, device: &str) -> io::Result<()> {
-    let inside = Namespaces::of(pid)?;
+/// What a helper does to take a file system from under its users.
+pub fn unmount(init: libc::pid_t, number: u32) -> io::Result<()> {
+    let inside = Namespaces::of(init)?;
+    let table = fs::read_to_string(format!("/proc/{init}/mountinfo"))?;
     inside.enter_user()?;
     inside.enter_mounts()?;
-    place(tree, device, Path::new("/"))
-}
-
-/// What a helper does to take it from there again, by force from under what is mounted of it too.
-pub fn unplug(pid: libc::pid_t, device: &str, number: u32, force: bool) -> io::Result<()> {
-    let inside = Namespaces::of(pid)?;
-    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo"))?;
-    inside.enter_user()?;
-    inside.enter_mounts()?;
-    if force {
-        for point in mounted(&table, number).iter().rev() {
-            // Gone by now, or of no use to somebody whose device is.
-            let _ = mount::unmount(point, libc::MNT_DETACH);
-        }
-    }
-    let path = Path::new(device);
-    if let Err(error) = mount::unmount(path, libc::MNT_DETACH)
-        && !matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOENT))
-    {
-        return Err(error);
-    }
-    let _ = fs::remove_file(path);
-    if let Some(alias) = alias(device)
-        && fs::read_link(&alias).is_ok_and(|to| Some(to.as_os_str()) == path.file_name())
-    {
-        let _ = fs::remove_file(alias);
+    for point in mounted(&table, number).iter().rev() {
+        // Gone by now, or of no use to somebody whose device is.
+        let _ = mount::unmount(point, libc::MNT_DETACH);
     }
     Ok(())
 }
@@ -180,6 +144,8 @@ pub fn is_device(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

@@ -24,8 +24,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::Group;
 use super::confine::{self, Filter};
-use super::init;
+use super::record::Home;
 use super::sys::{self, Forked};
+use super::{init, launcher};
 use crate::exec::{Keys, Program, Size};
 
 /// The largest piece of a request in one message.
@@ -37,6 +38,7 @@ const MOST_ENVIRONMENT: u64 = 64 * 1024;
 pub struct Request {
     /// Of the instance as it is named to its owner, for `ps`.
     pub id: String,
+    pub home: PathBuf,
     pub group: Group,
     pub work: Work,
 }
@@ -65,6 +67,8 @@ const PID: u8 = b'p';
 const TERMINAL: u8 = b't';
 const REFUSED: u8 = b'r';
 const FAILED: u8 = b'f';
+/// With what its filter hands over.
+const LISTENER: u8 = b'l';
 
 /// Runs an escort in this process, which the launcher has just forked. Never returns.
 pub fn run(control: OwnedFd, filter: &Filter) -> ! {
@@ -126,7 +130,7 @@ fn escort(control: &OwnedFd, filter: &Filter) -> io::Result<()> {
     drop((theirs, standard, init, tasks));
     // It ends at once, whatever comes of it.
     sys::wait(usher)?;
-    watch(control, &report)
+    watch(control, &report, &request.home)
 }
 
 /// Forks into the version 2 group, or into a leaf of it where init has made it an inner node.
@@ -147,7 +151,7 @@ fn clone_into_group(group: &Group) -> io::Result<Forked<(libc::pid_t, OwnedFd)>>
 }
 
 /// Tells the daemon what becomes of the program, and kills it when the daemon lets go.
-fn watch(control: &OwnedFd, report: &OwnedFd) -> io::Result<()> {
+fn watch(control: &OwnedFd, report: &OwnedFd, home: &Path) -> io::Result<()> {
     let mut message = [0; 4096];
     let (mut pid, mut terminal, mut failure) = (0, None, None);
     loop {
@@ -157,6 +161,11 @@ fn watch(control: &OwnedFd, report: &OwnedFd) -> io::Result<()> {
         match message[..n].first() {
             Some(&PID) => pid = text().parse().map_err(io::Error::other)?,
             Some(&TERMINAL) => terminal = fds.pop(),
+            Some(&LISTENER) => {
+                let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+                let shim = launcher::calls(&Home(home.to_owned()))?;
+                sys::send(shim.as_fd(), &[LISTENER], &fds)?;
+            }
             Some(&REFUSED) => failure = Some(Reply::Refused(text())),
             Some(&FAILED) => failure = Some(Reply::Failed(text())),
             _ => break,
@@ -280,7 +289,9 @@ fn become_program(
     drop(standard);
     sys::close_all_but(&[0, 1, 2, report.as_raw_fd()]);
     confine::drop_capabilities().or_failed("capabilities")?;
-    filter.install().or_failed("seccomp")?;
+    let listener = filter.install().or_failed("seccomp")?;
+    sys::send(report.as_fd(), &[LISTENER], &[listener.as_fd()]).or_failed("seccomp")?;
+    drop(listener);
     sys::default_signals(&(1..32).collect::<Vec<_>>());
     match work {
         Work::Authorize(keys) => {

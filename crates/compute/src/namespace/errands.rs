@@ -1,13 +1,16 @@
 //! What the daemon asks a shim to do besides watching: disks that come and go while the guest runs.
 //! What may block is done by helpers, and answered when they are.
 
-use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
 use super::disks::{self, Backed, Plugged};
+use super::guest_mount;
 use super::helper::Helper;
+use super::notify::{Call, Verdict};
 use super::shim::{Shim, ToDaemon};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,10 +39,10 @@ impl From<io::Error> for Refusal {
 
 /// What a helper was started for.
 pub enum Errand {
-    /// The guest shall see this disk.
-    Plug { number: u64, plugged: Plugged },
-    /// It shall no longer see it.
-    Unplug { number: u64, name: String, claim: Option<File> },
+    /// A disk is to be taken from under what is mounted of it.
+    Unplug { number: u64, name: String },
+    /// The guest waits for an answer, there.
+    Call(Call, Rc<OwnedFd>),
 }
 
 fn busy(why: &str) -> Refusal {
@@ -50,7 +53,7 @@ impl Shim {
     /// Answers now, or when a helper is done.
     pub fn answer_to(&mut self, number: u64, request: Request) {
         let answer = match request {
-            Request::Plug(backed) => self.plug(number, &backed),
+            Request::Plug(backed) => self.plug(&backed).map(|()| true),
             Request::Unplug { name, force } => self.unplug(number, name, force),
             Request::Grown(name) => {
                 let mut disks = self.disks.iter().filter(|plugged| plugged.disk.name == name);
@@ -65,72 +68,95 @@ impl Shim {
         }
     }
 
-    /// Whether it is done already.
-    fn plug(&mut self, number: u64, backed: &Backed) -> Result<bool, Refusal> {
+    fn plug(&mut self, backed: &Backed) -> Result<(), Refusal> {
         if self.on_errand(&backed.disk.name) {
-            return Err(busy("it is being plugged or unplugged"));
+            return Err(busy("it is being unplugged"));
         }
         let known = self.disks.iter_mut().find(|known| known.disk.name == backed.disk.name);
         if let Some(known) = known {
-            known.limit(&backed.disk, &self.record)?;
-            return Ok(true);
+            return Ok(known.limit(&backed.disk, &self.record)?);
         }
         if self.disks.iter().any(|known| known.disk.device == backed.disk.device) {
             return Err(busy("another disk has that name in the guest"));
         }
-        let plugged =
-            Plugged::open(backed, &self.record)?.ok_or_else(|| busy("in use elsewhere"))?;
-        let (tree, pid) = (plugged.tree()?, self.pid);
-        let helper = Helper::start(|| disks::plug(pid, &tree, &backed.disk.device))?;
-        self.helpers.push((helper, Errand::Plug { number, plugged }));
-        Ok(false)
+        let plugged = Plugged::open(backed, &self.record)?;
+        let plugged = plugged.ok_or_else(|| busy("in use elsewhere"))?;
+        if let Err(error) = plugged.place(self.dev.as_fd(), &self.record) {
+            plugged.cut(&self.record)?;
+            return Err(error.into());
+        }
+        self.disks.push(plugged);
+        Ok(())
     }
 
+    /// Whether it is done already.
     fn unplug(&mut self, number: u64, name: String, force: bool) -> Result<bool, Refusal> {
         if self.on_errand(&name) {
-            return Err(busy("it is being plugged or unplugged"));
+            return Err(busy("it is being unplugged"));
         }
         let known = self.disks.iter().find(|known| known.disk.name == name);
-        let Some(Plugged { disk, device, .. }) = known else { return Ok(true) };
+        let Some(plugged) = known else { return Ok(true) };
         // As long as it is held nothing of it is mounted.
-        let claim = device.claim()?;
+        let claim = plugged.device.claim()?;
         if claim.is_none() && !force {
             return Err(busy("the guest has it mounted"));
         }
-        let pid = self.pid;
-        let helper = Helper::start(|| disks::unplug(pid, &disk.device, device.number, force))?;
-        self.helpers.push((helper, Errand::Unplug { number, name, claim }));
+        plugged.remove(self.dev.as_fd())?;
+        if claim.is_some() {
+            drop(claim);
+            self.cut(&name)?;
+            return Ok(true);
+        }
+        let (init, device) = (self.pid, plugged.device.number);
+        let helper = Helper::start(|| disks::unmount(init, device))?;
+        self.helpers.push((helper, Errand::Unplug { number, name }));
         Ok(false)
     }
 
+    fn cut(&mut self, name: &str) -> io::Result<()> {
+        match self.disks.iter().position(|known| known.disk.name == name) {
+            Some(at) => self.disks.remove(at).cut(&self.record),
+            None => Ok(()),
+        }
+    }
+
+    /// A call of the guest's that its filter handed over.
+    pub fn take_call(&mut self, listener: &Rc<OwnedFd>) {
+        let call = match Call::receive(listener.as_fd()) {
+            Ok(Some(call)) => call,
+            Ok(None) => return,
+            // Everybody under this filter is gone.
+            Err(_) => return self.calls.retain(|known| !Rc::ptr_eq(known, listener)),
+        };
+        if self.disks.is_empty() {
+            return call.answer(listener.as_fd(), &Verdict::Continue);
+        }
+        let known = |plugged: &Plugged| (plugged.device.rdev(), plugged.disk.device.clone());
+        let disks: Vec<_> = self.disks.iter().map(known).collect();
+        let instance = guest_mount::Instance { init: self.pid, disks: &disks };
+        match Helper::start(|| guest_mount::serve(&call, listener.as_fd(), &instance)) {
+            Ok(helper) => self.helpers.push((helper, Errand::Call(call, listener.clone()))),
+            Err(error) => call.answer(listener.as_fd(), &Verdict::Answer(Err(error))),
+        }
+    }
+
     fn on_errand(&self, disk: &str) -> bool {
-        self.helpers.iter().any(|(_, errand)| match errand {
-            Errand::Plug { plugged, .. } => plugged.disk.name == disk,
-            Errand::Unplug { name, .. } => name == disk,
-        })
+        let is = |errand: &Errand| matches!(errand, Errand::Unplug { name, .. } if name == disk);
+        self.helpers.iter().any(|(_, errand)| is(errand))
     }
 
     pub fn returned(&mut self, result: io::Result<()>, errand: Errand) {
-        let (number, result) = match errand {
-            Errand::Plug { number, plugged } if result.is_ok() => {
-                self.disks.push(plugged);
-                (number, result)
+        match errand {
+            // It has answered, unless it was killed.
+            Errand::Call(call, listener) => {
+                if let Err(error) = result {
+                    call.answer(listener.as_fd(), &Verdict::Answer(Err(error)));
+                }
             }
-            Errand::Plug { number, plugged } => {
-                let _ = plugged.cut(&self.record);
-                (number, result)
+            Errand::Unplug { number, name } => {
+                let answer = result.and_then(|()| self.cut(&name)).map_err(Refusal::from);
+                self.tell(&ToDaemon::Answer { number, answer });
             }
-            Errand::Unplug { number, name, claim } => {
-                drop(claim);
-                let at = self.disks.iter().position(|known| known.disk.name == name);
-                let cut = result.and_then(|()| match at {
-                    Some(at) => self.disks.remove(at).cut(&self.record),
-                    None => Ok(()),
-                });
-                (number, cut)
-            }
-        };
-        let answer = result.map_err(Refusal::from);
-        self.tell(&ToDaemon::Answer { number, answer });
+        }
     }
 }

@@ -131,7 +131,8 @@ impl Inner {
                 }
                 other => other,
             };
-            let request = Request { id, group: record.group, work };
+            let home = inner.home(&id).0;
+            let request = Request { id, home, group: record.group, work };
             inner.send_in(&request, &init, &theirs).map_err(host)
         };
         let (reply, control, fds) = tokio::task::spawn_blocking(begin).await.map_err(host)??;

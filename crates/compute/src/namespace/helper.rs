@@ -65,6 +65,10 @@ impl Namespaces {
         })
     }
 
+    pub fn user(&self) -> &File {
+        &self.user
+    }
+
     /// Becomes root of the user namespace, with nothing of the host's power left.
     pub fn enter_user(&self) -> io::Result<()> {
         sys::setns(self.user.as_fd(), libc::CLONE_NEWUSER)?;

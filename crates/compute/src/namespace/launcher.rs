@@ -147,3 +147,12 @@ pub fn connect(home: &Home) -> io::Result<std::os::unix::net::UnixStream> {
     let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
     std::os::unix::net::UnixStream::connect(short.join(name.unwrap_or_default()))
 }
+
+/// Connects to where a shim takes calls of programs that are run inside.
+pub fn calls(home: &Home) -> io::Result<std::os::unix::net::UnixDatagram> {
+    let socket = std::os::unix::net::UnixDatagram::unbound()?;
+    let directory = File::open(&home.0)?;
+    let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+    socket.connect(short.join(home.calls().file_name().unwrap_or_default()))?;
+    Ok(socket)
+}

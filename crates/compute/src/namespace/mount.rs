@@ -167,3 +167,60 @@ pub fn unmount(target: &Path, flags: libc::c_int) -> io::Result<()> {
     check(unsafe { libc::umount2(target.as_ptr(), flags) })?;
     Ok(())
 }
+
+/// A file system of this kind, mounted nowhere yet. `attributes`: MOUNT_ATTR_*.
+pub fn create(
+    kind: &str,
+    settings: &[(&str, Option<&str>)],
+    attributes: libc::c_uint,
+) -> io::Result<OwnedFd> {
+    const CLOEXEC: libc::c_uint = 1;
+    const SET_FLAG: libc::c_uint = 0;
+    const SET_STRING: libc::c_uint = 1;
+    const CREATE: libc::c_uint = 6;
+    let none = std::ptr::null::<libc::c_char>();
+    let kind = CString::new(kind)?;
+    // SAFETY: terminated strings, or null where the command takes none; each result is checked before
+    // it becomes an owned descriptor.
+    unsafe {
+        let context = descriptor(libc::syscall(libc::SYS_fsopen, kind.as_ptr(), CLOEXEC))?;
+        let configure =
+            |command: libc::c_uint, key: *const libc::c_char, value: *const libc::c_char| {
+                let fd = context.as_raw_fd();
+                match libc::syscall(libc::SYS_fsconfig, fd, command, key, value, 0) {
+                    result if result < 0 => Err(io::Error::last_os_error()),
+                    _ => Ok(()),
+                }
+            };
+        for (key, value) in settings {
+            let (key, value) = (CString::new(*key)?, value.map(CString::new).transpose()?);
+            match value {
+                Some(value) => configure(SET_STRING, key.as_ptr(), value.as_ptr())?,
+                None => configure(SET_FLAG, key.as_ptr(), none)?,
+            }
+        }
+        configure(CREATE, none, none)?;
+        let fd = context.as_raw_fd();
+        descriptor(libc::syscall(libc::SYS_fsmount, fd, CLOEXEC, attributes))
+    }
+}
+
+/// # Safety
+///
+/// `result` is a system call's: negative, or a descriptor that nothing else owns.
+unsafe fn descriptor(result: libc::c_long) -> io::Result<OwnedFd> {
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: as the caller says.
+    Ok(unsafe { OwnedFd::from_raw_fd(result as RawFd) })
+}
+
+/// An instance's /dev: nodes that are made in there by the host are devices, and nobody else can make
+/// any.
+pub fn devices(owner: u32) -> io::Result<OwnedFd> {
+    let owner = owner.to_string();
+    let owned = [("uid", Some(owner.as_str())), ("gid", Some(owner.as_str()))];
+    let settings = [("mode", Some("755")), ("size", Some("4m")), owned[0], owned[1]];
+    create("tmpfs", &settings, MOUNT_ATTR_NOSUID as libc::c_uint)
+}

@@ -12,7 +12,6 @@
 //!   roots/ID                the root of an instance
 //!   stores/ID/NAME.SINCE    an instance store, and the boot at which it was empty
 //!   blank/BYTES             an empty root of this size, to be copied
-//!   nodes/ID.NAME           device node of a disk that is plugged in
 //!   new/                    what is not yet what it shall be: of no use after a crash
 //! ```
 
@@ -36,8 +35,8 @@ const SHARE_PERCENT: u64 = 80;
 /// How long devices that were just let go may keep the pool busy.
 const RELEASE: Duration = Duration::from_secs(10);
 
-const DIRECTORIES: [&str; 9] =
-    ["volumes", "snapshots", "begun", "frozen", "roots", "stores", "blank", "nodes", "new"];
+const DIRECTORIES: [&str; 8] =
+    ["volumes", "snapshots", "begun", "frozen", "roots", "stores", "blank", "new"];
 
 pub struct Pool {
     state_dir: PathBuf,

@@ -11,6 +11,7 @@
 //!     lock                    held by the shim as long as it lives
 //!     shim.json               which boot the shim is for, and its pid
 //!     socket                  where the shim listens
+//!     calls                   where it takes calls of programs that are run inside
 //!     exit.json               how the boot ended
 //!     console, console.old    its output
 //!     root/{upper,work,usr,usr-work}
@@ -43,6 +44,9 @@ impl Home {
     }
     pub fn socket(&self) -> PathBuf {
         self.0.join("socket")
+    }
+    pub fn calls(&self) -> PathBuf {
+        self.0.join("calls")
     }
     pub fn exit(&self) -> PathBuf {
         self.0.join("exit.json")

@@ -8,8 +8,9 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +99,9 @@ struct Launched {
     slave: OwnedFd,
 }
 
+/// Most helpers at once, as far as the guest asks for them.
+const MOST_HELPERS: usize = 32;
+
 pub struct Shim {
     home: Home,
     pub record: Record,
@@ -120,7 +124,14 @@ pub struct Shim {
     /// When a stop's grace is over.
     deadline_ms: Option<u64>,
     pub disks: Vec<Plugged>,
+    /// The guest's /dev.
+    pub dev: OwnedFd,
     pub helpers: Vec<(Helper, Errand)>,
+    /// Where the guest's calls come from: a filter for init and all of its, one for each program that
+    /// was run inside.
+    pub calls: Vec<Rc<OwnedFd>>,
+    /// Where the latter are sent.
+    call_socket: UnixDatagram,
     /// Asked before init ran.
     early: Vec<(u64, Request)>,
 }
@@ -136,6 +147,8 @@ impl Shim {
         // By a relative name: the full path may be longer than a socket's address can be.
         let _ = fs::remove_file("socket");
         let listener = UnixListener::bind("socket")?;
+        let _ = fs::remove_file("calls");
+        let call_socket = UnixDatagram::bind("calls")?;
         // A daemon that now takes the state directory over finds this shim.
         drop(state_lock);
 
@@ -143,9 +156,13 @@ impl Shim {
         record.group.make(record.limits)?;
         let plug = |backed| Plugged::at_boot(backed, &record);
         let disks: io::Result<Vec<Plugged>> = record.disks.iter().map(plug).collect();
-        let launched = disks.and_then(|disks| Ok((Shim::launch(&record, &disks, filter)?, disks)));
+        let launched = disks.and_then(|disks| {
+            let dev = mount::devices(record.first_id)?;
+            disks.iter().try_for_each(|disk| disk.place(dev.as_fd(), &record))?;
+            Ok((Shim::launch(&record, &dev, filter)?, disks, dev))
+        });
         match launched {
-            Ok((Launched { pid, pidfd, channel, terminal, slave }, disks)) => Ok(Shim {
+            Ok((Launched { pid, pidfd, channel, terminal, slave }, disks, dev)) => Ok(Shim {
                 home: home.clone(),
                 wants_network: true,
                 record,
@@ -163,7 +180,10 @@ impl Shim {
                 asked: false,
                 deadline_ms: None,
                 disks,
+                dev,
                 helpers: Vec::new(),
+                calls: Vec::new(),
+                call_socket,
                 early: Vec::new(),
             }),
             Err(error) => {
@@ -175,7 +195,7 @@ impl Shim {
     }
 
     /// Starts pid 1 and hands it what its root is made of.
-    fn launch(record: &Record, disks: &[Plugged], filter: &Filter) -> io::Result<Launched> {
+    fn launch(record: &Record, dev: &OwnedFd, filter: &Filter) -> io::Result<Launched> {
         let (master, slave) = sys::terminal()?;
         sys::set_nonblocking(master.as_fd())?;
         sys::chown(slave.as_fd(), record.first_id, record.first_id)?;
@@ -200,7 +220,7 @@ impl Shim {
             Forked::Parent(parts) => parts,
         };
         drop(theirs);
-        let equipped = Shim::equip(record, disks, pid, &ours, &master);
+        let equipped = Shim::equip(record, dev, pid, &ours, &master);
         if let Err(error) = equipped {
             sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL)?;
             sys::wait(pid)?;
@@ -211,7 +231,7 @@ impl Shim {
 
     fn equip(
         record: &Record,
-        disks: &[Plugged],
+        dev: &OwnedFd,
         pid: libc::pid_t,
         channel: &OwnedFd,
         master: &OwnedFd,
@@ -250,10 +270,7 @@ impl Shim {
         trees.push(shifted(root, false).map_err(|error| named(root, error))?);
         let number = sys::terminal_number(master.as_fd())?;
         trees.push(mount::clone_tree(&Path::new("/dev/pts").join(number.to_string()))?);
-        for disk in disks {
-            trees.push(disk.tree()?);
-        }
-        let fds: Vec<_> = trees.iter().map(AsFd::as_fd).collect();
+        let fds: Vec<_> = trees.iter().map(AsFd::as_fd).chain([dev.as_fd()]).collect();
         sys::send(channel.as_fd(), &[child::TREES], &fds)
     }
 
@@ -269,7 +286,11 @@ impl Shim {
                 optional(self.channel.as_ref().map(sys::pollfd)),
                 sys::pollfd(&self.listener),
                 optional(self.daemon.as_ref().map(sys::pollfd)),
+                sys::pollfd(&self.call_socket),
             ];
+            // More than so many at once wait.
+            let calls = if self.helpers.len() < MOST_HELPERS { self.calls.clone() } else { vec![] };
+            fds.extend(calls.iter().map(|listener| sys::pollfd(&**listener)));
             fds.extend(self.helpers.iter().map(|(helper, _)| sys::pollfd(&helper.pidfd)));
             let timeout = self
                 .deadline_ms
@@ -288,9 +309,23 @@ impl Shim {
                 break;
             }
             // From behind, as those that have ended are taken out.
-            for n in (5..ready.len()).rev().filter(|&n| ready[n]) {
-                let (helper, errand) = self.helpers.remove(n - 5);
+            let first = 6 + calls.len();
+            for n in (first..ready.len()).rev().filter(|&n| ready[n]) {
+                let (helper, errand) = self.helpers.remove(n - first);
                 self.returned(helper.end(), errand);
+            }
+            for (n, listener) in calls.iter().enumerate() {
+                let events = fds[6 + n].revents;
+                if events & libc::POLLIN != 0 {
+                    self.take_call(listener);
+                } else if events != 0 {
+                    self.calls.retain(|known| !Rc::ptr_eq(known, listener));
+                }
+            }
+            if ready[5]
+                && let Ok((_, fds)) = sys::receive(self.call_socket.as_fd(), &mut [0; 16])
+            {
+                self.calls.extend(fds.into_iter().map(Rc::new));
             }
             if ready[3]
                 && let Ok((stream, _)) = self.listener.accept()
@@ -352,6 +387,9 @@ impl Shim {
                 for (number, request) in std::mem::take(&mut self.early) {
                     self.answer_to(number, request);
                 }
+            }
+            Ok((n, fds)) if n > 0 && buffer[0] == child::LISTENER => {
+                self.calls.extend(fds.into_iter().map(Rc::new));
             }
             Ok((n, _)) if n > 0 && buffer[0] == child::FAILED => {
                 self.fail(&String::from_utf8_lossy(&buffer[1..n]));

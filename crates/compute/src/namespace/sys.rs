@@ -601,3 +601,33 @@ pub fn fchdir(directory: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::fchdir(directory.as_raw_fd()) })?;
     Ok(())
 }
+
+/// A descriptor of another process.
+pub fn pidfd_getfd(process: &OwnedFd, number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: a live descriptor and plain integers; the result is a new descriptor.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0);
+        Ok(OwnedFd::from_raw_fd(check_long(fd)? as RawFd))
+    }
+}
+
+/// Where a path leads with `root` as the root directory, to be looked at and not read.
+pub fn open_beneath(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
+    let path = c_path(path)?;
+    // SAFETY: open_how is plain data.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = (libc::O_PATH | libc::O_CLOEXEC) as u64;
+    how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+    // SAFETY: a live descriptor, a terminated string and an open_how of the given size; the result is
+    // a new descriptor.
+    unsafe {
+        let fd = libc::syscall(
+            libc::SYS_openat2,
+            root.as_raw_fd(),
+            path.as_ptr(),
+            &raw const how,
+            size_of::<libc::open_how>(),
+        );
+        Ok(OwnedFd::from_raw_fd(check_long(fd)? as RawFd))
+    }
+}

@@ -5,6 +5,7 @@ mod confine;
 mod disks;
 mod exec;
 mod life;
+mod mounts;
 mod network;
 mod world;
 
@@ -18,9 +19,16 @@ fn main() {
     if !root {
         eprintln!("ignored: instances need root");
     }
-    let tests =
-        [life::TESTS, adopt::TESTS, confine::TESTS, network::TESTS, exec::TESTS, disks::TESTS]
-            .concat();
+    let tests = [
+        life::TESTS,
+        adopt::TESTS,
+        confine::TESTS,
+        network::TESTS,
+        exec::TESTS,
+        disks::TESTS,
+        mounts::TESTS,
+    ]
+    .concat();
     let trials = tests.into_iter().map(|(name, test)| {
         Trial::test(name, move || {
             test();
