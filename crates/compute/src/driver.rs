@@ -112,6 +112,8 @@ pub enum Layer {
     Host,
     /// A directory with a root file system (or a part of one), unpacked.
     Dir(PathBuf),
+    /// A frozen root, as `Storage` gave it.
+    Image(PathBuf),
 }
 
 /// A network interface: a veth whose inner end is the instance's, the outer end in `network`.

@@ -17,6 +17,7 @@ use super::follow::{self, Shared, Slot};
 use super::launcher::{self, Launcher};
 use super::pool::{self, Pool};
 use super::record::{self, ExitRecord, Home, Record, ShimRecord};
+use super::roots;
 use super::shim::ToShim;
 use super::trash::Trash;
 use super::{Config, IDS_PER_INSTANCE, sys};
@@ -68,6 +69,8 @@ impl NamespaceDriver {
             launcher: Launcher::start(lock).map_err(host_error)?,
             trash: Trash::open(directory.join("trash")).map_err(host_error)?,
             pool: Pool::new(&directory),
+            stock: Mutex::default(),
+            layers_lock: Mutex::default(),
             shared: Arc::new(Shared { fabric, changes: watch::Sender::new(0) }),
             slots: Mutex::new(HashMap::new()),
             ranges: Mutex::new(BTreeSet::new()),
@@ -80,7 +83,12 @@ impl NamespaceDriver {
         inner.adopt().await?;
         let warm = inner.clone();
         // Not needed until the first launch of the host's image, which then reports what failed.
-        tokio::task::spawn_blocking(move || warm.host_layer().map(drop));
+        tokio::task::spawn_blocking(move || {
+            let _ = warm.host_layer();
+            if let Some(bytes) = warm.config.usual_root_bytes {
+                warm.ready_roots(bytes);
+            }
+        });
         Ok(NamespaceDriver { inner })
     }
 }
@@ -217,7 +225,7 @@ pub fn teardown(state_dir: &Path) -> Result<()> {
         }
         layout.remove_parent(&cgroup).map_err(host_error)?;
     }
-    pool::release(state_dir).map_err(host_error)?;
+    roots::release(state_dir).and_then(|()| pool::release(state_dir)).map_err(host_error)?;
     match fs::remove_dir_all(state_dir.join("trash")) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(host_error(error)),
         _ => Ok(()),

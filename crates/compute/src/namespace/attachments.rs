@@ -108,6 +108,12 @@ impl Inner {
         if !self.pool.exists() {
             return Ok(());
         }
+        match fs::remove_file(self.pool.path("roots", id)?) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("root")(error));
+            }
+            _ => {}
+        }
         let stores = self.pool.path("stores", id)?;
         match fs::remove_dir_all(&stores) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -122,6 +128,7 @@ impl Inner {
         if !self.pool.exists() {
             return Ok(());
         }
+        self.adopt_roots(instances).map_err(failed("roots"))?;
         let stores = self.pool.directory()?.join("stores");
         for entry in fs::read_dir(stores).map_err(failed("instance stores"))? {
             let id = entry.map_err(failed("instance stores"))?.file_name();

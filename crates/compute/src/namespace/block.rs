@@ -249,6 +249,16 @@ pub fn available(directory: &Path) -> io::Result<u64> {
     }
 }
 
+pub fn is_xfs(directory: &Path) -> io::Result<bool> {
+    let path = sys::c_path(directory)?;
+    // SAFETY: statfs is plain data, filled by the call.
+    unsafe {
+        let mut stat: libc::statfs = std::mem::zeroed();
+        check(libc::statfs(path.as_ptr(), &raw mut stat))?;
+        Ok(stat.f_type == libc::XFS_SUPER_MAGIC)
+    }
+}
+
 /// Makes renames in a directory last.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()

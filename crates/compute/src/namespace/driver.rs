@@ -17,6 +17,7 @@ use super::host::{self, HostLayer};
 use super::launcher::Launcher;
 use super::pool::Pool;
 use super::record::{self, Home, Record, RootLayers, ShimRecord};
+use super::roots::{self, Prepared, Stock};
 use super::shim::ToShim;
 use super::trash::Trash;
 use super::{Config, IDS_PER_INSTANCE, attachments, console, plug, sys};
@@ -41,6 +42,9 @@ pub(super) struct Inner {
     pub launcher: Launcher,
     pub trash: Trash,
     pub pool: Pool,
+    pub stock: Mutex<Stock>,
+    /// Held while a layer is mounted.
+    pub layers_lock: Mutex<()>,
     pub shared: Arc<Shared>,
     pub slots: Mutex<HashMap<String, Arc<Slot>>>,
     pub ranges: Mutex<BTreeSet<u32>>,
@@ -282,7 +286,7 @@ impl Inner {
     }
 
     /// Writes the record, makes the directories and asks the launcher. Blocking.
-    fn begin(&self, slot: &Slot, spec: &Spec) -> Result<std::os::unix::net::UnixStream> {
+    fn begin(self: &Arc<Self>, slot: &Slot, spec: &Spec) -> Result<std::os::unix::net::UnixStream> {
         let range = self.range(slot)?;
         let root = self.layers(&spec.layers)?;
         let group = self.layout.group(&self.config.cgroup, &spec.id);
@@ -294,7 +298,11 @@ impl Inner {
         let first_id = self.config.first_id + range * IDS_PER_INSTANCE;
         slot.state().group = Some(group.clone());
         let trusted = self.config.trusted.clone();
+        // One from before roots had sizes stays what it is.
+        let sized = spec.root_bytes.filter(|_| !slot.home.root().exists());
+        let prepared = sized.map(|bytes| self.prepare_root(&spec.id, bytes)).transpose()?;
         let record = Record {
+            root_file: prepared.as_ref().map(|root| root.file.clone()),
             spec: spec.clone(),
             first_id,
             group,
@@ -308,19 +316,22 @@ impl Inner {
                 .collect::<Result<_>>()?,
             unlimited_io: self.config.unlimited_io,
         };
-        self.begin_on_disk(slot, &record).map_err(host_error)
+        self.begin_on_disk(slot, &record, prepared).map_err(host_error)
     }
 
     fn begin_on_disk(
         &self,
         slot: &Slot,
         record: &Record,
+        prepared: Option<Prepared>,
     ) -> io::Result<std::os::unix::net::UnixStream> {
         let home = &slot.home;
         fs::create_dir_all(&home.0)?;
         record::write(&home.record(), record)?;
-        for name in record::WRITABLE {
-            fs::create_dir_all(home.root().join(name))?;
+        if prepared.is_none() {
+            for name in record::WRITABLE {
+                fs::create_dir_all(home.root().join(name))?;
+            }
         }
         let lock = fs::File::options().create(true).append(true).open(home.lock())?;
         let lock = OwnedFd::from(lock);
@@ -333,7 +344,7 @@ impl Inner {
             std::thread::sleep(Duration::from_millis(1));
         }
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        self.launcher.launch(home, lock, theirs.into())?;
+        self.launcher.launch(home, lock, theirs.into(), prepared.and_then(|root| root.mount))?;
         Ok(ours)
     }
 
@@ -364,6 +375,14 @@ impl Inner {
                     let host = self.host_layer()?;
                     result.root.push(host.root);
                     result.usr = vec![PathBuf::from("/usr"), host.usr_mask];
+                }
+                Layer::Image(file) => {
+                    let place = self.frozen(file)?;
+                    let [root, _, usr, _] = record::WRITABLE.map(|name| place.join(name));
+                    result.root.push(root);
+                    if !result.usr.is_empty() {
+                        result.usr.push(usr);
+                    }
                 }
                 Layer::Dir(path) if !path.is_dir() => {
                     return Err(Error::Spec(format!("no layer at {}", path.display())));
@@ -510,9 +529,7 @@ fn check(spec: &Spec, host_memory_bytes: u64) -> Result<()> {
     if spec.vcpus == 0 || spec.memory_mib == 0 {
         return refuse("an instance needs a vCPU and memory".into());
     }
-    if spec.root_bytes.is_some() {
-        return refuse("no size of the root can be had here".into());
-    }
+    spec.root_bytes.map_or(Ok(()), roots::check)?;
     attachments::check(&spec.disks)?;
     for (key, value) in &spec.env {
         if !plain(key, "_") || value.contains(['\n', '\0']) {

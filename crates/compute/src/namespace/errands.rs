@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use super::disks::{self, Backed, Plugged};
 use super::guest_mount;
 use super::helper::Helper;
 use super::notify::{Call, Verdict};
+use super::roots;
 use super::shim::{Shim, ToDaemon};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +24,11 @@ pub enum Request {
     },
     /// The file of this disk has.
     Grown(String),
+    /// The root shall hold still for a copy.
+    Freeze {
+        root: PathBuf,
+        copy: PathBuf,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +47,13 @@ impl From<io::Error> for Refusal {
 /// What a helper was started for.
 pub enum Errand {
     /// A disk is to be taken from under what is mounted of it.
-    Unplug { number: u64, name: String },
+    Unplug {
+        number: u64,
+        name: String,
+    },
+    Freeze {
+        number: u64,
+    },
     /// The guest waits for an answer, there.
     Call(Call, Rc<OwnedFd>),
 }
@@ -54,6 +67,7 @@ impl Shim {
     pub fn answer_to(&mut self, number: u64, request: Request) {
         let answer = match request {
             Request::Plug(backed) => self.plug(&backed).map(|()| true),
+            Request::Freeze { root, copy } => self.freeze(number, &root, &copy).map(|()| false),
             Request::Unplug { name, force } => self.unplug(number, name, force),
             Request::Grown(name) => {
                 let mut disks = self.disks.iter().filter(|plugged| plugged.disk.name == name);
@@ -113,6 +127,14 @@ impl Shim {
         Ok(false)
     }
 
+    fn freeze(&mut self, number: u64, root: &Path, copy: &Path) -> Result<(), Refusal> {
+        let none = || Refusal::from(io::Error::other("its root has no size of its own"));
+        let directory = self.root.as_ref().ok_or_else(none)?;
+        let helper = Helper::start(|| roots::copy_still(directory, root, copy))?;
+        self.helpers.push((helper, Errand::Freeze { number }));
+        Ok(())
+    }
+
     fn cut(&mut self, name: &str) -> io::Result<()> {
         match self.disks.iter().position(|known| known.disk.name == name) {
             Some(at) => self.disks.remove(at).cut(&self.record),
@@ -152,6 +174,13 @@ impl Shim {
                 if let Err(error) = result {
                     call.answer(listener.as_fd(), &Verdict::Answer(Err(error)));
                 }
+            }
+            Errand::Freeze { number } => {
+                if let (Err(_), Some(directory)) = (&result, &self.root) {
+                    roots::thaw(directory);
+                }
+                let answer = result.map_err(Refusal::from);
+                self.tell(&ToDaemon::Answer { number, answer });
             }
             Errand::Unplug { number, name } => {
                 let answer = result.and_then(|()| self.cut(&name)).map_err(Refusal::from);

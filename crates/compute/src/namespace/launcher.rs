@@ -53,7 +53,7 @@ fn launcher_main() -> ! {
 const ESCORT: &[u8] = b"escort";
 
 /// The first message brings the lock of the state directory, every other one a launch (the instance's
-/// directory, its lock, and the shim's end of its connection to the daemon) or an escort's end of its
+/// directory, its lock, the shim's end of its connection to the daemon, perhaps a mounted root) or an escort's end of its
 /// connection.
 fn serve(socket: &OwnedFd) -> io::Result<()> {
     let filter = Filter::build()?;
@@ -72,10 +72,13 @@ fn serve(socket: &OwnedFd) -> io::Result<()> {
             }
             continue;
         }
-        let Ok([lock, daemon]) = <[OwnedFd; 2]>::try_from(fds) else { continue };
+        let mut fds = fds.into_iter();
+        let (Some(lock), Some(daemon), root) = (fds.next(), fds.next(), fds.next()) else {
+            continue;
+        };
         if let Forked::Child = sys::fork()? {
             let home = std::ffi::OsString::from_vec(message[..n].to_vec());
-            shim::run(Home(home.into()), lock, daemon, state_lock, &filter);
+            shim::run(Home(home.into()), lock, daemon, root, state_lock, &filter);
         }
     }
 }
@@ -116,8 +119,16 @@ impl Launcher {
 
     /// Asks for a shim. What becomes of it shows on `daemon`'s other end: it closes without a word when
     /// there is none.
-    pub fn launch(&self, home: &Home, lock: OwnedFd, daemon: OwnedFd) -> io::Result<()> {
-        self.order(home.0.as_os_str().as_bytes(), &[lock.as_fd(), daemon.as_fd()])
+    pub fn launch(
+        &self,
+        home: &Home,
+        lock: OwnedFd,
+        daemon: OwnedFd,
+        root: Option<OwnedFd>,
+    ) -> io::Result<()> {
+        let fds = [Some(&lock), Some(&daemon), root.as_ref()];
+        let fds: Vec<_> = fds.into_iter().flatten().map(AsFd::as_fd).collect();
+        self.order(home.0.as_os_str().as_bytes(), &fds)
     }
 
     /// Asks for an escort at the other end of `control`'s pair.

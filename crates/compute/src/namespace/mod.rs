@@ -36,6 +36,7 @@ mod plug;
 mod pool;
 mod probe;
 mod record;
+mod roots;
 mod shim;
 mod sys;
 mod trash;
@@ -66,6 +67,8 @@ pub struct Config {
     pub instances: u32,
     /// Most processes and threads of one instance.
     pub pids: u64,
+    /// Roots of this size are made ready before the first one is asked for.
+    pub usual_root_bytes: Option<u64>,
     /// Disks are as fast as they go, whatever limits they have.
     pub unlimited_io: bool,
     /// A certificate authority (PEM) that every instance trusts besides its image's own.
@@ -88,6 +91,7 @@ impl Config {
             first_id: (1 << 30) + slot * instances * IDS_PER_INSTANCE,
             instances,
             pids: 8192,
+            usual_root_bytes: None,
             unlimited_io: false,
             trusted: None,
             state_dir,

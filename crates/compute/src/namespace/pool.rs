@@ -73,6 +73,11 @@ impl Pool {
         Ok(self.directory()?.join(kind).join(name))
     }
 
+    /// Whether copies share blocks.
+    pub fn shares(&self) -> Result<bool> {
+        block::is_xfs(&self.directory()?).map_err(failed("the pool of disks"))
+    }
+
     /// A place for a file that gets its name when it is ready.
     pub fn fresh(&self) -> Result<PathBuf> {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
@@ -92,7 +97,8 @@ impl Pool {
             fs::create_dir_all(directory.join(name))?;
         }
         for entry in fs::read_dir(directory.join("new"))? {
-            fs::remove_file(entry?.path())?;
+            let path = entry?.path();
+            if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
         }
         Ok(())
     }
@@ -122,8 +128,13 @@ fn mount_point(state_dir: &Path) -> PathBuf {
 }
 
 fn is_mounted(state_dir: &Path) -> io::Result<bool> {
-    let inside = fs::metadata(mount_point(state_dir))?.dev();
-    Ok(inside != fs::metadata(state_dir)?.dev())
+    is_mount_point(&mount_point(state_dir))
+}
+
+/// Whether something is mounted at this directory.
+pub fn is_mount_point(directory: &Path) -> io::Result<bool> {
+    let outside = directory.parent().unwrap_or(Path::new("/"));
+    Ok(fs::metadata(directory)?.dev() != fs::metadata(outside)?.dev())
 }
 
 fn format(image: &Path) -> io::Result<()> {

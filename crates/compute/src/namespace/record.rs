@@ -14,7 +14,7 @@
 //!     calls                   where it takes calls of programs that are run inside
 //!     exit.json               how the boot ended
 //!     console, console.old    its output
-//!     root/{upper,work,usr,usr-work}
+//!     root/{upper,work,usr,usr-work}    of one whose root has no size of its own
 //! ```
 
 use std::fs;
@@ -77,6 +77,9 @@ pub struct Record {
     pub disks: Vec<Backed>,
     #[serde(default)]
     pub unlimited_io: bool,
+    /// The file of a root that has a size of its own.
+    #[serde(default)]
+    pub root_file: Option<PathBuf>,
 }
 
 /// Lower directories, lowest first.

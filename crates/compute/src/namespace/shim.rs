@@ -20,7 +20,7 @@ use super::errands::{Errand, Refusal, Request};
 use super::helper::Helper;
 use super::record::{self, ExitRecord, Home, Record, ShimRecord};
 use super::sys::Forked;
-use super::{child, console, mount, sys};
+use super::{child, console, mount, roots, sys};
 use crate::{Disk, Exit};
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,14 +62,22 @@ pub enum ToShim {
 }
 
 /// Runs a shim in this process, which the launcher has just forked. Never returns.
-pub fn run(home: Home, lock: OwnedFd, daemon: OwnedFd, state_lock: OwnedFd, filter: &Filter) -> ! {
+pub fn run(
+    home: Home,
+    lock: OwnedFd,
+    daemon: OwnedFd,
+    root: Option<OwnedFd>,
+    state_lock: OwnedFd,
+    filter: &Filter,
+) -> ! {
     sys::setsid();
     sys::ignore_signals(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE]);
     sys::default_signals(&[libc::SIGCHLD]);
     let fds = [&lock, &daemon, &state_lock].map(|fd| fd.as_raw_fd());
-    sys::close_all_but(&[&[0, 1, 2], &fds[..]].concat());
+    let root_fd: Vec<_> = root.iter().map(AsRawFd::as_raw_fd).collect();
+    sys::close_all_but(&[&[0, 1, 2], &fds[..], &root_fd[..]].concat());
     let mut daemon = UnixStream::from(daemon);
-    let result = Shim::start(&home, state_lock, filter);
+    let result = Shim::start(&home, root, state_lock, filter);
     match result {
         Ok(mut shim) => {
             shim.daemon = Some(daemon);
@@ -126,6 +134,8 @@ pub struct Shim {
     pub disks: Vec<Plugged>,
     /// The guest's /dev.
     pub dev: OwnedFd,
+    /// A directory of its root, when that has a size of its own.
+    pub root: Option<File>,
     pub helpers: Vec<(Helper, Errand)>,
     /// Where the guest's calls come from: a filter for init and all of its, one for each program that
     /// was run inside.
@@ -137,7 +147,12 @@ pub struct Shim {
 }
 
 impl Shim {
-    fn start(home: &Home, state_lock: OwnedFd, filter: &Filter) -> io::Result<Shim> {
+    fn start(
+        home: &Home,
+        root: Option<OwnedFd>,
+        state_lock: OwnedFd,
+        filter: &Filter,
+    ) -> io::Result<Shim> {
         std::env::set_current_dir(&home.0)?;
         let record: Record = record::read(&home.record())
             .ok_or_else(|| io::Error::other("record cannot be read"))?;
@@ -159,10 +174,15 @@ impl Shim {
         let launched = disks.and_then(|disks| {
             let dev = mount::devices(record.first_id)?;
             disks.iter().try_for_each(|disk| disk.place(dev.as_fd(), &record))?;
-            Ok((Shim::launch(&record, &dev, filter)?, disks, dev))
+            let root = match (root, &record.root_file) {
+                (None, Some(file)) => Some(roots::mounted(file)?),
+                (root, _) => root,
+            };
+            let directory = root.as_ref().map(roots::opened).transpose()?;
+            Ok((Shim::launch(&record, root, &dev, filter)?, disks, dev, directory))
         });
         match launched {
-            Ok((Launched { pid, pidfd, channel, terminal, slave }, disks, dev)) => Ok(Shim {
+            Ok((Launched { pid, pidfd, channel, terminal, slave }, disks, dev, root)) => Ok(Shim {
                 home: home.clone(),
                 wants_network: true,
                 record,
@@ -181,6 +201,7 @@ impl Shim {
                 deadline_ms: None,
                 disks,
                 dev,
+                root,
                 helpers: Vec::new(),
                 calls: Vec::new(),
                 call_socket,
@@ -195,7 +216,12 @@ impl Shim {
     }
 
     /// Starts pid 1 and hands it what its root is made of.
-    fn launch(record: &Record, dev: &OwnedFd, filter: &Filter) -> io::Result<Launched> {
+    fn launch(
+        record: &Record,
+        root: Option<OwnedFd>,
+        dev: &OwnedFd,
+        filter: &Filter,
+    ) -> io::Result<Launched> {
         let (master, slave) = sys::terminal()?;
         sys::set_nonblocking(master.as_fd())?;
         sys::chown(slave.as_fd(), record.first_id, record.first_id)?;
@@ -220,7 +246,7 @@ impl Shim {
             Forked::Parent(parts) => parts,
         };
         drop(theirs);
-        let equipped = Shim::equip(record, dev, pid, &ours, &master);
+        let equipped = Shim::equip(record, root, dev, pid, &ours, &master);
         if let Err(error) = equipped {
             sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL)?;
             sys::wait(pid)?;
@@ -231,6 +257,7 @@ impl Shim {
 
     fn equip(
         record: &Record,
+        root: Option<OwnedFd>,
         dev: &OwnedFd,
         pid: libc::pid_t,
         channel: &OwnedFd,
@@ -266,8 +293,14 @@ impl Shim {
             });
             trees.push(tree?);
         }
-        let root = Path::new("root");
-        trees.push(shifted(root, false).map_err(|error| named(root, error))?);
+        let place = Path::new("root");
+        let root = match root {
+            Some(tree) => {
+                mount::map_ids(tree.as_fd(), user_namespace.as_fd(), false).map(|()| tree)
+            }
+            None => shifted(place, false),
+        };
+        trees.push(root.map_err(|error| named(place, error))?);
         let number = sys::terminal_number(master.as_fd())?;
         trees.push(mount::clone_tree(&Path::new("/dev/pts").join(number.to_string()))?);
         let fds: Vec<_> = trees.iter().map(AsFd::as_fd).chain([dev.as_fd()]).collect();

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::driver::Inner;
 use super::pool::{Pool, failed};
-use super::{NamespaceDriver, block, sys};
+use super::{NamespaceDriver, block, roots, sys};
 use crate::driver::BoxFuture;
 use crate::storage::{Kind, Storage, Stored};
 use crate::{Error, Layer, Result};
@@ -28,7 +28,7 @@ impl Storage for NamespaceDriver {
     ) -> BoxFuture<'a, Result<()>> {
         let (volume, from) = (volume.to_owned(), from_snapshot.map(str::to_owned));
         self.blocking(move |inner| {
-            make(&inner.pool, "volumes", &volume, Some(bytes), source(&inner.pool, from)?)
+            make(&inner.pool, "volumes", &volume, Some(bytes), inner.source(from)?)
         })
     }
 
@@ -64,6 +64,13 @@ impl Storage for NamespaceDriver {
         self.blocking(move |inner| {
             let from = opened(&inner.pool.path("volumes", &volume)?, false)?;
             let from = from.ok_or_else(|| Error::Spec(format!("no volume {volume}")))?;
+            // Held until it is copied, where that takes its time.
+            if !inner.pool.shares()? && !sys::try_lock(from.as_fd()).map_err(failed(&volume))? {
+                return Err(Error::Host(format!(
+                    "{volume} is plugged in, and can only be copied where blocks are shared: \
+                     install xfsprogs before the first volume is made"
+                )));
+            }
             make(&inner.pool, "snapshots", &snapshot, None, Some(from))
         })
     }
@@ -79,7 +86,7 @@ impl Storage for NamespaceDriver {
             if inner.pool.path("snapshots", &snapshot)?.exists() {
                 return Ok(());
             }
-            make(&inner.pool, "begun", &snapshot, Some(bytes), source(&inner.pool, parent)?)
+            make(&inner.pool, "begun", &snapshot, Some(bytes), inner.source(parent)?)
         })
     }
 
@@ -103,7 +110,8 @@ impl Storage for NamespaceDriver {
             if !inner.pool.exists() {
                 return Ok(());
             }
-            for kind in ["begun", "snapshots"] {
+            roots::unmount_layer(&inner.config.state_dir, &snapshot).map_err(failed(&snapshot))?;
+            for kind in PLACES.map(|(_, place)| place) {
                 remove(&inner.pool.path(kind, &snapshot)?)?;
             }
             Ok(())
@@ -146,8 +154,7 @@ impl Storage for NamespaceDriver {
             return Ok(Vec::new());
         }
         let directory = self.inner.pool.directory()?;
-        let kinds =
-            [(Kind::Volume, "volumes"), (Kind::Begun, "begun"), (Kind::Snapshot, "snapshots")];
+        let kinds = [(Kind::Volume, "volumes")].into_iter().chain(PLACES);
         let mut found = Vec::new();
         for (kind, place) in kinds {
             for entry in fs::read_dir(directory.join(place)).map_err(failed(place))? {
@@ -165,10 +172,22 @@ impl Storage for NamespaceDriver {
         Ok(found)
     }
 
-    fn freeze_root<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Layer>> {
-        Box::pin(async { Err(Error::Spec("roots cannot be frozen here".into())) })
+    fn freeze_root<'a>(
+        &'a self,
+        instance: &'a str,
+        snapshot: &'a str,
+    ) -> BoxFuture<'a, Result<Layer>> {
+        let (inner, instance) = (self.inner.clone(), instance.to_owned());
+        let snapshot = snapshot.to_owned();
+        let task =
+            self.inner.runtime.spawn(async move { inner.freeze_root(&instance, &snapshot).await });
+        Box::pin(async move { task.await.map_err(|error| Error::Host(error.to_string()))? })
     }
 }
+
+/// Where what is called a snapshot may be.
+const PLACES: [(Kind, &str); 3] =
+    [(Kind::Snapshot, "snapshots"), (Kind::Begun, "begun"), (Kind::Root, "frozen")];
 
 impl NamespaceDriver {
     fn blocking<'a, T: Send + 'static>(
@@ -185,7 +204,7 @@ impl NamespaceDriver {
 impl Inner {
     fn snapshot(&self, name: &str) -> Result<(File, Kind)> {
         if self.pool.exists() {
-            for (kind, place) in [(Kind::Snapshot, "snapshots"), (Kind::Begun, "begun")] {
+            for (kind, place) in PLACES {
                 let path = self.pool.path(place, name)?;
                 if let Some(file) = opened(&path, kind == Kind::Begun)? {
                     return Ok((file, kind));
@@ -195,9 +214,13 @@ impl Inner {
         Err(none(name))
     }
 
+    fn source(&self, snapshot: Option<String>) -> Result<Option<File>> {
+        snapshot.map(|name| self.complete_snapshot(&name)).transpose()
+    }
+
     fn complete_snapshot(&self, name: &str) -> Result<File> {
         match self.snapshot(name)? {
-            (file, Kind::Snapshot) => Ok(file),
+            (file, Kind::Snapshot | Kind::Root) => Ok(file),
             _ => Err(Error::Spec(format!("{name} is not complete"))),
         }
     }
@@ -214,11 +237,6 @@ fn opened(path: &Path, write: bool) -> Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(&path.display().to_string())(error)),
     }
-}
-
-fn source(pool: &Pool, snapshot: Option<String>) -> Result<Option<File>> {
-    let Some(name) = snapshot else { return Ok(None) };
-    opened(&pool.path("snapshots", &name)?, false)?.ok_or_else(|| none(&name)).map(Some)
 }
 
 /// Makes a file of this name, unless it is there: zeros, or a copy with zeros behind it.
@@ -243,24 +261,28 @@ fn make(pool: &Pool, kind: &str, name: &str, bytes: Option<u64>, from: Option<Fi
 
 /// A new file, on disk when this returns.
 pub fn copy(from: Option<&File>, path: &Path, bytes: u64) -> io::Result<()> {
-    let file = File::options().read(true).write(true).create_new(true).open(path)?;
-    sys::set_mode(path, 0o600)?;
-    if let Some(from) = from
-        && !block::share(from, &file)?
-    {
-        if !sys::try_lock(from.as_fd())? {
-            return Err(io::Error::other(
-                "a disk that is plugged in can only be copied where blocks can be shared: install \
-                 xfsprogs before the first volume is made",
-            ));
-        }
-        block::copy_sparsely(from, &file)?;
+    match from {
+        Some(from) => copy_unsynced(from, path, bytes)?,
+        None => new_file(path)?.set_len(bytes)?,
     }
-    file.set_len(bytes)?;
-    file.sync_all()
+    File::open(path)?.sync_all()
 }
 
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
+pub fn copy_unsynced(from: &File, path: &Path, bytes: u64) -> io::Result<()> {
+    let file = new_file(path)?;
+    if !block::share(from, &file)? {
+        block::copy_sparsely(from, &file)?;
+    }
+    file.set_len(bytes)
+}
+
+fn new_file(path: &Path) -> io::Result<File> {
+    let file = File::options().read(true).write(true).create_new(true).open(path)?;
+    sys::set_mode(path, 0o600)?;
+    Ok(file)
+}
+
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     block::sync_directory(to.parent().unwrap_or(Path::new("/")))
 }

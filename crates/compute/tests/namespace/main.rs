@@ -7,6 +7,7 @@ mod exec;
 mod life;
 mod mounts;
 mod network;
+mod roots;
 mod world;
 
 use libtest_mimic::{Arguments, Trial};
@@ -27,6 +28,7 @@ fn main() {
         exec::TESTS,
         disks::TESTS,
         mounts::TESTS,
+        roots::TESTS,
     ]
     .concat();
     let trials = tests.into_iter().map(|(name, test)| {
