@@ -1,4 +1,5 @@
-//! How long instances take to start: `cargo run -p compute --release --example launch [COUNT]`, as root.
+//! How long instances take to start: `cargo run -p compute --release --example launch [COUNT [GIB]]`, as root,
+//! with roots of that size or of none.
 //! From `ensure` until init runs, and until the first line of user data is on the console on disk; and
 //! what an idle instance takes of the host's memory.
 
@@ -26,7 +27,9 @@ async fn measure(config: Config, count: usize) -> compute::Result<()> {
     let begin = Instant::now();
     let driver = Arc::new(NamespaceDriver::open(config, fabric).await?);
     println!("driver open after {:.1?}", begin.elapsed());
-    driver.ensure(&spec("first", None)).await?;
+    let begin = Instant::now();
+    launch(&driver, "first", None).await?;
+    println!("the first instance after {:.1?}", begin.elapsed());
     driver.destroy("first").await?;
     for user_data in [None, Some("#!/bin/sh\necho hello\n")] {
         let what = if user_data.is_some() { "first line of user data" } else { "init runs" };
@@ -108,7 +111,7 @@ fn spec(id: &str, user_data: Option<&str>) -> Spec {
         user_data: user_data.map(|text| text.as_bytes().to_vec()),
         ssh_keys: vec![],
         resolver: Default::default(),
-        root_bytes: None,
+        root_bytes: std::env::args().nth(2).and_then(|n| n.parse::<u64>().ok()).map(|n| n << 30),
         disks: vec![],
     }
 }
