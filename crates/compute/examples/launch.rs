@@ -113,6 +113,7 @@ fn spec(id: &str, user_data: Option<&str>) -> Spec {
         resolver: Default::default(),
         root_bytes: std::env::args().nth(2).and_then(|n| n.parse::<u64>().ok()).map(|n| n << 30),
         disks: vec![],
+        init: Default::default(),
     }
 }
 

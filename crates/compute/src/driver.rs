@@ -70,6 +70,8 @@ pub struct Spec {
     pub root_bytes: Option<u64>,
     #[serde(default)]
     pub disks: Vec<Disk>,
+    #[serde(default)]
+    pub init: Init,
 }
 
 /// A block device of an instance besides its root.
@@ -95,6 +97,18 @@ pub enum DiskSource {
     /// Belongs to the instance. Empty at boot number `since` and kept by later boots that say the same:
     /// a reboot repeats the number, a start after a stop says its own.
     InstanceStore { bytes: u64, since: u64 },
+}
+
+/// What runs as pid 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// The image's, if its /sbin/init is systemd; Drover's otherwise. Of the host's own layer, Drover's.
+    #[default]
+    Auto,
+    Drover,
+    /// The image's /sbin/init, whatever it is.
+    Image,
 }
 
 /// Whom an instance asks for names. No servers: nobody.

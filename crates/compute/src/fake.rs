@@ -518,6 +518,7 @@ mod tests {
             resolver: Default::default(),
             root_bytes: None,
             disks: vec![],
+            init: Default::default(),
         }
     }
 

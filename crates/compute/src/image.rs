@@ -2,11 +2,17 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::AsFd;
 use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::StreamingDecoder;
 use tar::{Archive, Entry, EntryType};
+
+use crate::Layer;
+use crate::namespace::sys;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -30,6 +36,42 @@ pub struct Imported {
     pub bytes: u64,
     /// Device nodes, which an instance gets from its host instead.
     pub devices_left_out: u64,
+}
+
+/// What an image says it is, as os-release(5) has it. Empty: it does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Os {
+    pub id: String,
+    pub version_id: String,
+    pub codename: String,
+    pub pretty_name: String,
+}
+
+/// The os-release of the topmost layer that has one. Blocking.
+pub fn os_of(layers: &[Layer]) -> Os {
+    let read = |layer: &Layer| {
+        let Layer::Dir(root) = layer else { return None };
+        let directory = File::open(root).ok()?;
+        let found = ["etc/os-release", "usr/lib/os-release"]
+            .into_iter()
+            .find_map(|path| sys::resolve_within(directory.as_fd(), path))?;
+        fs::read_to_string(root.join(found.strip_prefix("/").ok()?)).ok()
+    };
+    layers.iter().rev().find_map(read).map(|text| parse_os_release(&text)).unwrap_or_default()
+}
+
+fn parse_os_release(text: &str) -> Os {
+    let value = |name: &str| {
+        let assigned = |line: &str| line.strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
+        let value = text.lines().rev().find_map(assigned).unwrap_or_default();
+        value.trim().trim_matches(['"', '\'']).to_owned()
+    };
+    Os {
+        id: value("ID"),
+        version_id: value("VERSION_ID"),
+        codename: value("VERSION_CODENAME"),
+        pretty_name: value("PRETTY_NAME"),
+    }
 }
 
 /// Unpacks a tar archive, plain or compressed by gzip or zstd (told by its first bytes), as the new

@@ -9,7 +9,7 @@ pub mod namespace;
 pub mod storage;
 
 pub use driver::{
-    Disk, DiskSource, Driver, Error, Exit, Layer, Nic, Observed, Phase, Resolver, Result, Spec,
-    Usage,
+    Disk, DiskSource, Driver, Error, Exit, Init, Layer, Nic, Observed, Phase, Resolver, Result,
+    Spec, Usage,
 };
 pub use storage::Storage;

@@ -180,6 +180,8 @@ struct Import {
     base: Option<String>,
     description: Option<String>,
     region: String,
+    #[serde(default)]
+    init: compute::Init,
 }
 
 /// The archive is a file of this host: whoever calls reaches the daemon's loopback, and says only
@@ -209,8 +211,15 @@ async fn import(gateway: &Gateway, body: &[u8]) -> Result<Value> {
         .await?
         .with_context(|| format!("cannot import {}", import.archive.display()))?;
     let description = import.description.unwrap_or_default();
+    let content = tokio::task::spawn_blocking(move || {
+        let os = compute::image::os_of(&layers);
+        image::ops::Content { layers, init: import.init, os }
+    })
+    .await?;
     let registered = cx
-        .write(|tx| image::ops::register_local(tx, &cx, &import.name, layers.clone(), &description))
+        .write(|tx| {
+            image::ops::register_local(tx, &cx, &import.name, content.clone(), &description)
+        })
         .await;
     match registered {
         Ok(image) => Ok(json!({"image_id": image.id})),

@@ -170,8 +170,6 @@ pub enum Error {
     #[error("{0}")]
     InvalidPolicyDocument(String),
     #[error("{0}")]
-    InvalidUserData(String),
-    #[error("{0}")]
     InvalidBlockDeviceMapping(String),
 
     #[error(transparent)]
@@ -277,7 +275,6 @@ impl Error {
             FlowLogAlreadyExists => "FlowLogAlreadyExists",
             DuplicateSubnetsInSameZone(_) => "DuplicateSubnetsInSameZone",
             InvalidPolicyDocument(_) => "InvalidPolicyDocument",
-            InvalidUserData(_) => "InvalidUserData.Malformed",
             InvalidBlockDeviceMapping(_) => "InvalidBlockDeviceMapping",
             Store(_) => "InternalError",
         }

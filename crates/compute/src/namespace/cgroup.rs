@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+/// Groups that a guest may make of the one it was given: plenty for services and logins.
+const MOST_DESCENDANTS: &str = "4096";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Controller {
     Cpu,
@@ -265,20 +268,23 @@ impl Group {
         Ok(())
     }
 
+    /// Lets the instance's root make groups of its own in the version 2 group, as systemd does. Limits
+    /// stay with the host. Without that hierarchy there is nothing to give.
+    pub fn delegate(&self, owner: u32) -> io::Result<()> {
+        let Some(directory) = &self.unified else { return Ok(()) };
+        write(&directory.join("cgroup.max.descendants"), MOST_DESCENDANTS)?;
+        let files = ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
+        files.iter().map(|file| directory.join(file)).try_for_each(|path| {
+            std::os::unix::fs::chown(&path, Some(owner), Some(owner))
+                .map_err(|error| named(&path, error))
+        })
+    }
+
     /// Kills every process in the group, until there is none.
     pub fn kill(&self) -> io::Result<()> {
         let until = Instant::now() + Duration::from_secs(5);
         loop {
-            let mut left = 0;
-            for directory in self.directories() {
-                let processes = fs::read_to_string(directory.join("cgroup.procs"));
-                for pid in processes.unwrap_or_default().lines().filter_map(|l| l.parse().ok()) {
-                    left += 1;
-                    // SAFETY: plain integers. The pid was in the group a moment ago and pids are
-                    // not reused that fast.
-                    unsafe { libc::kill(pid, libc::SIGKILL) };
-                }
-            }
+            let left: usize = self.directories().into_iter().map(kill_below).sum();
             if left == 0 {
                 return Ok(());
             }
@@ -307,6 +313,24 @@ impl Group {
         let (legacy, unified) = ("memory.usage_in_bytes", "memory.current");
         read_number(&self.file(Controller::Memory, legacy, unified)?)
     }
+}
+
+/// Kills what is in a group and in those below it, and counts it.
+fn kill_below(directory: &Path) -> usize {
+    let mut left = 0;
+    let processes = fs::read_to_string(directory.join("cgroup.procs"));
+    for pid in processes.unwrap_or_default().lines().filter_map(|l| l.parse().ok()) {
+        left += 1;
+        // SAFETY: plain integers. The pid was in the group a moment ago and pids are not reused that
+        // fast.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            left += kill_below(&entry.path());
+        }
+    }
+    left
 }
 
 fn make(directory: &Path) -> io::Result<()> {

@@ -1,5 +1,5 @@
 //! From the clone to init: what pid 1 does to make its own world, with the means its shim hands it.
-//! Ends by becoming init (`init.rs`).
+//! Ends by becoming init: Drover's (`init.rs`) or the image's (`image_init.rs`).
 //!
 //! ```text
 //!  child                                   shim
@@ -19,14 +19,21 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::confine::{self, Filter};
+use super::image_init::ImageInit;
 use super::record::{Record, WRITABLE};
-use super::{init, mount, sys};
+use super::{image_init, init, mount, sys};
+use crate::Spec;
 
 /// From the shim, one message each.
 pub const TREES: u8 = b't';
 pub const NETWORK: u8 = b'n';
 /// From the child: with what its filter hands over (`notify.rs`).
 pub const LISTENER: u8 = b'l';
+pub const GROUP: u8 = b'g';
+/// To the shim: this instance's root is to have its cgroup.
+pub const WANTS_GROUP: u8 = b'w';
+/// Now the image's init is executed; its path follows.
+pub const EXEC: u8 = b'x';
 /// From init: it runs; or why not, as text.
 pub const UP: u8 = b'u';
 pub const FAILED: u8 = b'f';
@@ -55,12 +62,15 @@ pub fn run(
     tasks: Vec<File>,
     filter: &Filter,
 ) -> ! {
-    if let Err(Failure(why)) = enter(record, &channel, &console, tasks, filter) {
-        let message = [&[FAILED], why.as_bytes()].concat();
-        let _ = sys::send(channel.as_fd(), &message, &[]);
-        sys::exit(1);
+    match enter(record, &channel, &console, tasks, filter) {
+        Ok(Some(image)) => image_init::run(record, channel, &image),
+        Ok(None) => init::run(record, channel),
+        Err(Failure(why)) => {
+            let message = [&[FAILED], why.as_bytes()].concat();
+            let _ = sys::send(channel.as_fd(), &message, &[]);
+            sys::exit(1)
+        }
     }
-    init::run(record, channel)
 }
 
 fn enter(
@@ -69,7 +79,7 @@ fn enter(
     console: &OwnedFd,
     tasks: Vec<File>,
     filter: &Filter,
-) -> Result<(), Failure> {
+) -> Result<Option<ImageInit>, Failure> {
     for mut file in tasks {
         file.write_all(b"0").step("join cgroup")?;
     }
@@ -86,16 +96,22 @@ fn enter(
     sys::setsid();
     sys::umask(0);
     let root = build_root(record, trees)?;
-    furnish(&root)?;
+    let image = image_init::choose(&root, record).map_err(Failure)?;
+    furnish(&root, &record.spec, image.as_ref())?;
     mount::pivot(&root).step("pivot_root")?;
     mask();
     sys::umask(0o022);
     sys::set_hostname(&record.spec.hostname).step("hostname")?;
     sys::loopback_up().step("loopback")?;
     wait_for(channel, NETWORK)?;
+    if image.is_some() {
+        sys::send(channel.as_fd(), &[WANTS_GROUP], &[]).step("shim")?;
+        wait_for(channel, GROUP)?;
+    }
     confine::drop_capabilities().step("capabilities")?;
     let listener = filter.install().step("seccomp")?;
-    sys::send(channel.as_fd(), &[LISTENER], &[listener.as_fd()]).step("seccomp")
+    sys::send(channel.as_fd(), &[LISTENER], &[listener.as_fd()]).step("seccomp")?;
+    Ok(image)
 }
 
 /// The next message must be of this kind. The shim's death ends this process too.
@@ -164,8 +180,9 @@ fn overlay(target: &Path, lower: &[PathBuf], upper: &Path, work: &Path) -> io::R
     mount::mount("overlay", target, 0, &options)
 }
 
-/// The file systems that are not on disk.
-fn furnish(root: &Path) -> Result<(), Failure> {
+/// The file systems that are not on disk. An init of the image's mounts /tmp as the image wants it, and
+/// finds its cgroup writable.
+fn furnish(root: &Path, spec: &Spec, image: Option<&ImageInit>) -> Result<(), Failure> {
     let dev = root.join("dev");
     for name in ["null", "zero", "full", "random", "urandom", "tty"] {
         let node = dev.join(name);
@@ -201,13 +218,28 @@ fn furnish(root: &Path) -> Result<(), Failure> {
         ("tmpfs", "run/lock", all, "mode=1777,size=5m"),
         ("tmpfs", "tmp", nosuid | nodev, "mode=1777"),
     ] {
+        match place {
+            "sys" if image.is_some() => {
+                image_init::mount_sys(root, spec).step("/sys")?;
+                continue;
+            }
+            "tmp" if image.is_some() => continue,
+            _ => {}
+        }
         let target = root.join(place);
         fs::create_dir_all(&target).step(format!("/{place}"))?;
         mount::mount(kind, &target, flags, options).step(format!("/{place}"))?;
     }
-    // Not every host has the version 2 hierarchy.
-    let _ = mount::mount("cgroup2", &root.join("sys/fs/cgroup"), all | libc::MS_RDONLY, "");
-    Ok(())
+    let group = root.join("sys/fs/cgroup");
+    match image {
+        Some(_) => mount::mount("cgroup2", &group, all, "")
+            .step("/sys/fs/cgroup, without which an image's own init cannot run"),
+        // Not every host has the version 2 hierarchy.
+        None => {
+            let _ = mount::mount("cgroup2", &group, all | libc::MS_RDONLY, "");
+            Ok(())
+        }
+    }
 }
 
 /// Covers what tells of the host. What is not there needs no cover.

@@ -589,6 +589,7 @@ mod tests {
             resolver: Default::default(),
             root_bytes: None,
             disks: vec![],
+            init: Default::default(),
         };
         let memory = 1 << 30;
         assert!(check(&good, memory).is_ok());

@@ -1,5 +1,5 @@
-//! Drover's own init, pid 1 of an instance: names the machine, runs user data at the first boot,
-//! reaps, and shuts down when asked. For images of which no init of their own is run.
+//! Drover's own init, pid 1 of an instance: names the machine, leaves user data to an agent
+//! (`first_boot`), reaps, and shuts down when asked. For images of which no init of their own is run.
 //!
 //! ```text
 //!  SIGTERM, SIGPWR, SIGUSR1, SIGRTMIN+3, +4   power off
@@ -7,21 +7,18 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{OpenOptionsExt, chown, symlink};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use super::record::Record;
-use super::{child, sys, trust};
+use super::{child, first_boot, sys, trust};
 use crate::{Resolver, Spec};
 
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const LOG: &str = "/var/log/cloud-init-output.log";
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long processes have to end when the guest itself asked; a stop from outside has its own grace.
 const GRACE_MS: u64 = 30_000;
 
@@ -30,7 +27,24 @@ pub fn run(record: &Record, channel: OwnedFd) -> ! {
     sys::set_title("/sbin/init");
     usual_limits();
     let signals = Signals::take();
+    let (spec, notes) = settle(record, true);
+    for note in notes {
+        say(&note);
+    }
+    let spec = &spec;
+    let _ = sys::send(channel.as_fd(), &[child::UP], &[]);
+    if let Err(error) = first_boot::start(spec, false) {
+        say(&format!("first boot: {error}"));
+    }
+    let mut init = Init { signals, ending: None };
+    init.run()
+}
+
+/// What the cloud's side of a machine is, whatever its init: whom it trusts, its name and its resolver.
+/// Gives the specification with what that adds to the environment, and what went wrong.
+pub fn settle(record: &Record, names: bool) -> (Spec, Vec<String>) {
     let mut spec = record.spec.clone();
+    let mut notes = Vec::new();
     if let Some(pem) = &record.trusted {
         match trust::install(Path::new("/"), pem) {
             Ok(variables) => {
@@ -39,20 +53,13 @@ pub fn run(record: &Record, channel: OwnedFd) -> ! {
                 // What the specification says stands.
                 spec.env = own.chain(std::mem::take(&mut spec.env)).collect();
             }
-            Err(error) => say(&format!("trusted certificates: {error}")),
+            Err(error) => notes.push(format!("trusted certificates: {error}")),
         }
     }
-    let spec = &spec;
-    if let Err(error) = identify(spec) {
-        say(&format!("identity: {error}"));
+    if let Err(error) = identify(&spec, names) {
+        notes.push(format!("identity: {error}"));
     }
-    let _ = sys::send(channel.as_fd(), &[child::UP], &[]);
-    let user_data = first_boot(spec).unwrap_or_else(|error| {
-        say(&format!("first boot: {error}"));
-        None
-    });
-    let mut init = Init { signals, user_data, ending: None };
-    init.run()
+    (spec, notes)
 }
 
 /// What a machine has by default, whatever the daemon was started with.
@@ -74,7 +81,7 @@ pub fn usual_environment() -> BTreeMap<String, String> {
 }
 
 /// A line on the console.
-fn say(message: &str) {
+pub fn say(message: &str) {
     let _ = writeln!(io::stdout(), "drover: {message}");
 }
 
@@ -131,7 +138,6 @@ enum End {
 
 struct Init {
     signals: Signals,
-    user_data: Option<UserData>,
     /// Shutting down, to what end, and when patience is over.
     ending: Option<(End, u64)>,
 }
@@ -139,19 +145,12 @@ struct Init {
 impl Init {
     fn run(&mut self) -> ! {
         loop {
-            let mut fds = vec![sys::pollfd(&self.signals.0)];
-            fds.extend(self.user_data.as_ref().and_then(|u| u.output.as_ref()).map(sys::pollfd));
+            let mut fds = [sys::pollfd(&self.signals.0)];
             let timeout = match self.ending {
                 Some((_, until)) => until.saturating_sub(sys::monotonic_ms()).min(60_000) as i32,
                 None => -1,
             };
             let _ = sys::poll(&mut fds, timeout);
-            if fds.len() > 1
-                && fds[1].revents != 0
-                && let Some(user_data) = &mut self.user_data
-            {
-                user_data.pump();
-            }
             while let Some((signal, from_outside)) = self.signals.next() {
                 self.on_signal(signal, from_outside);
             }
@@ -186,20 +185,13 @@ impl Init {
     }
 
     /// Reaps who died; whether anyone is left.
-    fn reap(&mut self) -> bool {
+    fn reap(&self) -> bool {
         loop {
-            let mut status = 0;
-            // SAFETY: a valid place for the status.
-            match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
+            // SAFETY: nobody wants the status.
+            match unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } {
                 0 => return true,
                 pid if pid < 0 => return false,
-                pid => {
-                    if let Some(user_data) = &mut self.user_data
-                        && user_data.pid == pid
-                    {
-                        user_data.ended(status);
-                    }
-                }
+                _ => {}
             }
         }
     }
@@ -220,12 +212,19 @@ fn finish(end: End) -> ! {
     sys::exit(0)
 }
 
-/// Writes what the machine is called and where its cloud is.
-fn identify(spec: &Spec) -> io::Result<()> {
+/// Writes where the cloud is, and what the machine is called unless that is for the guest to say.
+fn identify(spec: &Spec, names: bool) -> io::Result<()> {
     fs::create_dir_all("/etc/profile.d")?;
-    replace("/etc/hostname", &format!("{}\n", spec.hostname), 0o644)?;
-    let addresses: Vec<Ipv4Addr> = spec.nics.iter().map(|nic| nic.address).collect();
-    replace("/etc/hosts", &hosts(&spec.hostname, &addresses), 0o644)?;
+    if names && first_boot::is_first(spec) {
+        replace("/etc/hostname", &format!("{}\n", spec.hostname), 0o644)?;
+        write_hosts(&spec.hostname, spec)?;
+    } else if names {
+        // The guest may have called itself something else since.
+        let name = fs::read_to_string("/etc/hostname").unwrap_or_default();
+        let _ = sys::set_hostname(name.trim());
+    } else if first_boot::is_first(spec) {
+        write_hosts(&spec.hostname, spec)?;
+    }
     replace("/etc/resolv.conf", &resolv_conf(&spec.resolver), 0o644)?;
     let old = fs::read_to_string("/etc/environment").unwrap_or_default();
     replace("/etc/environment", &environment(&old, &spec.env), 0o644)?;
@@ -239,6 +238,11 @@ fn replace(path: &str, content: &str, mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
     file.write_all(content.as_bytes())?;
     fs::rename(fresh, path)
+}
+
+pub fn write_hosts(hostname: &str, spec: &Spec) -> io::Result<()> {
+    let addresses: Vec<Ipv4Addr> = spec.nics.iter().map(|nic| nic.address).collect();
+    replace("/etc/hosts", &hosts(hostname, &addresses), 0o644)
 }
 
 fn hosts(hostname: &str, addresses: &[Ipv4Addr]) -> String {
@@ -282,155 +286,11 @@ fn profile(env: &BTreeMap<String, String>) -> String {
         .collect()
 }
 
-/// What runs once in the life of a root file system under this id, as cloud-init keeps it.
-fn first_boot(spec: &Spec) -> io::Result<Option<UserData>> {
-    let home = PathBuf::from("/var/lib/cloud/instances").join(&spec.id);
-    fs::create_dir_all(home.join("sem"))?;
-    let current = Path::new("/var/lib/cloud/instance");
-    let _ = fs::remove_file(current);
-    symlink(&home, current)?;
-    let mark = home.join("sem/config_scripts_user.once");
-    // Marked before it runs: what fails half-way is not run again either.
-    match OpenOptions::new().write(true).create_new(true).open(mark) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
-        result => result?,
-    };
-    authorize(&spec.ssh_keys)?;
-    let Some(data) = &spec.user_data else {
-        File::create(home.join("boot-finished"))?;
-        return Ok(None);
-    };
-    let save = |path: &Path, mode: u32| {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path);
-        file.and_then(|mut file| file.write_all(data))
-    };
-    save(&home.join("user-data.txt"), 0o600)?;
-    if !data.starts_with(b"#!") {
-        say("user data does not begin with #! and is not run");
-        return Ok(None);
-    }
-    let script = home.join("scripts/part-001");
-    fs::create_dir_all(home.join("scripts"))?;
-    save(&script, 0o700)?;
-    UserData::start(&script, &home, &spec.env).map(Some)
-}
-
-/// Lets these keys log in as root and, where the image has one, as ec2-user.
-fn authorize(keys: &[String]) -> io::Result<()> {
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    for (user, uid, gid, home) in passwd.lines().filter_map(account) {
-        if user != "root" && user != "ec2-user" {
-            continue;
-        }
-        let directory = Path::new(home).join(".ssh");
-        fs::create_dir_all(&directory)?;
-        let path = directory.join("authorized_keys");
-        let mut text = fs::read_to_string(&path).unwrap_or_default();
-        for key in keys.iter().map(|key| key.trim()) {
-            if !text.lines().any(|line| line == key) {
-                text += &format!("{key}\n");
-            }
-        }
-        fs::write(&path, text)?;
-        sys::set_mode(&directory, 0o700)?;
-        sys::set_mode(&path, 0o600)?;
-        for path in [Path::new(home), &directory, &path] {
-            chown(path, Some(uid), Some(gid))?;
-        }
-    }
-    Ok(())
-}
-
 /// Name, uid, gid and home of a line of passwd(5).
 pub fn account(line: &str) -> Option<(&str, u32, u32, &str)> {
     let fields: Vec<&str> = line.split(':').collect();
     let [user, _, uid, gid, _, home, ..] = fields[..] else { return None };
     Some((user, uid.parse().ok()?, gid.parse().ok()?, home))
-}
-
-/// The running script of the first boot. What it leaves in the background lives on and may go on
-/// writing.
-struct UserData {
-    pid: libc::pid_t,
-    output: Option<OwnedFd>,
-    log: File,
-    home: PathBuf,
-}
-
-impl UserData {
-    fn start(script: &Path, home: &Path, env: &BTreeMap<String, String>) -> io::Result<UserData> {
-        fs::create_dir_all("/var/log")?;
-        let mut log = OpenOptions::new().append(true).create(true).mode(0o640).open(LOG)?;
-        let (reader, writer) = io::pipe()?;
-        let mut command = Command::new(script);
-        command
-            .env_clear()
-            .envs(usual_environment())
-            .envs(env)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone()?)
-            .stderr(writer);
-        // SAFETY: plain system calls, safe between fork and exec.
-        unsafe {
-            command.pre_exec(|| {
-                sys::setsid();
-                // Init blocks what it waits for, and a mask is inherited.
-                sys::unblock_signals();
-                Ok(())
-            });
-        }
-        let child = command.spawn().inspect_err(|error| {
-            let _ = writeln!(log, "user data: {error}");
-        })?;
-        // The command holds copies of the pipe's writing end.
-        drop(command);
-        let output = OwnedFd::from(reader);
-        sys::set_nonblocking(output.as_fd())?;
-        Ok(UserData {
-            pid: child.id() as libc::pid_t,
-            output: Some(output),
-            log,
-            home: home.to_owned(),
-        })
-    }
-
-    /// Copies what there is to the console and the log.
-    fn pump(&mut self) {
-        let Some(output) = &self.output else { return };
-        let mut buffer = [0; 16 * 1024];
-        let mut reader = File::from(match output.try_clone() {
-            Ok(fd) => fd,
-            Err(_) => return,
-        });
-        loop {
-            match reader.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => {
-                    let _ = self.log.write_all(&buffer[..n]);
-                    // SAFETY: descriptor 1 is the console and stays open.
-                    let console = unsafe { std::os::fd::BorrowedFd::borrow_raw(1) };
-                    let _ = sys::write_all(console, &buffer[..n]);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => break,
-            }
-        }
-        self.output = None;
-    }
-
-    fn ended(&mut self, status: libc::c_int) {
-        self.pump();
-        if libc::WIFEXITED(status) {
-            say(&format!("user data ended with exit status {}", libc::WEXITSTATUS(status)));
-        } else {
-            say(&format!("user data was ended by signal {}", libc::WTERMSIG(status)));
-        }
-        let _ = File::create(self.home.join("boot-finished"));
-    }
 }
 
 #[cfg(test)]

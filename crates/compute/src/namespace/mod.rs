@@ -8,9 +8,9 @@
 //!     └ record.json, shim.json, exit.json, console in the state directory (record.rs)
 //! ```
 //!
-//! A program that uses this calls `dispatch` first in its `main`. Pid 1 is Drover's own init
-//! (`init.rs`), whatever the image brings: to boot an image's systemd is not done yet. Disk space is not
-//! limited yet either: the writable layer shares the file system of the state directory.
+//! A program that uses this calls `dispatch` first in its `main`. Pid 1 is the
+//! image's systemd where it has one (`image_init.rs`), Drover's own init (`init.rs`) otherwise. Disk space
+//! is not limited: the writable layer shares the file system of the state directory.
 
 mod adopt;
 mod attachments;
@@ -24,10 +24,12 @@ mod driver;
 mod enter;
 mod errands;
 mod exec;
+mod first_boot;
 mod follow;
 mod guest_mount;
 mod helper;
 mod host;
+mod image_init;
 mod init;
 mod launcher;
 mod mount;
@@ -38,7 +40,7 @@ mod probe;
 mod record;
 mod roots;
 mod shim;
-mod sys;
+pub(crate) mod sys;
 mod trash;
 mod trust;
 mod volumes;

@@ -92,11 +92,24 @@ pub fn run(
     sys::exit(0)
 }
 
+/// Whether a process catches or has blocked (as for signalfd) this signal, see proc_pid_status(5).
+fn hears(pid: libc::pid_t, signal: libc::c_int) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().any(|line| {
+        let set = line.strip_prefix("SigCgt:").or_else(|| line.strip_prefix("SigBlk:"));
+        set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
+            .is_some_and(|set| set & (1 << (signal - 1)) != 0)
+    })
+}
+
 fn tell(daemon: &mut UnixStream, message: &ToDaemon) -> io::Result<()> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     daemon.write_all(&line)
 }
+
+/// How often an init that does not hear yet is looked at.
+const HEARING_MS: u64 = 50;
 
 /// Pid 1, the channel to it, and the two ends of its console.
 struct Launched {
@@ -127,8 +140,12 @@ pub struct Shim {
     console: console::Writer,
     wants_network: bool,
     up: bool,
+    /// The image's init, from when it is executed.
+    image_init: Option<String>,
     failed: bool,
     asked: bool,
+    /// To shut down, to be sent as soon as init hears it.
+    unheard: Option<libc::c_int>,
     /// When a stop's grace is over.
     deadline_ms: Option<u64>,
     pub disks: Vec<Plugged>,
@@ -196,8 +213,10 @@ impl Shim {
                 _slave: slave,
                 console,
                 up: false,
+                image_init: None,
                 failed: false,
                 asked: false,
+                unheard: None,
                 deadline_ms: None,
                 disks,
                 dev,
@@ -325,9 +344,10 @@ impl Shim {
             let calls = if self.helpers.len() < MOST_HELPERS { self.calls.clone() } else { vec![] };
             fds.extend(calls.iter().map(|listener| sys::pollfd(&**listener)));
             fds.extend(self.helpers.iter().map(|(helper, _)| sys::pollfd(&helper.pidfd)));
+            let patience = if self.unheard.is_some() { HEARING_MS } else { 60_000 };
             let timeout = self
                 .deadline_ms
-                .map_or(-1, |at| at.saturating_sub(sys::monotonic_ms()).min(60_000) as i32);
+                .map_or(-1, |at| at.saturating_sub(sys::monotonic_ms()).min(patience) as i32);
             if sys::poll(&mut fds, timeout).is_err() {
                 break;
             }
@@ -370,6 +390,7 @@ impl Shim {
             if ready[4] && !ready[3] {
                 self.read_daemon();
             }
+            self.ask();
             if self.deadline_ms.is_some_and(|at| sys::monotonic_ms() >= at) {
                 self.deadline_ms = None;
                 self.signal(libc::SIGKILL);
@@ -414,21 +435,51 @@ impl Shim {
         let mut buffer = [0; 1024];
         let Some(channel) = &self.channel else { return };
         match sys::receive(channel.as_fd(), &mut buffer) {
-            Ok((n, _)) if n > 0 && buffer[0] == child::UP => {
-                self.up = true;
-                self.tell(&ToDaemon::Up);
-                for (number, request) in std::mem::take(&mut self.early) {
-                    self.answer_to(number, request);
-                }
-            }
+            Ok((n, _)) if n > 0 && buffer[0] == child::UP => self.is_up(),
             Ok((n, fds)) if n > 0 && buffer[0] == child::LISTENER => {
                 self.calls.extend(fds.into_iter().map(Rc::new));
             }
             Ok((n, _)) if n > 0 && buffer[0] == child::FAILED => {
+                self.image_init = None;
                 self.fail(&String::from_utf8_lossy(&buffer[1..n]));
             }
+            Ok((n, _)) if n > 0 && buffer[0] == child::WANTS_GROUP => {
+                match self.record.group.delegate(self.record.first_id) {
+                    Ok(()) => drop(sys::send(channel.as_fd(), &[child::GROUP], &[])),
+                    Err(error) => {
+                        self.fail(&error.to_string());
+                        self.signal(libc::SIGKILL);
+                    }
+                }
+            }
+            Ok((n, _)) if n > 0 && buffer[0] == child::EXEC => {
+                self.image_init = Some(String::from_utf8_lossy(&buffer[1..n]).into_owned());
+            }
             Ok((n, _)) if n > 0 => {}
-            _ => self.channel = None,
+            _ => {
+                self.channel = None;
+                if self.image_init.is_some() && !self.up {
+                    self.is_up();
+                }
+            }
+        }
+    }
+
+    fn is_up(&mut self) {
+        self.up = true;
+        self.tell(&ToDaemon::Up);
+        for (number, request) in std::mem::take(&mut self.early) {
+            self.answer_to(number, request);
+        }
+    }
+
+    /// Sends the wish to shut down once init has a handler: what comes before that, pid 1 never hears.
+    fn ask(&mut self) {
+        if let Some(signal) = self.unheard
+            && hears(self.pid, signal)
+        {
+            self.unheard = None;
+            self.signal(signal);
         }
     }
 
@@ -472,8 +523,17 @@ impl Shim {
                 self.asked = true;
                 let deadline = sys::monotonic_ms().saturating_add(grace_ms);
                 self.deadline_ms = Some(self.deadline_ms.map_or(deadline, |at| at.min(deadline)));
-                // Before init runs, nobody is there to be asked.
-                self.signal(if self.up { libc::SIGTERM } else { libc::SIGKILL });
+                match &self.image_init {
+                    // Before init runs, nobody is there to be asked.
+                    _ if !self.up => self.signal(libc::SIGKILL),
+                    // systemd's wish to power off, see systemd(1); SIGTERM makes it begin anew.
+                    Some(init) if init.ends_with("systemd") => {
+                        self.unheard = Some(libc::SIGRTMIN() + 4);
+                    }
+                    // What others take for a failing power supply, if for anything.
+                    Some(_) => self.unheard = Some(libc::SIGPWR),
+                    None => self.signal(libc::SIGTERM),
+                }
             }
             ToShim::Kill => {
                 self.asked = true;

@@ -6,6 +6,29 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// Where `path` leads when `root` is taken for `/`, links and all; `None` when nowhere.
+pub fn resolve_within(root: BorrowedFd<'_>, path: &str) -> Option<std::path::PathBuf> {
+    const RESOLVE_IN_ROOT: u64 = 0x10;
+    let how = [(libc::O_PATH | libc::O_CLOEXEC) as u64, 0, RESOLVE_IN_ROOT];
+    let path = CString::new(path).ok()?;
+    let named =
+        |fd: BorrowedFd<'_>| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    // SAFETY: a live descriptor, a terminated string, and an open_how (three u64) of the given size;
+    // the result is a new descriptor.
+    let found = unsafe {
+        let fd = libc::syscall(
+            libc::SYS_openat2,
+            root.as_raw_fd(),
+            path.as_ptr(),
+            how.as_ptr(),
+            size_of_val(&how),
+        );
+        (fd >= 0).then(|| OwnedFd::from_raw_fd(fd as RawFd))?
+    };
+    let (top, found) = (named(root).ok()?, named(found.as_fd()).ok()?);
+    Some(Path::new("/").join(found.strip_prefix(top).ok()?))
+}
+
 /// Turns a `-1` result into the error it stands for.
 pub fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }

@@ -123,10 +123,11 @@ fn user_data_by_any_interpreter() {
     assert!(world.run("i-env", "#!/usr/bin/env -S bash -e\necho $((6*7))").contains("42\n"));
     let none = Spec { user_data: Some("#!/no/such\n".into()), ..spec("i-none") };
     world.boot(&none);
-    world.wait_console("i-none", "first boot: ");
-    let config = Spec { user_data: Some("#cloud-config\n".into()), ..spec("i-config") };
-    world.boot(&config);
-    world.wait_console("i-config", "does not begin with #!");
+    world.wait_console("i-none", "user data, /var/lib/cloud/instances/i-none/scripts/part-001: ");
+    world.wait_console("i-none", "user data ended with exit status 1");
+    let data = Spec { user_data: Some("{\"role\": \"web\"}".into()), ..spec("i-data") };
+    world.boot(&data);
+    world.wait_console("i-data", "it is left to be read");
 }
 
 fn the_machine_knows_its_name_and_keys() {

@@ -4,6 +4,7 @@ mod adopt;
 mod confine;
 mod disks;
 mod exec;
+mod first_boot;
 mod life;
 mod mounts;
 mod network;
@@ -22,6 +23,7 @@ fn main() {
     }
     let tests = [
         life::TESTS,
+        first_boot::TESTS,
         adopt::TESTS,
         confine::TESTS,
         network::TESTS,

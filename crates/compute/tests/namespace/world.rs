@@ -256,5 +256,6 @@ pub fn spec(id: &str) -> Spec {
         resolver: Default::default(),
         root_bytes: None,
         disks: vec![],
+        init: Default::default(),
     }
 }

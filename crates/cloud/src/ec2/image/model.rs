@@ -1,6 +1,7 @@
 //! A machine image.
 
 use compute::driver::Layer;
+use compute::image::Os;
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
@@ -23,6 +24,12 @@ pub struct Image {
     pub architecture: String,
     /// Lowest first.
     pub layers: Vec<Layer>,
+    /// What is pid 1 of its instances.
+    #[serde(default)]
+    pub init: compute::Init,
+    /// What its os-release said when it was registered.
+    #[serde(default)]
+    pub os: Os,
     pub created: Timestamp,
 }
 

@@ -1,6 +1,8 @@
 //! Which images there are, what they consist of, and registering one.
 
+use compute::Init;
 use compute::driver::Layer;
+use compute::image::Os;
 use store::{Snapshot, Tx};
 
 use super::model::{Image, ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE, host_architecture};
@@ -28,6 +30,9 @@ fn built_in(cx: &Context) -> Image {
         description: "This host's own system directories, without its secrets and homes".to_owned(),
         architecture: host_architecture().to_owned(),
         layers: vec![Layer::Host],
+        init: Init::Auto,
+        // Its instances are the host's system, but no release that anyone asks for.
+        os: Os::default(),
         created: BUILT_IN_CREATED,
     }
 }
@@ -58,15 +63,24 @@ pub fn layers(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<Vec<Layer>>
     Ok(image(snapshot, cx, id)?.layers)
 }
 
+/// What an image is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Content {
+    pub layers: Vec<Layer>,
+    pub init: Init,
+    pub os: Os,
+}
+
 /// Makes an image of layers that are already in place.
 pub fn register_local(
     tx: &mut Tx,
     cx: &Context,
     name: &str,
-    layers: Vec<Layer>,
+    content: Content,
     description: &str,
 ) -> Result<Image> {
     check_name(name)?;
+    let Content { layers, init, os } = content;
     if layers.is_empty() {
         return Err(Error::value("An image has at least one layer."));
     }
@@ -84,6 +98,8 @@ pub fn register_local(
         description: description.to_owned(),
         architecture: host_architecture().to_owned(),
         layers,
+        init,
+        os,
         created: cx.now,
     };
     tx.put(image.clone());
@@ -218,6 +234,10 @@ mod tests {
         vec![Layer::Dir(PathBuf::from("/images/x"))]
     }
 
+    fn content() -> Content {
+        Content { layers: layer(), ..Default::default() }
+    }
+
     #[test]
     fn the_built_in_image_is_the_same_everywhere() {
         let cx = testing::context();
@@ -232,7 +252,7 @@ mod tests {
     async fn names_are_unique_and_ids_are_checked() {
         let cx = testing::context();
         let image =
-            cx.write(|tx| register_local(tx, &cx, "debian 12", layer(), "a root")).await.unwrap();
+            cx.write(|tx| register_local(tx, &cx, "debian 12", content(), "a root")).await.unwrap();
         assert_eq!(layers(&cx.read(), &cx, &image.id).unwrap(), layer());
         for (name, code) in [
             ("debian 12", "InvalidAMIName.Duplicate"),
@@ -240,7 +260,7 @@ mod tests {
             ("x", "InvalidAMIName.Malformed"),
             ("a;b;c", "InvalidAMIName.Malformed"),
         ] {
-            let error = cx.write(|tx| register_local(tx, &cx, name, layer(), "")).await;
+            let error = cx.write(|tx| register_local(tx, &cx, name, content(), "")).await;
             assert_eq!(error.unwrap_err().code(), code, "{name}");
         }
         let code = |id: &str| self::image(&cx.read(), &cx, id).unwrap_err().code();
@@ -251,7 +271,7 @@ mod tests {
     #[tokio::test]
     async fn describing() {
         let cx = testing::context();
-        cx.write(|tx| register_local(tx, &cx, "web-1", layer(), "")).await.unwrap();
+        cx.write(|tx| register_local(tx, &cx, "web-1", content(), "")).await.unwrap();
         let found = |owners: &[&str], users: &[&str], filter: Option<(&str, &str)>| {
             let scope = Scope {
                 owners: owners.iter().map(|o| o.to_string()).collect(),

@@ -39,6 +39,8 @@ pub struct Instance {
     pub image_id: String,
     /// The image's, as they were at launch: the image may go, the instance stays.
     pub layers: Vec<compute::Layer>,
+    #[serde(default)]
+    pub init: compute::Init,
     pub architecture: String,
     /// `vol-…`, the root: an EBS volume in every API; its bytes are the driver's writable layer.
     pub volume_id: String,

@@ -160,6 +160,7 @@ fn create(
         secondary_interfaces: interfaces.into_iter().map(|interface| interface.id).collect(),
         image_id: resolved.image_id.clone(),
         layers: resolved.layers.clone(),
+        init: resolved.init,
         architecture: resolved.architecture.clone(),
         volume_id,
         instance_type: resolved.instance_type.clone(),

@@ -26,6 +26,7 @@ pub struct Resolved {
     pub zone: String,
     pub image_id: String,
     pub layers: Vec<Layer>,
+    pub init: compute::Init,
     pub architecture: String,
     /// The first is the primary one.
     pub interfaces: Interfaces,
@@ -71,6 +72,7 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
         zone: subnet.zone,
         image_id,
         layers: image.layers,
+        init: image.init,
         architecture: image.architecture,
         interfaces,
         profile,

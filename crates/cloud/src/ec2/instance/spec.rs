@@ -7,7 +7,6 @@ use compute::{Nic, Resolver, Spec};
 use store::Snapshot;
 
 use super::model::Instance;
-use super::user_data;
 use crate::Context;
 use crate::ec2::network_interface::{self, NetworkInterface};
 use crate::ec2::{Error, Kind, Result, catalog, dhcp_options, vpc};
@@ -29,7 +28,7 @@ pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec
             .collect::<Result<_>>()?,
         hostname: host_name(instance.private_ip),
         env: environment(&instance.region),
-        user_data: user_data::script(&instance.user_data),
+        user_data: (!instance.user_data.is_empty()).then(|| instance.user_data.clone()),
         ssh_keys: instance.public_key.iter().cloned().collect(),
         resolver: Resolver {
             servers: dhcp_options::ops::name_servers(snapshot, cx, &vpc),
@@ -37,6 +36,7 @@ pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec
         },
         root_bytes: None,
         disks: vec![],
+        init: instance.init,
     })
 }
 

@@ -26,6 +26,7 @@ pub fn instance() -> Instance {
         secondary_interfaces: vec![],
         image_id: "ami-00000000000000001".into(),
         layers: vec![compute::Layer::Host],
+        init: Default::default(),
         architecture: "x86_64".into(),
         volume_id: "vol-00000000000000001".into(),
         instance_type: "t3.micro".into(),

@@ -162,7 +162,7 @@ async fn what_is_refused_by_name() {
         ("IamInstanceProfile.Name=x", 400, "InvalidParameterValue"),
         ("Placement.Tenancy=dedicated", 400, "UnsupportedOperation"),
         ("PrivateIpAddress=172.31.0.1&SubnetId=subnet-x", 400, "InvalidSubnetID.Malformed"),
-        ("UserData=I2Nsb3VkLWNvbmZpZwo=", 400, "UnsupportedOperation"),
+        ("UserData=***", 400, "InvalidParameterValue"),
         ("KeyName=none", 400, "InvalidKeyPair.NotFound"),
         ("SecurityGroupId.1=sg-12345678", 400, "InvalidGroup.NotFound"),
         ("NetworkInterface.1.SubnetId=subnet-12345678", 400, "MissingParameter"),
