@@ -37,6 +37,7 @@ pub fn all() -> Vec<Box<dyn Controller>> {
         Box::new(crate::ec2::flow_log::controller::FlowLogs::default()),
         Box::new(crate::elbv2::controller::LoadBalancers::default()),
         Box::new(crate::dynamodb::Sweeper),
+        Box::new(crate::sqs::Sweeper),
         Box::new(crate::autoscaling::controller::AutoScaling),
         Box::new(crate::cloudwatch::controller::CloudWatch),
     ]

@@ -23,6 +23,8 @@ pub struct Parts {
     pub metrics: crate::cloudwatch::Metrics,
     pub trail: crate::iam::Trail,
     pub seal: crate::seal::Seal,
+    /// Which messages of queues can be received.
+    pub sqs: crate::sqs::Lines,
     /// Held while networks are made as the records say; what they said last.
     pub network_gate: Arc<Mutex<Option<crate::ec2::network::Compiled>>>,
 }

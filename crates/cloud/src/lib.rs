@@ -22,6 +22,7 @@ pub mod s3;
 pub mod schema;
 pub mod seal;
 pub mod services;
+pub mod sqs;
 pub mod ssm;
 pub mod sts;
 pub mod tag;

@@ -66,7 +66,11 @@ fn authorize<O: wire::Operation>(
     input: &O::Input,
 ) -> Result<Option<Event>, wire::Error> {
     let service = O::SERVICE.signing_name;
-    let is_data = service == "dynamodb" && !O::NAME.contains("Table");
+    let is_data = match service {
+        "dynamodb" => !O::NAME.contains("Table"),
+        "sqs" => O::NAME.contains("Message") && !O::NAME.contains("Task"),
+        _ => false,
+    };
     let unjudged = cx.from.may_do_all();
     if unjudged && is_data {
         return Ok(None);
@@ -177,6 +181,7 @@ pub fn table() -> Vec<Entry> {
     entries.extend(crate::iam::handlers::operations());
     entries.extend(crate::sts::handlers::operations());
     entries.extend(crate::dynamodb::handlers::operations());
+    entries.extend(crate::sqs::handlers::operations());
     entries.extend(crate::autoscaling::handlers::operations());
     entries
 }

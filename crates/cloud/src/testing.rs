@@ -52,6 +52,7 @@ pub fn world(
         metrics: crate::cloudwatch::Metrics::default(),
         trail: crate::iam::Trail::default(),
         seal: crate::seal::Seal::new([7; 32]),
+        sqs: crate::sqs::Lines::default(),
         network_gate: Arc::default(),
     });
     let context = Context {

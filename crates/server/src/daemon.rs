@@ -113,6 +113,7 @@ pub fn run(options: Options) -> Result<()> {
         metrics,
         trail,
         seal,
+        sqs: cloud::sqs::Lines::default(),
         network_gate,
     };
     let env = Env::new(parts);

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cloud::iam::{self, Caller, Inside, Refusal, Source};
+use cloud::iam::{self, Caller, Inside, Refusal, Source, Who};
 use cloud::{Context, Env, services};
 use http_body_util::{BodyExt, Full, Limited, combinators::BoxBody};
 use hyper::body::Incoming;
@@ -223,18 +223,30 @@ impl Gateway {
                 self.root_secret(access_key).or_else(|| iam::secret(&self.env, access_key))
             },
         );
-        let caller = verified.and_then(|verified| {
-            let caller = self.caller(&verified)?;
-            Ok((verified.region, caller))
-        });
+        let caller = match verified {
+            Ok(verified) => self.caller(&verified).map(|caller| (verified.region, caller)),
+            // Policies of queues may let in whoever comes.
+            Err(wire::sigv4::Error::Missing) if service.name == "sqs" => {
+                let region = guard::region(&parts.headers);
+                let region = region.unwrap_or_else(|| self.env.config.default_region.clone());
+                Ok((region, Caller { who: Who::Anonymous, ..Caller::default() }))
+            }
+            Err(error) => Err(error),
+        };
         let (region, caller) = match caller {
             Ok(found) => found,
             Err(error) => return refuse(&error.to_wire(protocol)),
         };
-        let agent = parts.headers.get(http::header::USER_AGENT);
+        let text = |name| {
+            let value = parts.headers.get(name);
+            value.map(|value: &http::HeaderValue| {
+                String::from_utf8_lossy(value.as_bytes()).into_owned()
+            })
+        };
         let caller = Caller {
             source: peer.source(&self.env, service.signing_name),
-            user_agent: agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned()),
+            user_agent: text(http::header::USER_AGENT),
+            host: text(http::header::HOST),
             ..caller
         };
         iam::note_use(&self.env, &caller, service.signing_name, &region).await;

@@ -29,6 +29,13 @@ pub fn service(headers: &HeaderMap) -> Option<&'static Service> {
     services::of_name(&name(headers.get("host")?.to_str().ok()?))
 }
 
+/// The region in the name, one of AWS's, that the request was sent to.
+pub fn region(headers: &HeaderMap) -> Option<String> {
+    let name = name(headers.get("host")?.to_str().ok()?);
+    let name = name.strip_suffix(services::DOMAIN)?;
+    name.split('.').find(|label| cloud::region::find(label).is_some()).map(str::to_owned)
+}
+
 /// `in_network`: the door is one inside a VPC, where services have AWS's names.
 pub fn check(headers: &HeaderMap, listen: SocketAddr, in_network: bool) -> Result<(), Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());

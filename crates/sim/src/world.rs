@@ -159,6 +159,7 @@ impl World {
             metrics: Metrics::default(),
             trail: Trail::default(),
             seal: Seal::new([7; 32]),
+            sqs: cloud::sqs::Lines::default(),
             network_gate: Arc::default(),
         });
         let mut world = World {

@@ -11,6 +11,7 @@
 
 pub mod cbor;
 mod check;
+mod compatible;
 pub mod json;
 pub mod query;
 pub mod rest_json;
@@ -23,6 +24,7 @@ pub mod value;
 
 use std::collections::BTreeMap;
 
+pub use compatible::query_code;
 pub use route::{Routed, not_served, route};
 pub use shapes::*;
 
@@ -64,6 +66,13 @@ pub struct Route {
 }
 
 impl Service {
+    /// A JSON service that older clients speak the query protocol to, where its lists and maps are
+    /// flat. All of its errors have two names.
+    pub fn query_compatible(&self) -> bool {
+        matches!(self.protocol, Protocol::Json10 | Protocol::Json11)
+            && self.protocols.contains(&Protocol::Query)
+    }
+
     /// The service of botocore's name, if it has shapes here.
     pub fn named(name: &str) -> Option<&'static Service> {
         SERVICES.iter().copied().find(|service| service.name == name)
@@ -160,11 +169,14 @@ impl Error {
 pub fn decode<O: Operation>(request: &Request) -> Result<O::Input, Error> {
     let schema = O::Input::SCHEMA;
     let value = match request.protocol {
-        Protocol::Ec2 | Protocol::Query => query::decode(request, schema)?,
+        Protocol::Ec2 | Protocol::Query => query::decode(O::SERVICE, request, schema)?,
         Protocol::Json10 | Protocol::Json11 => json::decode(&request.body, schema)?,
         Protocol::RestJson => rest_json::decode(O::SERVICE, request, schema)?,
         Protocol::Cbor => cbor::decode(&request.body, schema)?,
     };
+    if O::SERVICE.query_compatible() {
+        compatible::check(schema, &value)?;
+    }
     check::check(request.protocol, schema, &value)?;
     Ok(value::shape(value))
 }
@@ -221,7 +233,22 @@ fn encode_plain_error(
     match protocol {
         Protocol::Ec2 | Protocol::Query => {
             let namespace = service.and_then(|service| service.xml_namespace);
-            query::error(namespace, protocol, error, request_id)
+            match service {
+                Some(service) if service.query_compatible() => {
+                    let code = compatible::query_code(&error.code).to_owned();
+                    let error = Error { code, ..error.clone() };
+                    query::error(namespace, protocol, &error, request_id)
+                }
+                _ => query::error(namespace, protocol, error, request_id),
+            }
+        }
+        Protocol::Json10 | Protocol::Json11
+            if service.is_some_and(|service| service.query_compatible()) =>
+        {
+            let prefix = compatible::prefix(&error.code);
+            let mut response = json::error(prefix, protocol, error, request_id);
+            compatible::name(&mut response, error);
+            response
         }
         Protocol::RestJson => rest_json::error(error, request_id),
         Protocol::Cbor => cbor::error(error, request_id),

@@ -294,3 +294,82 @@ fn cbor() {
     assert_eq!(response.headers["smithy-protocol"], "rpc-v2-cbor");
     assert_eq!(response.headers["content-type"], "application/cbor");
 }
+
+#[test]
+fn sqs_in_both_protocols() {
+    use std::collections::BTreeMap;
+
+    use wire::sqs::*;
+    let form = |body: &'static str| wire::Request {
+        protocol: wire::Protocol::Query,
+        uri: "/123456789012/jobs".parse().unwrap(),
+        ..request::<SendMessage>(body)
+    };
+    let query = form(
+        "Action=SendMessage&Version=2012-11-05&MessageBody=hi&DelaySeconds=0\
+         &MessageAttribute.1.Name=kind&MessageAttribute.1.Value.DataType=String\
+         &MessageAttribute.1.Value.StringValue=a+b",
+    );
+    let json = request::<SendMessage>(
+        r#"{"QueueUrl":"/123456789012/jobs","MessageBody":"hi","DelaySeconds":0,"MessageAttributes":
+            {"kind":{"DataType":"String","StringValue":"a b"}}}"#,
+    );
+    let input = wire::decode::<SendMessage>(&query).unwrap();
+    assert_eq!(input, wire::decode::<SendMessage>(&json).unwrap());
+    assert_eq!(input.message_attributes.unwrap()["kind"].string_value.as_deref(), Some("a b"));
+
+    let query = form(
+        "Action=ReceiveMessage&AttributeName.1=All&MessageAttributeName.1=a&MessageAttributeName.2=b",
+    );
+    let input = wire::decode::<ReceiveMessage>(&query).unwrap();
+    assert_eq!(input.attribute_names, Some(vec!["All".to_owned()]));
+    assert_eq!(input.message_attribute_names, Some(vec!["a".to_owned(), "b".to_owned()]));
+    let message = |id: &str| Message {
+        message_id: Some(id.to_owned()),
+        attributes: Some(BTreeMap::from([("SentTimestamp".to_owned(), "5".to_owned())])),
+        ..Default::default()
+    };
+    let output = ReceiveMessageResult { messages: Some(vec![message("m-1"), message("m-2")]) };
+    let answer = wire::encode::<ReceiveMessage>(&query, &output, "r-1");
+    let one = |id: &str| {
+        format!(
+            "<Message><Attribute><Name>SentTimestamp</Name><Value>5</Value></Attribute><MessageId>{id}\
+             </MessageId></Message>"
+        )
+    };
+    assert_eq!(
+        String::from_utf8_lossy(&answer.body),
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ReceiveMessageResponse \
+             xmlns=\"http://queue.amazonaws.com/doc/2012-11-05/\"><ReceiveMessageResult>{}{}\
+             </ReceiveMessageResult><ResponseMetadata><RequestId>r-1</RequestId></ResponseMetadata>\
+             </ReceiveMessageResponse>",
+            one("m-1"),
+            one("m-2")
+        )
+    );
+}
+
+#[test]
+fn errors_of_sqs_have_two_names() {
+    let service = wire::Service::named("sqs").unwrap();
+    let error = wire::Error::new(400, "QueueDoesNotExist", "The specified queue does not exist.");
+    let json = wire::encode_error(Some(service), wire::Protocol::Json10, &error, "r-1");
+    assert_eq!(
+        json.headers["x-amzn-query-error"],
+        "AWS.SimpleQueueService.NonExistentQueue;Sender"
+    );
+    assert_eq!(
+        String::from_utf8_lossy(&json.body),
+        r#"{"__type":"com.amazonaws.sqs#QueueDoesNotExist","message":"The specified queue does not exist."}"#
+    );
+    let query = wire::encode_error(Some(service), wire::Protocol::Query, &error, "r-1");
+    let body = String::from_utf8_lossy(&query.body);
+    assert!(body.contains("<Code>AWS.SimpleQueueService.NonExistentQueue</Code>"), "{body}");
+
+    let missing = wire::decode::<wire::sqs::SendMessage>(&request::<wire::sqs::SendMessage>("{}"));
+    let missing = missing.unwrap_err();
+    assert_eq!(missing.code, "MissingRequiredParameterException");
+    let json = wire::encode_error(Some(service), wire::Protocol::Json10, &missing, "r-1");
+    assert_eq!(json.headers["x-amzn-query-error"], "MissingParameter;Sender");
+}

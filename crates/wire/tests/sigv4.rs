@@ -266,6 +266,25 @@ fn refusals() {
         assert_eq!(code, expected, "{authorization}");
     }
     assert_eq!(Error::UnknownKey.to_wire(Protocol::Ec2).code, "AuthFailure");
+    // Temporary credentials that are over, in the words of each kind of service.
+    for (protocol, status, code, message) in [
+        (Protocol::Ec2, 400, "RequestExpired", "Request has expired."),
+        (
+            Protocol::Query,
+            403,
+            "ExpiredToken",
+            "The security token included in the request is expired",
+        ),
+        (
+            Protocol::Json11,
+            400,
+            "ExpiredTokenException",
+            "The security token included in the request is expired",
+        ),
+    ] {
+        let error = Error::ExpiredToken.to_wire(protocol);
+        assert_eq!((error.status, &*error.code, &*error.message), (status, code, message));
+    }
     assert_eq!(Error::UnknownKey.to_wire(Protocol::Json10).code, "UnrecognizedClientException");
     assert_eq!(Error::Mismatch.to_wire(Protocol::Json11).code, "InvalidSignatureException");
     let expired = Error::Expired { signed: now, now: now + 2000 };

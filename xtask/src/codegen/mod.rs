@@ -37,6 +37,12 @@ pub struct Wanted {
     /// Enumerations whose values are not checked at decoding.
     #[serde(default)]
     open_enums: Vec<String>,
+    /// Of a JSON service whose older clients speak the query protocol, which its model no longer
+    /// tells of: the namespace of its answers there.
+    query_namespace: Option<String>,
+    /// There lists and maps are flat; what the entries of a shape are called.
+    #[serde(default)]
+    query_names: BTreeMap<String, String>,
 }
 
 pub fn run(mode: Mode) -> Result<()> {

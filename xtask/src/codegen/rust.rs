@@ -373,7 +373,10 @@ impl<'a> Generator<'a> {
         let request = match (&reference.query_name, &reference.location_name) {
             (Some(query), _) if self.ec2 => query.clone(),
             (_, Some(location)) if self.ec2 => names::upper_first(location),
-            _ => response.clone(),
+            _ => match self.wanted.query_names.get(&reference.shape) {
+                Some(query) => query.clone(),
+                None => response.clone(),
+            },
         };
         let mut ty = self.rust_type(&reference.shape)?;
         if self.recursive.contains(reference.shape.as_str()) {

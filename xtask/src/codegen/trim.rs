@@ -23,6 +23,16 @@ pub fn trim(full: &Model, wanted: &Wanted) -> Result<Model> {
     for name in &wanted.open_enums {
         ensure!(shapes.contains_key(name), "open enum {name} is of no served operation");
     }
+    if wanted.query_namespace.is_some() {
+        // All of its lists and maps are, in that protocol.
+        shapes.values_mut().for_each(|shape| {
+            shape.unserved.flattened = false;
+            shape.members.values_mut().for_each(|member| member.unserved.flattened = false);
+        });
+    }
+    for name in wanted.query_names.keys() {
+        ensure!(shapes.contains_key(name), "query name of {name} is of no served operation");
+    }
     let known = full.operations.keys().cloned().collect();
     let mut routes = BTreeMap::new();
     for (name, operation) in full.operations.iter().filter(|_| rest) {
@@ -31,6 +41,10 @@ pub fn trim(full: &Model, wanted: &Wanted) -> Result<Model> {
     }
     let mut metadata = full.metadata.clone();
     metadata.protocols.retain(|_| full.metadata.protocols.len() > 1);
+    if wanted.query_namespace.is_some() {
+        metadata.xml_namespace = wanted.query_namespace.clone();
+        metadata.protocols = vec![metadata.protocol.clone(), "query".to_owned()];
+    }
     Ok(Model { metadata, operations, shapes, known, routes })
 }
 

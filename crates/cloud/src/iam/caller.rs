@@ -28,6 +28,8 @@ pub struct Caller {
     pub session: Option<Box<Session>>,
     pub source: Source,
     pub user_agent: Option<String>,
+    /// Authority that the request was sent to, as its Host says.
+    pub host: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -9,16 +9,27 @@ use bytes::Bytes;
 use super::params::{Node, TooDeep, tree};
 use crate::schema::{List, Map, Structure, Type};
 use crate::value::Value;
-use crate::{Error, Protocol, Request, time};
+use crate::{Error, Protocol, Request, Service, time};
 
-pub fn decode(request: &Request, schema: &Structure) -> Result<Value, Error> {
-    let decoder = Decoder { ec2: request.protocol == Protocol::Ec2 };
-    let root = tree(request).map_err(|TooDeep(name)| decoder.unknown(&name))?;
+pub fn decode(service: &Service, request: &Request, schema: &Structure) -> Result<Value, Error> {
+    let ec2 = request.protocol == Protocol::Ec2;
+    let decoder = Decoder { ec2, flat: ec2 || service.query_compatible() };
+    let mut root = tree(request).map_err(|TooDeep(name)| decoder.unknown(&name))?;
+    if service.query_compatible()
+        && schema.members.iter().any(|member| member.name == "QueueUrl")
+        && request.uri.path() != "/"
+    {
+        // What is sent to a queue's own address need not name it again.
+        let address = Node { value: Some(request.uri.path().to_owned()), ..Node::default() };
+        root.children.entry("QueueUrl".to_owned()).or_insert(address);
+    }
     decoder.structure(schema, root.children, "")
 }
 
 struct Decoder {
     ec2: bool,
+    /// Nothing stands between the name of a list or map and the numbers of its entries.
+    flat: bool,
 }
 
 impl Decoder {
@@ -79,7 +90,7 @@ impl Decoder {
     }
 
     fn list(&self, list: &List, node: Node, path: &str) -> Result<Value, Error> {
-        if self.ec2 {
+        if self.flat {
             return self.items(list, node, path);
         }
         let mut children = node.children;
@@ -105,25 +116,39 @@ impl Decoder {
     }
 
     fn map(&self, map: &Map, node: Node, path: &str) -> Result<Value, Error> {
+        if self.flat {
+            return self.entries(map, node, path, &["Name", "Key"], "Value");
+        }
         let mut children = node.children;
         let entries = children.remove("entry").unwrap_or_default();
         if let Some((name, inner)) = children.into_iter().next() {
             return Err(self.unknown(&deepest(join(path, &name), &inner)));
         }
-        let path = join(path, "entry");
+        self.entries(map, entries, &join(path, "entry"), &["key"], "value")
+    }
+
+    fn entries(
+        &self,
+        map: &Map,
+        entries: Node,
+        path: &str,
+        key_names: &[&str],
+        value_name: &str,
+    ) -> Result<Value, Error> {
         let mut pairs = Vec::new();
-        for (n, entry) in self.numbered(entries.children, &path)? {
-            let path = join(&path, &n.to_string());
+        for (n, entry) in self.numbered(entries.children, path)? {
+            let path = join(path, &n.to_string());
             let mut children = entry.children;
-            let key = children.remove("key").and_then(|key| key.value);
-            let value = children.remove("value");
+            let key = key_names.iter().find_map(|name| children.remove(*name));
+            let key = key.and_then(|key| key.value);
+            let value = children.remove(value_name);
             if let Some((name, inner)) = children.into_iter().next() {
                 return Err(self.unknown(&deepest(join(&path, &name), &inner)));
             }
             let Some((key, value)) = key.zip(value) else {
                 return Err(self.ill_typed(&path, "", "map entry"));
             };
-            pairs.push((key, self.value(&map.value, value, &join(&path, "value"))?));
+            pairs.push((key, self.value(&map.value, value, &join(&path, value_name))?));
         }
         Ok(Value::Map(pairs))
     }

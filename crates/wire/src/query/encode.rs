@@ -18,6 +18,7 @@ pub fn encode(
     request_id: &str,
 ) -> Response {
     let mut xml = Xml::begin();
+    xml.flat = service.query_compatible();
     let response = format!("{operation}Response");
     xml.open_in(&response, service.xml_namespace);
     if protocol == Protocol::Ec2 {
@@ -74,17 +75,21 @@ pub fn error(
 }
 
 /// An XML document in the making.
-pub struct Xml(String);
+pub struct Xml {
+    text: String,
+    /// Lists and maps have no element of their own around their entries.
+    flat: bool,
+}
 
 impl Xml {
     fn begin() -> Xml {
         let mut text = String::with_capacity(1024);
         text.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-        Xml(text)
+        Xml { text, flat: false }
     }
 
     fn response(self, status: StatusCode, request_id: &str) -> Response {
-        crate::respond(status, "text/xml;charset=UTF-8", self.0.into_bytes(), request_id)
+        crate::respond(status, "text/xml;charset=UTF-8", self.text.into_bytes(), request_id)
     }
 
     fn open(&mut self, name: &str) {
@@ -92,24 +97,24 @@ impl Xml {
     }
 
     fn open_in(&mut self, name: &str, namespace: Option<&str>) {
-        self.0.push('<');
-        self.0.push_str(name);
+        self.text.push('<');
+        self.text.push_str(name);
         if let Some(namespace) = namespace {
-            self.0.push_str(" xmlns=\"");
-            self.0.push_str(namespace);
+            self.text.push_str(" xmlns=\"");
+            self.text.push_str(namespace);
             // EC2's answers have the slash that its model lacks.
             if !namespace.ends_with('/') {
-                self.0.push('/');
+                self.text.push('/');
             }
-            self.0.push('"');
+            self.text.push('"');
         }
-        self.0.push('>');
+        self.text.push('>');
     }
 
     fn close(&mut self, name: &str) {
-        self.0.push_str("</");
-        self.0.push_str(name);
-        self.0.push('>');
+        self.text.push_str("</");
+        self.text.push_str(name);
+        self.text.push('>');
     }
 
     fn leaf(&mut self, name: &str, text: &str) {
@@ -121,24 +126,44 @@ impl Xml {
     fn text(&mut self, text: &str) {
         for c in text.chars() {
             match c {
-                '<' => self.0.push_str("&lt;"),
-                '>' => self.0.push_str("&gt;"),
-                '&' => self.0.push_str("&amp;"),
-                '"' => self.0.push_str("&quot;"),
-                '\r' => self.0.push_str("&#xD;"),
-                '\t' | '\n' => self.0.push(c),
+                '<' => self.text.push_str("&lt;"),
+                '>' => self.text.push_str("&gt;"),
+                '&' => self.text.push_str("&amp;"),
+                '"' => self.text.push_str("&quot;"),
+                '\r' => self.text.push_str("&#xD;"),
+                '\t' | '\n' => self.text.push(c),
                 // XML has no way to say these.
-                '\0'..'\u{20}' | '\u{FFFE}' | '\u{FFFF}' => self.0.push('\u{FFFD}'),
-                _ => self.0.push(c),
+                '\0'..'\u{20}' | '\u{FFFE}' | '\u{FFFF}' => self.text.push('\u{FFFD}'),
+                _ => self.text.push(c),
             }
         }
     }
 
     fn structure(&mut self, schema: &Structure, fields: &dyn Fields) {
         for (index, member) in schema.members.iter().enumerate() {
-            if let Some(view) = fields.field(index) {
-                self.element(member.response, &member.ty, view);
+            match fields.field(index) {
+                Some(view) if self.flat => self.flat(member.request, &member.ty, view),
+                Some(view) => self.element(member.response, &member.ty, view),
+                None => {}
             }
+        }
+    }
+
+    fn flat(&mut self, name: &str, ty: &Type, view: View<'_>) {
+        match (ty, view) {
+            (Type::List(list), View::List(items)) => {
+                (0..items.count()).for_each(|i| self.element(name, &list.item, items.at(i)));
+            }
+            (Type::Map(map), View::Map(entries)) => {
+                let key_name = if name == "Tag" { "Key" } else { "Name" };
+                entries.each(&mut |key, value| {
+                    self.open(name);
+                    self.leaf(key_name, key);
+                    self.element("Value", &map.value, value);
+                    self.close(name);
+                });
+            }
+            (ty, view) => self.element(name, ty, view),
         }
     }
 
@@ -146,12 +171,12 @@ impl Xml {
         self.open(name);
         match (ty, view) {
             (_, View::String(s)) => self.text(s),
-            (_, View::Integer(n)) => self.0.push_str(&n.to_string()),
-            (_, View::Float(n)) => self.0.push_str(&n.to_string()),
-            (_, View::Double(n)) => self.0.push_str(&n.to_string()),
-            (_, View::Boolean(b)) => self.0.push_str(if b { "true" } else { "false" }),
-            (_, View::Timestamp(ms)) => self.0.push_str(&time::iso8601(ms)),
-            (_, View::Blob(bytes)) => STANDARD.encode_string(bytes, &mut self.0),
+            (_, View::Integer(n)) => self.text.push_str(&n.to_string()),
+            (_, View::Float(n)) => self.text.push_str(&n.to_string()),
+            (_, View::Double(n)) => self.text.push_str(&n.to_string()),
+            (_, View::Boolean(b)) => self.text.push_str(if b { "true" } else { "false" }),
+            (_, View::Timestamp(ms)) => self.text.push_str(&time::iso8601(ms)),
+            (_, View::Blob(bytes)) => STANDARD.encode_string(bytes, &mut self.text),
             (Type::List(list), View::List(items)) => {
                 for i in 0..items.count() {
                     self.element(list.item_name, &list.item, items.at(i));

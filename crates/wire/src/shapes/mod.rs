@@ -11,6 +11,7 @@ pub mod ec2;
 pub mod ec2_instance_connect;
 pub mod elbv2;
 pub mod iam;
+pub mod sqs;
 pub mod ssm;
 pub mod sts;
 
@@ -27,6 +28,7 @@ pub static SERVICES: &[&crate::Service] = &[
     &ec2_instance_connect::SERVICE,
     &elbv2::SERVICE,
     &iam::SERVICE,
+    &sqs::SERVICE,
     &ssm::SERVICE,
     &sts::SERVICE,
 ];

@@ -41,6 +41,7 @@ pub const ALL: &[Service] = &[
     service("sts", 7, true, true),
     service("iam", 8, true, false),
     service("cloudtrail", 9, false, true),
+    service("sqs", 10, false, true),
 ];
 
 pub fn named(name: &str) -> Option<&'static Service> {
@@ -53,7 +54,10 @@ pub fn of_name(name: &str) -> Option<&'static Service> {
     let labels: Vec<&str> = name.strip_suffix(DOMAIN)?.strip_suffix('.')?.split('.').collect();
     let is_region = |name: &str| region::find(name).is_some();
     match labels.as_slice() {
+        // As older clients call it.
+        ["queue"] => named("sqs"),
         [service] => named(service).filter(|service| service.global),
+        [region, "queue"] if is_region(region) => named("sqs"),
         [account, "ddb", region] if is_account(account) && is_region(region) => named("dynamodb"),
         [service, region] if is_region(region) && *service != "s3" => {
             named(service).filter(|service| service.regional)
@@ -110,6 +114,10 @@ mod tests {
             ("bucket.vpce-0a-1.s3.us-east-1.vpce.amazonaws.com", Some("s3")),
             ("my.pictures.bucket.vpce-0a-1.s3.us-east-1.vpce.amazonaws.com", Some("s3")),
             ("control.vpce-0a-1.s3.us-east-1.vpce.amazonaws.com", None),
+            ("sqs.us-east-1.amazonaws.com", Some("sqs")),
+            ("eu-west-1.queue.amazonaws.com", Some("sqs")),
+            ("queue.amazonaws.com", Some("sqs")),
+            ("sqs.amazonaws.com", None),
             ("lambda.us-east-1.amazonaws.com", None),
             ("ec2.us-east-1.amazonaws.com.evil.example", None),
             ("evilamazonaws.com", None),

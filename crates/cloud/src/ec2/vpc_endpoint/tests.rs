@@ -239,7 +239,7 @@ async fn requests_are_checked() {
     let sts = world.members("sts");
     let table = route_table::ops::main_of(&cx.read(), cx, vpc).unwrap().id.clone();
     for (members, code) in [
-        (world.members("sqs"), "InvalidServiceName"),
+        (world.members("sns"), "InvalidServiceName"),
         (world.members("iam"), "InvalidServiceName"),
         (format!("{sts}&SubnetId.1={elsewhere}"), "InvalidParameter"),
         (format!("{sts}&SubnetId.1={one}&SubnetId.2={same_zone}"), "DuplicateSubnetsInSameZone"),

@@ -10,7 +10,7 @@ use crate::ec2::instance::model::Instance;
 use crate::ec2::network_interface::NetworkInterface;
 use crate::ec2::{key_pair, network_acl, route_table, security_group, vpc};
 use crate::tag::Tags;
-use crate::{Context, arn, autoscaling, dynamodb, ec2, elbv2, ssm};
+use crate::{Context, arn, autoscaling, dynamodb, ec2, elbv2, sqs, ssm};
 
 pub type Keys = Vec<(String, Vec<String>)>;
 
@@ -166,6 +166,10 @@ fn tags_of(snapshot: &Snapshot, cx: &Context, resource: &str) -> Tags {
             let tags = group.iter().flat_map(|group| &group.tags);
             tags.map(|(key, tag)| (key.clone(), tag.value.clone())).collect()
         }
+        "sqs" => {
+            let queue = sqs::ops::by_arn(snapshot, resource);
+            queue.map(|queue| queue.tags.clone()).unwrap_or_default()
+        }
         "iam" => of_iam(snapshot, cx, kind, name.rsplit('/').next().unwrap_or(name)),
         _ => Tags::new(),
     }
@@ -201,6 +205,11 @@ pub fn requested_tags(call: &Call<'_>, resource: &str) -> (Tags, Vec<String>) {
         }
     }
     tags.extend(pairs(call.input.get("Tags")));
+    // A map, with a small letter where it is created: SQS.
+    for named in ["Tags", "tags"] {
+        let map = call.input.get(named).and_then(Value::as_object).into_iter().flatten();
+        tags.extend(map.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))));
+    }
     let names = tags.keys().cloned().chain(strings(call.input, "TagKeys")).collect();
     (tags, names)
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use store::Snapshot;
 
 use super::model::{Identity, InstanceProfile, Kind, ManagedPolicy};
-use crate::{Context, arn, autoscaling, ssm};
+use crate::{Context, arn, autoscaling, sqs, ssm};
 
 pub use special::{Launching, launching};
 
@@ -89,10 +89,18 @@ pub fn demands(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Vec<Demand
         demand.keys.extend(keys::of_resource(snapshot, cx, call.service, &demand.resource));
         demand.keys.extend(keys::of_request(snapshot, cx, call, &demand.resource));
         demand.keys.extend(dynamodb::keys(snapshot, cx, call, &demand.resource));
+        demand.policy = own_policy(snapshot, &demand.resource);
     }
     tag(call, &mut demands);
     demands.extend(special::passed_roles(snapshot, cx, call));
     demands
+}
+
+/// What a resource itself says of who may do what to it.
+fn own_policy(snapshot: &Snapshot, resource: &str) -> Option<Policy> {
+    let queue = sqs::ops::by_arn(snapshot, resource)?;
+    let document = queue.attributes.policy.as_ref()?;
+    Some(Policy::new("QueuePolicy", document.compiled.clone()))
 }
 
 fn action(call: &Call<'_>, other: Option<&str>) -> String {
@@ -250,6 +258,14 @@ fn named(snapshot: &Snapshot, cx: &Context, call: &Call<'_>, kind: &str, name: &
             // Of another account or region, where nothing is found.
             None => name.to_owned(),
         },
+        // By its URL, or by its name.
+        "sqs" => {
+            let owner = call.input.get("QueueOwnerAWSAccountId").and_then(Value::as_str);
+            let mut steps = name.rsplit('/');
+            let name = steps.next().unwrap_or_default();
+            let owner = steps.next().or(owner).unwrap_or(&cx.account);
+            arn::arn("sqs", &cx.region, owner, name)
+        }
         "autoscaling" => {
             let group = snapshot.get::<autoscaling::model::Group>(&cx.key(name));
             group.map(|group| group.arn()).unwrap_or_else(|| {

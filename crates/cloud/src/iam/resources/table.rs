@@ -21,6 +21,7 @@ pub fn of(service: &str) -> &'static [(&'static str, &'static str)] {
         "ssm" => SSM,
         "dynamodb" => DYNAMODB,
         "iam" => IAM,
+        "sqs" => SQS,
         _ => &[],
     }
 }
@@ -38,6 +39,7 @@ pub const TAGGING: &[(&str, &str, &str)] = &[
     ("ssm", "", "AddTagsToResource"),
     ("dynamodb", "", "TagResource"),
     ("autoscaling", "", "CreateOrUpdateTags"),
+    ("sqs", "CreateQueue", "TagQueue"),
     ("iam", "CreateUser", "TagUser"),
     ("iam", "CreateRole", "TagRole"),
     ("iam", "CreatePolicy", "TagPolicy"),
@@ -148,6 +150,28 @@ const DYNAMODB: &[(&str, &str)] = &[
     ("ListTables", "table/*"),
 ];
 
+const SQS: &[(&str, &str)] = &[
+    ("AddPermission", "queue/{QueueUrl}"),
+    ("ChangeMessageVisibility", "queue/{QueueUrl}"),
+    ("ChangeMessageVisibilityBatch", "ChangeMessageVisibility:queue/{QueueUrl}"),
+    ("CreateQueue", "queue/{QueueName}"),
+    ("DeleteMessage", "queue/{QueueUrl}"),
+    ("DeleteMessageBatch", "DeleteMessage:queue/{QueueUrl}"),
+    ("DeleteQueue", "queue/{QueueUrl}"),
+    ("GetQueueAttributes", "queue/{QueueUrl}"),
+    ("GetQueueUrl", "queue/{QueueName}"),
+    ("ListDeadLetterSourceQueues", "queue/{QueueUrl}"),
+    ("ListQueueTags", "queue/{QueueUrl}"),
+    ("PurgeQueue", "queue/{QueueUrl}"),
+    ("ReceiveMessage", "queue/{QueueUrl}"),
+    ("RemovePermission", "queue/{QueueUrl}"),
+    ("SendMessage", "queue/{QueueUrl}"),
+    ("SendMessageBatch", "SendMessage:queue/{QueueUrl}"),
+    ("SetQueueAttributes", "queue/{QueueUrl}"),
+    ("TagQueue", "queue/{QueueUrl}"),
+    ("UntagQueue", "queue/{QueueUrl}"),
+];
+
 const IAM: &[(&str, &str)] = &[
     ("AddRoleToInstanceProfile", "instance-profile/{InstanceProfileName}"),
     ("RemoveRoleFromInstanceProfile", "instance-profile/{InstanceProfileName}"),
@@ -166,7 +190,9 @@ mod tests {
 
     #[test]
     fn every_line_is_of_an_operation_that_aws_has() {
-        for service in ["ec2", "elasticloadbalancing", "autoscaling", "ssm", "dynamodb", "iam"] {
+        for service in
+            ["ec2", "elasticloadbalancing", "autoscaling", "ssm", "dynamodb", "iam", "sqs"]
+        {
             let known = wire::SERVICES.iter().find(|known| known.signing_name == service).unwrap();
             let mut seen = BTreeSet::new();
             for (operation, words) in super::of(service) {

@@ -179,7 +179,7 @@ async fn no_operation_is_served_to_whom_no_policy_allows_it() {
     let cloud = Cloud::new();
     let account = json!({"AWS": "arn:aws:iam::123456789012:root"});
     cloud.role("assumed", &account, ALLOW_ALL).await;
-    let nobody = cloud.user("nobody", &allow("sqs:*", "*")).await;
+    let nobody = cloud.user("nobody", &allow("sns:*", "*")).await;
     let mut may_all = BTreeMap::new();
     let mut wrong: Vec<String> = Vec::new();
     for entry in cloud.table.values() {
