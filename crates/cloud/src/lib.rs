@@ -9,6 +9,7 @@ pub mod context;
 pub mod controller;
 pub mod dns;
 pub mod dynamodb;
+pub mod ebs;
 pub mod ec2;
 pub mod elbv2;
 pub mod env;

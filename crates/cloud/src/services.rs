@@ -175,6 +175,7 @@ fn refusal(protocol: wire::Protocol, denied: &Denied) -> wire::Error {
 pub fn table() -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     entries.extend(crate::ec2::handlers::operations());
+    entries.extend(crate::ebs::handlers::operations());
     entries.extend(crate::elbv2::handlers::operations());
     entries.extend(crate::ssm::handlers::operations());
     entries.extend(crate::cloudtrail::handlers::operations());

@@ -73,3 +73,47 @@ pub fn with_balancers(cx: &Context, balancers: Arc<FakeBalancers>) -> Context {
     let env = Env::new(Parts { balancers, ..parts.clone() });
     Context { env, ..cx.clone() }
 }
+
+/// The controllers of EC2's instances and disks, for tests of what comes of a call.
+#[cfg(test)]
+pub struct Disks {
+    controllers: Vec<Box<dyn crate::controller::Controller>>,
+}
+
+#[cfg(test)]
+impl Default for Disks {
+    fn default() -> Disks {
+        Disks {
+            controllers: vec![
+                Box::new(crate::ec2::instance::controller::Instances::default()),
+                Box::new(crate::ec2::volume::controller::Volumes::default()),
+                Box::new(crate::ec2::snapshot::controller::Snapshots),
+                Box::new(crate::ec2::image::controller::Images),
+                Box::new(crate::ec2::volume::sweep::Sweeper::default()),
+            ],
+        }
+    }
+}
+
+#[cfg(test)]
+impl Disks {
+    /// Rounds, a second apart, until nothing changes.
+    pub async fn settle(&self, cx: &mut Context, driver: &Fake) {
+        use compute::Driver as _;
+        for _ in 0..60 {
+            let (store, seen) = (cx.env.store.changes(), driver.changes());
+            for controller in &self.controllers {
+                controller.reconcile(&cx.env).await.unwrap();
+            }
+            let next = cx.env.clock.now().plus(Duration::from_secs(1));
+            cx.env.clock.advance(next);
+            cx.now = next;
+            driver.tick();
+            let changed = store.has_changed().unwrap() || seen.has_changed().unwrap();
+            if !changed && driver.next_due().is_none() {
+                return;
+            }
+        }
+        panic!("does not settle");
+    }
+}

@@ -192,6 +192,7 @@ fn real(
         cgroup: slot.cgroup(),
         first_id: slot.first_user_id(),
         instances: INSTANCES_PER_SLOT,
+        usual_root_bytes: Some(u64::from(cloud::ec2::image::model::ROOT_SIZE_GIB) << 30),
         unlimited_io: options.unlimited_io,
         trusted: Some(authority.certificate.clone()),
         ..namespace::Config::new(paths.compute())

@@ -16,10 +16,12 @@ use cloud::elbv2::model::TargetState;
 use cloud::elbv2::{LoadBalancer, Node, Target, TargetGroup};
 use cloud::env::Balancers as _;
 use cloud::zone;
-use compute::{Observed, Phase};
+use compute::storage::Stored;
+use compute::{Observed, Phase, Spec};
 use fabric::Fabric as _;
 use store::Snapshot;
 
+use crate::disks::Disks;
 use crate::host::Balancers;
 use crate::world::key;
 
@@ -27,6 +29,9 @@ use crate::world::key;
 pub struct Sight<'a> {
     pub snapshot: &'a Snapshot,
     pub machines: BTreeMap<String, Observed>,
+    /// Of the present boot of each.
+    pub specs: BTreeMap<String, Spec>,
+    pub stored: Vec<Stored>,
     pub failed: BTreeSet<String>,
     pub network: &'a fabric::fake::Fake,
     pub balancers: &'a Balancers,
@@ -37,7 +42,7 @@ impl Sight<'_> {
         self.snapshot.scan("")
     }
 
-    fn runs(&self, id: &str) -> bool {
+    pub fn runs(&self, id: &str) -> bool {
         self.machines.get(id).is_some_and(|seen| !matches!(seen.phase, Phase::Exited(_)))
     }
 }
@@ -60,6 +65,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(Groups),
         Box::new(Drains::default()),
         Box::new(Balancing),
+        Box::new(Disks::default()),
     ]
 }
 

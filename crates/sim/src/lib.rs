@@ -11,6 +11,7 @@
 //! settle. Not here: real processes, real disks (those are tested by their own crates).
 
 pub mod checkers;
+pub mod disks;
 pub mod faults;
 pub mod host;
 pub mod promises;

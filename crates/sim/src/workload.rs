@@ -18,6 +18,7 @@ use cloud::env::Rng;
 use cloud::{Context, autoscaling, id, zone};
 use store::{Snapshot, Tx};
 
+use crate::disks;
 use crate::world::{ZONES, key, zone_name};
 
 /// The launch template of every group.
@@ -109,6 +110,7 @@ pub enum Request {
     },
     FailZone(String),
     HealZone(String),
+    Disk(disks::Request),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -171,6 +173,11 @@ pub fn draw(dice: &Rng, snapshot: &Snapshot, number: usize) -> Request {
     let target_group = || pick(dice, &target_groups).map(|g| g.arn.clone());
     let balancer = || pick(dice, &balancers).map(|b| b.arn.clone());
     let force = any(3) == 0;
+    if any(4) == 0
+        && let Some(request) = disks::draw(dice, snapshot, number)
+    {
+        return Request::Disk(request);
+    }
     let drawn =
         match any(100) {
             0..8 => Some(run()),
@@ -426,6 +433,7 @@ pub async fn perform(cx: Context, request: Request) -> Result<Answer, String> {
             failed.await.map_err(text)?;
             Ok(Answer::Done)
         }
+        Request::Disk(request) => disks::perform(&cx, request).await,
         Request::HealZone(name) => {
             let healed = cx.write(|tx| Ok::<_, store::Error>(zone::heal(tx, &name)));
             healed.await.map_err(text)?;

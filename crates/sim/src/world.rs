@@ -12,8 +12,11 @@ use std::time::Duration;
 use cloud::autoscaling::model::{Activity, Group, Member, Policy};
 use cloud::cloudwatch::Metrics;
 use cloud::cloudwatch::alarm::Alarm;
+use cloud::ec2::image::Image;
 use cloud::ec2::instance::{Instance, InstanceState};
 use cloud::ec2::launch_template::{self, ops::NewVersion};
+use cloud::ec2::snapshot::Snapshot as Frozen;
+use cloud::ec2::volume::Volume;
 use cloud::ec2::vpc::Cidr;
 use cloud::ec2::vpc::model::Address;
 use cloud::elbv2::{Node, Target};
@@ -22,7 +25,7 @@ use cloud::iam::Trail;
 use cloud::seal::Seal;
 use cloud::tag::Tags;
 use cloud::{Clock, Context, Env, Timestamp, controller};
-use compute::Exit;
+use compute::{Exit, Storage as _};
 use store::{Record, Snapshot, Store};
 use tokio::sync::watch;
 
@@ -444,9 +447,13 @@ impl World {
     }
 
     fn sight<'a>(&'a self, snapshot: &'a Snapshot) -> Sight<'a> {
+        let machines = self.host.machines();
+        let spec = |id: &String| Some((id.clone(), self.host.book.spec(id)?));
         Sight {
             snapshot,
-            machines: self.host.machines(),
+            specs: machines.keys().filter_map(spec).collect(),
+            stored: self.host.book.stored().expect("a simulated host's disks can be read"),
+            machines,
             failed: checkers::failed(snapshot),
             network: &self.network,
             balancers: &self.balancers,
@@ -503,6 +510,9 @@ impl World {
     fn tell_end(&mut self) {
         let snapshot = self.store.read();
         self.tell_records::<Instance>(&snapshot);
+        self.tell_records::<Volume>(&snapshot);
+        self.tell_records::<Frozen>(&snapshot);
+        self.tell_records::<Image>(&snapshot);
         self.tell_records::<Address>(&snapshot);
         self.tell_records::<Group>(&snapshot);
         self.tell_records::<Member>(&snapshot);

@@ -114,6 +114,29 @@ pub enum Error {
     /// Of anything but an instance alone.
     #[error("{0}")]
     IncorrectState(String),
+    #[error("{0}")]
+    VolumeInUse(String),
+    #[error("{0}")]
+    VolumeZoneMismatch(String),
+    /// Of a volume.
+    #[error("{0}")]
+    NoSuchVolumeAttachment(String),
+    #[error(
+        "You've reached the maximum modification rate per volume limit. Wait at least 6 hours between \
+         modifications per EBS volume ({0})."
+    )]
+    VolumeModificationRateExceeded(String),
+    #[error("{0}")]
+    IncorrectModificationState(String),
+    #[error("Modification for volume '{0}' does not exist.")]
+    NoSuchModification(String),
+    #[error("There is not enough capacity to fulfill your EBS volume provision request.")]
+    InsufficientVolumeCapacity,
+    #[error("{0}")]
+    SnapshotInUse(String),
+    /// An image that cannot be launched from, or no more.
+    #[error("{0}")]
+    AmiUnavailable(String),
     #[error(
         "We currently do not have sufficient {instance_type} capacity in the Availability Zone you \
          requested ({zone}). Our system will be working on provisioning additional capacity."
@@ -251,6 +274,15 @@ impl Error {
             AmiNameDuplicate { .. } => "InvalidAMIName.Duplicate",
             AmiNameMalformed => "InvalidAMIName.Malformed",
             IncorrectState(_) => "IncorrectState",
+            VolumeInUse(_) => "VolumeInUse",
+            VolumeZoneMismatch(_) => "InvalidVolume.ZoneMismatch",
+            NoSuchVolumeAttachment(_) => "InvalidAttachment.NotFound",
+            VolumeModificationRateExceeded(_) => "VolumeModificationRateExceeded",
+            NoSuchModification(_) => "InvalidVolumeModification.NotFound",
+            IncorrectModificationState(_) => "IncorrectModificationState",
+            InsufficientVolumeCapacity => "InsufficientVolumeCapacity",
+            SnapshotInUse(_) => "InvalidSnapshot.InUse",
+            AmiUnavailable(_) => "InvalidAMIID.Unavailable",
             NoSuchAssociation(_) => "NoSuchAssociation",
             IncorrectInstanceState(_) => "IncorrectInstanceState",
             InvalidInstanceId(_) => "InvalidInstanceID",
@@ -286,6 +318,7 @@ impl Error {
             Error::DryRun => 412,
             Error::InsufficientInstanceCapacity { .. }
             | Error::InsufficientAddressCapacity
+            | Error::InsufficientVolumeCapacity
             | Error::Store(_) => 500,
             _ => 400,
         }
@@ -339,6 +372,7 @@ pub enum Kind {
     SecurityGroup,
     SecurityGroupRule,
     SpotRequest,
+    Snapshot,
     Subnet,
     Volume,
     Vpc,
@@ -377,6 +411,7 @@ impl Kind {
             Kind::SecurityGroup => "InvalidGroup",
             Kind::SecurityGroupRule => "InvalidSecurityGroupRuleId",
             Kind::SpotRequest => "InvalidSpotInstanceRequestID",
+            Kind::Snapshot => "InvalidSnapshot",
             Kind::Subnet => "InvalidSubnetID",
             Kind::Volume => "InvalidVolume",
             Kind::Vpc => "InvalidVpcID",
@@ -402,6 +437,7 @@ impl Kind {
         match self {
             Kind::SecurityGroup => "InvalidGroupId.Malformed".to_owned(),
             Kind::Volume => "InvalidVolumeID.Malformed".to_owned(),
+            Kind::Snapshot => "InvalidSnapshotID.Malformed".to_owned(),
             Kind::DhcpOptions => "InvalidDhcpOptionsId.Malformed".to_owned(),
             Kind::InternetGateway => "InvalidInternetGatewayId.Malformed".to_owned(),
             Kind::NatGateway => "NatGatewayMalformed".to_owned(),
@@ -435,6 +471,7 @@ impl Kind {
             Kind::RouteTable => "rtb-",
             Kind::SecurityGroup => "sg-",
             Kind::SecurityGroupRule => "sgr-",
+            Kind::Snapshot => "snap-",
             Kind::Subnet => "subnet-",
             Kind::Volume => "vol-",
             Kind::Vpc => "vpc-",
@@ -505,7 +542,8 @@ impl Kind {
                 format!("The spot instance request ID '{list}' does not exist")
             }
             Kind::Subnet => plain("subnet ID"),
-            Kind::Volume => plain("volume"),
+            Kind::Snapshot => format!("The snapshot '{list}' does not exist."),
+            Kind::Volume => format!("The volume '{list}' does not exist."),
             Kind::Vpc => plain("vpc ID"),
             Kind::VpcCidrAssociation => plain("vpc CIDR block association ID"),
             Kind::VpcEndpoint => format!("The Vpc Endpoint Id '{list}' does not exist"),

@@ -34,7 +34,9 @@ pub fn operations() -> Vec<Entry> {
     entries.extend(super::route_table::handlers::operations());
     entries.extend(super::security_group::handlers::operations());
     entries.extend(super::spot::handlers::operations());
+    entries.extend(super::snapshot::handlers::operations());
     entries.extend(super::tag::handlers::operations());
+    entries.extend(super::volume::handlers::operations());
     entries.extend(super::vpc::handlers::operations());
     entries.extend(super::vpc_endpoint::handlers::operations());
     entries.extend(super::vpc_peering::handlers::operations());

@@ -5,12 +5,15 @@ use compute::image::Os;
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
+use crate::ec2::client_token::ClientToken;
+use crate::ec2::snapshot::Permissions;
+use crate::ec2::volume::mapping::{Device, What};
+use crate::ec2::volume::{self, Performance};
 
 /// Of every image and of the instances launched from it.
 pub const ROOT_DEVICE: &str = "/dev/xvda";
-/// Size and type that the root volume says it has, unless the launch says otherwise.
-pub const ROOT_SIZE_GIB: i32 = 8;
-pub const ROOT_VOLUME_TYPE: &str = "gp3";
+/// Of the root volume, where neither the image nor the launch says otherwise.
+pub const ROOT_SIZE_GIB: u32 = 8;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
@@ -30,10 +33,110 @@ pub struct Image {
     /// What its os-release said when it was registered.
     #[serde(default)]
     pub os: Os,
+    /// Which of them the storage keeps.
+    #[serde(default)]
+    pub frozen: Vec<String>,
+    /// The root first. Empty: a root as every image has it.
+    #[serde(default)]
+    pub mapping: Vec<Device>,
+    #[serde(default)]
+    pub stage: Stage,
+    #[serde(default)]
+    pub permissions: Permissions,
+    #[serde(default)]
+    pub deprecate_at: Option<Timestamp>,
+    #[serde(default)]
+    pub disabled: bool,
+    #[serde(default)]
+    pub protection: Protection,
+    /// What it was made of.
+    #[serde(default)]
+    pub origin: Origin,
+    #[serde(default)]
+    pub client_token: Option<ClientToken>,
     pub created: Timestamp,
 }
 
+/// Whether its bytes are all there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    #[default]
+    Available,
+    /// Until its snapshots are complete.
+    Pending,
+    Failed(String),
+}
+
+/// Against being deregistered. Source: Amazon EC2 User Guide, "Protect an Amazon EC2 AMI from
+/// deregistration".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Protection {
+    #[default]
+    Off,
+    On {
+        with_cooldown: bool,
+    },
+    /// Switched off, but in force until then.
+    Cooling {
+        until: Timestamp,
+    },
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    pub instance_id: Option<String>,
+    /// With its region.
+    pub image: Option<(String, String)>,
+}
+
 impl Image {
+    /// The root first.
+    pub fn devices(&self) -> Vec<Device> {
+        if !self.mapping.is_empty() {
+            return self.mapping.clone();
+        }
+        let performance =
+            Performance { kind: volume::Kind::Gp3, iops: Some(3000), throughput: Some(125) };
+        let what = What::Ebs {
+            snapshot_id: None,
+            size_gib: ROOT_SIZE_GIB,
+            performance,
+            delete_on_termination: true,
+        };
+        vec![Device { name: ROOT_DEVICE.to_owned(), what }]
+    }
+
+    /// Ids of those that its devices are made of.
+    pub fn snapshots(&self) -> impl Iterator<Item = &String> {
+        self.mapping.iter().filter_map(|device| match &device.what {
+            What::Ebs { snapshot_id, .. } => snapshot_id.as_ref(),
+            What::Ephemeral(_) => None,
+        })
+    }
+
+    /// The state EC2 shows.
+    pub fn state(&self) -> &'static str {
+        match self.stage {
+            Stage::Available if self.disabled => "disabled",
+            Stage::Available => "available",
+            Stage::Pending => "pending",
+            Stage::Failed(_) => "failed",
+        }
+    }
+
+    pub fn is_deprecated(&self, now: Timestamp) -> bool {
+        self.deprecate_at.is_some_and(|at| at <= now)
+    }
+
+    /// Whether it cannot be deregistered now.
+    pub fn is_protected(&self, now: Timestamp) -> bool {
+        match self.protection {
+            Protection::Off => false,
+            Protection::On { .. } => true,
+            Protection::Cooling { until } => now < until,
+        }
+    }
+
     /// As AWS writes it for images made from an instance: the owner and the name.
     pub fn location(&self) -> String {
         format!("{}/{}", self.account, self.name)

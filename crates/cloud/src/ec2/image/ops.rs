@@ -5,10 +5,8 @@ use compute::driver::Layer;
 use compute::image::Os;
 use store::{Snapshot, Tx};
 
-use super::model::{Image, ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE, host_architecture};
-use crate::ec2::listing::{self, Listing};
-use crate::ec2::{Error, Kind, Result, tag};
-use crate::tag::Tags;
+use super::model::{Image, Origin, Protection, Stage, host_architecture};
+use crate::ec2::{Error, Kind, Result};
 use crate::{Context, Timestamp, id};
 
 pub const BUILT_IN: &str = "drover-host";
@@ -30,10 +28,33 @@ fn built_in(cx: &Context) -> Image {
         description: "This host's own system directories, without its secrets and homes".to_owned(),
         architecture: host_architecture().to_owned(),
         layers: vec![Layer::Host],
-        init: Init::Auto,
         // Its instances are the host's system, but no release that anyone asks for.
+        ..empty(cx, BUILT_IN_CREATED)
+    }
+}
+
+/// An image that nothing is said of yet.
+pub fn empty(cx: &Context, created: Timestamp) -> Image {
+    Image {
+        account: cx.account.clone(),
+        region: cx.region.clone(),
+        id: String::new(),
+        name: String::new(),
+        description: String::new(),
+        architecture: host_architecture().to_owned(),
+        layers: vec![],
+        init: Init::Auto,
         os: Os::default(),
-        created: BUILT_IN_CREATED,
+        frozen: vec![],
+        mapping: vec![],
+        stage: Stage::Available,
+        permissions: Default::default(),
+        deprecate_at: None,
+        disabled: false,
+        protection: Protection::Off,
+        origin: Origin::default(),
+        client_token: None,
+        created,
     }
 }
 
@@ -58,6 +79,18 @@ pub fn image(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<Image> {
     image.ok_or_else(|| Error::not_found(Kind::Image, id))
 }
 
+/// One that instances can be launched from now.
+pub fn launchable(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<Image> {
+    let image = image(snapshot, cx, id)?;
+    match image.stage {
+        Stage::Available if !image.disabled => Ok(image),
+        _ => Err(Error::AmiUnavailable(format!(
+            "The image ID '{id}' is not available: it is in the '{}' state.",
+            image.state()
+        ))),
+    }
+}
+
 /// The root file system of an image, lowest layer first.
 pub fn layers(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<Vec<Layer>> {
     Ok(image(snapshot, cx, id)?.layers)
@@ -79,29 +112,37 @@ pub fn register_local(
     content: Content,
     description: &str,
 ) -> Result<Image> {
-    check_name(name)?;
     let Content { layers, init, os } = content;
     if layers.is_empty() {
         return Err(Error::value("An image has at least one layer."));
     }
-    if description.chars().count() > 255 {
-        return Err(Error::value("Description must be at most 255 characters long."));
-    }
-    if let Some(other) = images(tx, cx).into_iter().find(|image| image.name == name) {
-        return Err(Error::AmiNameDuplicate { name: name.to_owned(), id: other.id });
-    }
-    let image = Image {
-        account: cx.account.clone(),
-        region: cx.region.clone(),
+    // One that is made on top of another needs what that needs.
+    let below = images(tx, cx).into_iter().filter(|image| layers.starts_with(&image.layers));
+    let below = below.max_by_key(|image| image.layers.len());
+    let frozen = below.map(|image| image.frozen).unwrap_or_default();
+    put_new(tx, cx, Image { layers, frozen, init, os, ..named(cx, name, description) })
+}
+
+/// What a new image is said to be.
+pub fn named(cx: &Context, name: &str, description: &str) -> Image {
+    Image {
         id: id::resource(&cx.env.rng, "ami"),
         name: name.to_owned(),
         description: description.to_owned(),
-        architecture: host_architecture().to_owned(),
-        layers,
-        init,
-        os,
-        created: cx.now,
-    };
+        ..empty(cx, cx.now)
+    }
+}
+
+/// Checks what is said of it.
+pub fn put_new(tx: &mut Tx, cx: &Context, image: Image) -> Result<Image> {
+    let name = &image.name;
+    check_name(name)?;
+    if image.description.chars().count() > 255 {
+        return Err(Error::value("Description must be at most 255 characters long."));
+    }
+    if let Some(other) = images(tx, cx).into_iter().find(|known| known.name == *name) {
+        return Err(Error::AmiNameDuplicate { name: name.clone(), id: other.id });
+    }
     tx.put(image.clone());
     Ok(image)
 }
@@ -115,119 +156,11 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Who is asked for, besides names and filters.
-#[derive(Clone, Debug, Default)]
-pub struct Scope {
-    /// `self`, account ids, or the alias of an owner.
-    pub owners: Vec<String>,
-    /// `self`, `all`, or account ids: images that these may launch by an explicit permission.
-    pub executable_users: Vec<String>,
-}
-
-const FILTERS: &[&str] = &[
-    "architecture",
-    "block-device-mapping.delete-on-termination",
-    "block-device-mapping.device-name",
-    "block-device-mapping.encrypted",
-    "block-device-mapping.snapshot-id",
-    "block-device-mapping.volume-size",
-    "block-device-mapping.volume-type",
-    "boot-mode",
-    "creation-date",
-    "description",
-    "ena-support",
-    "free-tier-eligible",
-    "hypervisor",
-    "image-allowed",
-    "image-id",
-    "image-type",
-    "is-public",
-    "kernel-id",
-    "manifest-location",
-    "name",
-    "owner-alias",
-    "owner-id",
-    "platform",
-    "product-code",
-    "product-code.type",
-    "public-ssm-parameter-name",
-    "ramdisk-id",
-    "root-device-name",
-    "root-device-type",
-    "source-image-id",
-    "source-image-region",
-    "source-instance-id",
-    "sriov-net-support",
-    "state",
-    "state-reason-code",
-    "state-reason-message",
-    "virtualization-type",
-];
-
-pub fn describe_images(
-    snapshot: &Snapshot,
-    cx: &Context,
-    ids: &[String],
-    scope: &Scope,
-    listing: &Listing,
-) -> Result<(Vec<Image>, Option<String>)> {
-    listing.check_max_results(1..=1000)?;
-    let mut all = images(snapshot, cx);
-    listing::only(&mut all, ids, |image| &image.id, Kind::Image)?;
-    listing.check(FILTERS, true)?;
-    if !scope.owners.is_empty() {
-        all.retain(|image| {
-            scope.owners.iter().any(|owner| owner == "self" || *owner == image.account)
-        });
-    }
-    // Every image is its owner's alone: no permission was given to anyone.
-    if !scope.executable_users.is_empty() {
-        all.clear();
-    }
-    all.retain(|image| {
-        let tags = || tag::ops::tags_of(snapshot, cx, &image.id);
-        listing.keeps(tags, |name| values(image, name))
-    });
-    listing.page(all, |image| image.id.clone())
-}
-
-fn values(image: &Image, name: &str) -> Vec<String> {
-    let value = match name {
-        "architecture" => image.architecture.clone(),
-        "block-device-mapping.delete-on-termination" => "true".to_owned(),
-        "block-device-mapping.device-name" | "root-device-name" => ROOT_DEVICE.to_owned(),
-        "block-device-mapping.encrypted" => "false".to_owned(),
-        "block-device-mapping.volume-size" => ROOT_SIZE_GIB.to_string(),
-        "block-device-mapping.volume-type" => ROOT_VOLUME_TYPE.to_owned(),
-        "creation-date" => image.creation_date(),
-        "description" => image.description.clone(),
-        "ena-support" => "true".to_owned(),
-        "hypervisor" => "xen".to_owned(),
-        "image-id" => image.id.clone(),
-        "image-type" => "machine".to_owned(),
-        "is-public" => "false".to_owned(),
-        "manifest-location" => image.location(),
-        "name" => image.name.clone(),
-        "owner-id" => image.account.clone(),
-        "root-device-type" => "ebs".to_owned(),
-        "state" => "available".to_owned(),
-        "virtualization-type" => "hvm".to_owned(),
-        _ => return vec![],
-    };
-    vec![value]
-}
-
-/// The tags that DescribeImages shows.
-pub fn tags(snapshot: &Snapshot, cx: &Context, image: &Image) -> Tags {
-    tag::ops::tags_of(snapshot, cx, &image.id)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::filter::Filter;
     use crate::testing;
 
     fn layer() -> Vec<Layer> {
@@ -266,27 +199,5 @@ mod tests {
         let code = |id: &str| self::image(&cx.read(), &cx, id).unwrap_err().code();
         assert_eq!(code("debian"), "InvalidAMIID.Malformed");
         assert_eq!(code("ami-12345678"), "InvalidAMIID.NotFound");
-    }
-
-    #[tokio::test]
-    async fn describing() {
-        let cx = testing::context();
-        cx.write(|tx| register_local(tx, &cx, "web-1", content(), "")).await.unwrap();
-        let found = |owners: &[&str], users: &[&str], filter: Option<(&str, &str)>| {
-            let scope = Scope {
-                owners: owners.iter().map(|o| o.to_string()).collect(),
-                executable_users: users.iter().map(|u| u.to_string()).collect(),
-            };
-            let filters = filter
-                .map(|(name, value)| Filter { name: name.into(), values: vec![value.into()] });
-            let listing = Listing::filtered(filters.into_iter().collect());
-            describe_images(&cx.read(), &cx, &[], &scope, &listing).unwrap().0.len()
-        };
-        assert_eq!(found(&[], &[], None), 2);
-        assert_eq!(found(&["self"], &[], Some(("name", "web-*"))), 1);
-        assert_eq!(found(&["123456789012"], &[], Some(("creation-date", "2026-*"))), 2);
-        assert_eq!(found(&["amazon"], &[], None), 0);
-        assert_eq!(found(&[], &["all"], None), 0);
-        assert_eq!(found(&[], &[], Some(("platform", "windows"))), 0);
     }
 }

@@ -10,7 +10,7 @@ use super::state::InstanceState;
 use super::user_data;
 use crate::Context;
 use crate::ec2::network_interface::{self, attribute::Change as Of};
-use crate::ec2::{Error, Result};
+use crate::ec2::{Error, Result, volume};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -22,6 +22,8 @@ pub enum Change {
     /// Ids.
     Groups(Vec<String>),
     SourceDestCheck(bool),
+    /// Whether volumes go with the instance, by their devices' names.
+    DeleteOnTermination(Vec<(String, bool)>),
 }
 
 pub fn modify(tx: &mut Tx, cx: &Context, id: &str, change: &Change) -> Result<()> {
@@ -41,6 +43,16 @@ pub fn modify(tx: &mut Tx, cx: &Context, id: &str, change: &Change) -> Result<()
         Change::DisableApiStop(on) => next.disable_api_stop = on,
         Change::ShutdownBehavior(behavior) => next.shutdown_behavior = behavior,
         Change::Groups(ids) => return interface(tx, cx, &next, Of::Groups(ids)),
+        Change::DeleteOnTermination(devices) => {
+            if next.state() == InstanceState::ShuttingDown {
+                return Err(Error::IncorrectInstanceState(format!(
+                    "The instance '{id}' is shutting down."
+                )));
+            }
+            return devices.iter().try_for_each(|(name, on)| {
+                volume::ops::set_delete_on_termination(tx, cx, &next, name, *on)
+            });
+        }
         Change::SourceDestCheck(on) => return interface(tx, cx, &next, Of::SourceDestCheck(on)),
     }
     tx.put(next);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use compute::Layer;
 use compute::driver::BoxFuture;
 use futures_util::StreamExt;
 
@@ -16,6 +17,9 @@ use super::state::{Event, Failure};
 use crate::controller::{Controller, Error};
 use crate::ec2::network;
 use crate::ec2::network_interface::{self, NetworkInterface};
+use crate::ec2::snapshot::controller::frozen;
+use crate::ec2::snapshot::{Snapshot, Stage};
+use crate::ec2::volume::{self, Progress, Volume};
 use crate::env::Env;
 use crate::{Context, zone};
 
@@ -52,10 +56,16 @@ enum Outcome {
     Destroyed {
         instance: Arc<Instance>,
         console: Vec<u8>,
+        /// What it leaves of a root volume that stays.
+        wrote: Option<Layer>,
     },
     Forget(Arc<Instance>),
     /// What runs has the interface as the record says, or has it no more.
     Settled(Arc<NetworkInterface>),
+    DiskSettled(Arc<Volume>),
+    /// The guest uses it still.
+    DiskBusy(Arc<Volume>),
+    RootTaken(Arc<Volume>, Option<Layer>),
     /// Nothing to write; `Some` says what failed and shall be tried again.
     Done(Option<String>),
 }
@@ -80,8 +90,15 @@ impl Instances {
         let failed_zones = zone::failures(&snapshot).iter().map(|f| f.zone.clone()).collect();
         let unsettled =
             snapshot.scan("").filter(|i: &Arc<NetworkInterface>| i.is_unsettled()).collect();
+        let unsettled_volumes =
+            snapshot.scan("").filter(|v: &Arc<Volume>| v.is_unsettled()).collect();
+        let held = snapshot.scan("").filter_map(|s: Arc<Snapshot>| match &s.stage {
+            Stage::Waits(instance) => Some(instance.clone()),
+            _ => None,
+        });
+        let held = held.collect();
         let records = snapshot.scan("").collect();
-        let view = View { records, seen, failed_zones, unsettled };
+        let view = View { records, seen, failed_zones, unsettled, unsettled_volumes, held };
         let plan = plan::plan(&view, now);
         self.forget_old(&view);
         // An interface's rules are there before its link is.
@@ -101,6 +118,9 @@ impl Instances {
         for outcome in &outcomes {
             if let Outcome::Done(Some(failure)) = outcome {
                 tracing::warn!(controller = self.name(), "{failure}");
+                wake = Some(wake.map_or(RETRY, |wake| wake.min(RETRY)));
+            }
+            if let Outcome::DiskBusy(_) = outcome {
                 wake = Some(wake.map_or(RETRY, |wake| wake.min(RETRY)));
             }
         }
@@ -144,9 +164,27 @@ impl Instances {
             Action::Kill { id } => Outcome::done("kill", &id, env.driver.kill(&id)),
             Action::Destroy { id, record } => {
                 let console = env.driver.console(&id);
+                let wrote = match &record {
+                    Some(instance) => match save_root(env, snapshot, instance).await {
+                        Ok(wrote) => wrote,
+                        Err(error) => return Outcome::Done(Some(format!("root of {id}: {error}"))),
+                    },
+                    None => None,
+                };
                 match (env.driver.destroy(&id).await, record) {
-                    (Ok(()), Some(instance)) => Outcome::Destroyed { instance, console },
+                    (Ok(()), Some(instance)) => Outcome::Destroyed { instance, console, wrote },
                     (answer, _) => Outcome::done("destroy", &id, answer),
+                }
+            }
+            Action::PlugDisk(volume) => plug(env, snapshot, volume).await,
+            Action::UnplugDisk(volume) => unplug(env, volume).await,
+            Action::SettleDisk(volume) => Outcome::DiskSettled(volume),
+            Action::TakeRoot(volume) => take_root(env, volume).await,
+            // Its host may have forgotten it in a crash, after its root was saved.
+            Action::Record(instance, Event::Gone) => {
+                match save_root(env, snapshot, &instance).await {
+                    Ok(wrote) => Outcome::Destroyed { instance, console: vec![], wrote },
+                    Err(error) => Outcome::Done(Some(format!("root of {}: {error}", instance.id))),
                 }
             }
             Action::Plug(interface) => self.tell(env, snapshot, interface, true).await,
@@ -188,6 +226,17 @@ impl Instances {
     ) -> Outcome {
         let boot = instance.desired.boot;
         let cx = context(env, &instance);
+        for volume in volume::ops::of_instance(snapshot, &cx, &instance) {
+            match volume.stage {
+                volume::Stage::Ready => {}
+                // Its controller makes it, and the record of that wakes this one.
+                volume::Stage::Creating => return Outcome::Done(None),
+                volume::Stage::Deleting | volume::Stage::Failed => {
+                    let event = Event::LaunchFailed { boot, failure: Failure::Volume };
+                    return Outcome::Event(instance, event);
+                }
+            }
+        }
         let spec = match spec::of(snapshot, &cx, &instance) {
             Ok(spec) => spec,
             Err(error) => {
@@ -231,6 +280,63 @@ impl Outcome {
     }
 }
 
+/// What an instance that ends has written to its root volume, if that stays.
+async fn save_root(
+    env: &Env,
+    snapshot: &store::Snapshot,
+    instance: &Instance,
+) -> Result<Option<Layer>, compute::Error> {
+    let cx = context(env, instance);
+    let root = volume::ops::root_of(snapshot, &cx, instance);
+    match root.filter(|volume| !volume.goes_with_instance()) {
+        Some(root) => frozen(env, &root, &root.next_frozen()).await,
+        None => Ok(None),
+    }
+}
+
+/// Saves the root of an instance that does not run, and lets its host forget it.
+async fn take_root(env: &Env, volume: Arc<Volume>) -> Outcome {
+    let Some(attachment) = &volume.attachment else { return Outcome::Done(None) };
+    let id = attachment.instance_id.clone();
+    let wrote = match frozen(env, &volume, &volume.next_frozen()).await {
+        Ok(wrote) => wrote,
+        Err(error) => return Outcome::Done(Some(format!("root of {id}: {error}"))),
+    };
+    match env.driver.destroy(&id).await {
+        Ok(()) => Outcome::RootTaken(volume, wrote),
+        answer => Outcome::done("destroy", &id, answer),
+    }
+}
+
+async fn plug(env: &Env, snapshot: &store::Snapshot, volume: Arc<Volume>) -> Outcome {
+    let Some(attachment) = &volume.attachment else { return Outcome::Done(None) };
+    let id = &attachment.instance_id;
+    let cx = of_volume(env, &volume);
+    let Some(instance) = snapshot.get::<Instance>(&cx.key(id)) else { return Outcome::Done(None) };
+    let Some(disk) = spec::disk(&volume, &instance.instance_type) else {
+        return Outcome::Done(None);
+    };
+    match env.driver.plug_disk(id, &disk).await {
+        Ok(()) => Outcome::DiskSettled(volume),
+        Err(error) => Outcome::Done(Some(format!("{} for {id}: {error}", volume.id))),
+    }
+}
+
+async fn unplug(env: &Env, volume: Arc<Volume>) -> Outcome {
+    let Some(attachment) = &volume.attachment else { return Outcome::Done(None) };
+    let id = &attachment.instance_id;
+    let force = matches!(attachment.progress, Progress::Detaching { force: true, .. });
+    match env.driver.unplug_disk(id, &volume.id, force).await {
+        Ok(()) => Outcome::DiskSettled(volume),
+        Err(compute::Error::Busy(_)) => Outcome::DiskBusy(volume),
+        Err(error) => Outcome::Done(Some(format!("{} of {id}: {error}", volume.id))),
+    }
+}
+
+fn of_volume(env: &Env, volume: &Volume) -> Context {
+    Context::service(env, &volume.account, &volume.region, "ec2.amazonaws.com")
+}
+
 fn of_interface(env: &Env, interface: &NetworkInterface) -> Context {
     Context::service(env, &interface.account, &interface.region, "ec2.amazonaws.com")
 }
@@ -248,6 +354,9 @@ async fn write(env: &Env, outcomes: Vec<Outcome>) -> Result<(), Error> {
             | Outcome::Destroyed { instance, .. }
             | Outcome::Forget(instance) => context(env, instance),
             Outcome::Settled(interface) => of_interface(env, interface),
+            Outcome::DiskSettled(volume)
+            | Outcome::DiskBusy(volume)
+            | Outcome::RootTaken(volume, _) => of_volume(env, volume),
             Outcome::Done(_) => continue,
         };
         news.push((cx, outcome));
@@ -262,15 +371,20 @@ async fn write(env: &Env, outcomes: Vec<Outcome>) -> Result<(), Error> {
                     Outcome::Event(instance, event) => {
                         ops::observe(tx, cx, &instance.id, *event);
                     }
-                    Outcome::Destroyed { instance, console } => {
+                    Outcome::Destroyed { instance, console, wrote } => {
                         if !console.is_empty() {
                             ops::keep_console(tx, cx, &instance.id, console);
                         }
-                        ops::observe(tx, cx, &instance.id, Event::Gone);
+                        ops::gone(tx, cx, &instance.id, wrote.clone());
                     }
                     Outcome::Forget(instance) => ops::forget(tx, cx, &instance.id),
                     Outcome::Settled(interface) => {
                         network_interface::ops::settle(tx, cx, interface);
+                    }
+                    Outcome::DiskSettled(volume) => volume::ops::settle(tx, cx, volume),
+                    Outcome::DiskBusy(volume) => volume::ops::busy(tx, cx, volume),
+                    Outcome::RootTaken(volume, wrote) => {
+                        volume::ops::root_taken(tx, cx, volume, wrote.clone());
                     }
                     Outcome::Done(_) => {}
                 }

@@ -1,4 +1,4 @@
-//! Which instances and volumes a Describe call is about: ids, filters, pages.
+//! Which instances a Describe call is about: ids, filters, pages.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use super::model::Instance;
 use super::ops;
 use super::spec::{private_dns_name, public_host};
 use super::state::{InstanceState, Status};
-use crate::ec2::image::model::{ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
-use crate::ec2::listing::{self, Listing};
+use crate::ec2::image::model::ROOT_DEVICE;
+use crate::ec2::listing::Listing;
 use crate::ec2::network_interface::{self, NetworkInterface, describe as interface};
-use crate::ec2::{Error, Kind, Result, catalog, instance_profile, tag};
+use crate::ec2::{Error, Result, catalog, instance_profile, tag, volume};
 use crate::{Context, zone};
 
 type Found = (Vec<Arc<Instance>>, Option<String>);
@@ -50,26 +50,6 @@ pub fn statuses(
     in_launch_order(listing, all)
 }
 
-/// Instances by their root volumes, in order of the volumes' ids.
-pub fn volumes(
-    snapshot: &Snapshot,
-    cx: &Context,
-    ids: &[String],
-    listing: &Listing,
-) -> Result<Found> {
-    check_page(ids, listing, "volumeSet")?;
-    listing.check(VOLUME_FILTERS, true)?;
-    let mut all = ops::instances(snapshot, cx);
-    all.retain(|i| i.is_alive());
-    listing::only(&mut all, ids, |i| &i.volume_id, Kind::Volume)?;
-    all.retain(|i| {
-        let tags = || tag::ops::tags_of(snapshot, cx, &i.volume_id);
-        listing.keeps(tags, |name| volume_value(cx, i, name))
-    });
-    all.sort_by(|a, b| a.volume_id.cmp(&b.volume_id));
-    listing.page(all, |i| i.volume_id.clone())
-}
-
 fn check_page(ids: &[String], listing: &Listing, set: &str) -> Result<()> {
     if !ids.is_empty() && listing.max_results.is_some() {
         return Err(Error::combination(format!(
@@ -97,15 +77,6 @@ fn in_launch_order(listing: &Listing, mut all: Vec<Arc<Instance>>) -> Result<Fou
 pub fn zone_id(cx: &Context, zone: &str) -> Option<String> {
     let zones = zone::zones(&cx.region, cx.env.config.zones);
     zones.into_iter().find(|known| known.name == zone).map(|known| known.id)
-}
-
-/// Of what an instance has for life: its root volume.
-pub fn attachment_status(instance: &Instance) -> &'static str {
-    match instance.state() {
-        InstanceState::Pending => "attaching",
-        InstanceState::ShuttingDown => "detaching",
-        _ => "attached",
-    }
 }
 
 const INSTANCE_FILTERS: &[&str] = &[
@@ -286,7 +257,12 @@ fn instance_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -
                     .collect();
             }
             if let Some(rest) = other.strip_prefix("block-device-mapping.") {
-                return volume_value(cx, i, &format!("attachment.{rest}"));
+                let volumes = volume::ops::of_instance(snapshot, cx, i);
+                let name = format!("attachment.{rest}");
+                return volumes
+                    .iter()
+                    .flat_map(|of| volume::describe::values(snapshot, cx, of, &name))
+                    .collect();
             }
             return vec![];
         }
@@ -353,42 +329,4 @@ pub fn reachability(status: Status) -> Option<&'static str> {
         Status::InsufficientData => Some("insufficient-data"),
         Status::NotApplicable => None,
     }
-}
-
-const VOLUME_FILTERS: &[&str] = &[
-    "attachment.attach-time",
-    "attachment.delete-on-termination",
-    "attachment.device",
-    "attachment.instance-id",
-    "attachment.status",
-    "availability-zone",
-    "availability-zone-id",
-    "create-time",
-    "encrypted",
-    "fast-restored",
-    "multi-attach-enabled",
-    "size",
-    "snapshot-id",
-    "status",
-    "volume-id",
-    "volume-type",
-];
-
-fn volume_value(cx: &Context, i: &Instance, name: &str) -> Vec<String> {
-    let one = match name {
-        "attachment.attach-time" | "create-time" => filter_time(i.created_at),
-        "attachment.delete-on-termination" => "true".to_owned(),
-        "attachment.device" | "attachment.device-name" => ROOT_DEVICE.to_owned(),
-        "attachment.instance-id" => i.id.clone(),
-        "attachment.status" => attachment_status(i).to_owned(),
-        "availability-zone" => i.zone.clone(),
-        "availability-zone-id" => return zone_id(cx, &i.zone).into_iter().collect(),
-        "encrypted" | "fast-restored" | "multi-attach-enabled" => "false".to_owned(),
-        "size" => ROOT_SIZE_GIB.to_string(),
-        "status" => "in-use".to_owned(),
-        "attachment.volume-id" | "volume-id" => i.volume_id.clone(),
-        "volume-type" => ROOT_VOLUME_TYPE.to_owned(),
-        _ => return vec![],
-    };
-    vec![one]
 }

@@ -1,6 +1,5 @@
 //! EC2's instance operations on the wire.
 
-mod attached;
 mod attribute;
 pub mod describe;
 pub mod launch;
@@ -33,7 +32,6 @@ pub fn operations() -> Vec<Entry> {
         serve::<w::ModifyInstanceAttribute, _, _, _>(attribute::modify),
         serve::<w::ResetInstanceAttribute, _, _, _>(attribute::reset),
         serve::<w::ModifyInstanceMetadataOptions, _, _, _>(attribute::modify_metadata),
-        serve::<w::DescribeVolumes, _, _, _>(attached::volumes),
     ]
 }
 

@@ -92,8 +92,27 @@ pub struct BlockDevice {
     pub delete_on_termination: Option<bool>,
     pub volume_size_gib: Option<i32>,
     pub volume_type: Option<String>,
+    pub iops: Option<i32>,
+    /// MiB per second.
+    pub throughput: Option<i32>,
     pub snapshot_id: Option<String>,
     pub encrypted: Option<bool>,
+    /// Not the device that the image has there.
+    pub no_device: bool,
+    /// `ephemeral0`: a disk of the host.
+    pub virtual_name: Option<String>,
+}
+
+impl BlockDevice {
+    pub fn says_ebs(&self) -> bool {
+        self.delete_on_termination.is_some()
+            || self.volume_size_gib.is_some()
+            || self.volume_type.is_some()
+            || self.iops.is_some()
+            || self.throughput.is_some()
+            || self.snapshot_id.is_some()
+            || self.encrypted.is_some()
+    }
 }
 
 /// `MetadataOptions`, each as AWS spells it.

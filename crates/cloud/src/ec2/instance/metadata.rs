@@ -11,7 +11,7 @@
 //! A token is its end and an HMAC of that and the instance's id: nothing is kept, and no instance can
 //! use another's. Source: EC2 User Guide, "Use the Instance Metadata Service".
 
-mod content;
+pub mod content;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::ec2::volume::mapping::Ephemeral;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Instance {
@@ -42,8 +43,11 @@ pub struct Instance {
     #[serde(default)]
     pub init: compute::Init,
     pub architecture: String,
-    /// `vol-…`, the root: an EBS volume in every API; its bytes are the driver's writable layer.
-    pub volume_id: String,
+    /// `vol-…`, those that it has. The bytes of the root are the driver's writable layer, over `layers`.
+    pub volumes: Vec<String>,
+    /// Disks of the host under names of their own.
+    #[serde(default)]
+    pub ephemeral: Vec<Ephemeral>,
 
     pub instance_type: String,
     pub key_name: Option<String>,
@@ -77,6 +81,17 @@ impl Instance {
 
 impl store::Record for Instance {
     const TABLE: &'static str = "ec2_instances";
+    const VERSION: u16 = 2;
+
+    /// 1 spoke of the root volume alone.
+    fn upgrade(version: u16, mut value: serde_json::Value) -> store::Result<serde_json::Value> {
+        if let (1, Some(members)) = (version, value.as_object_mut())
+            && let Some(root) = members.remove("volume_id")
+        {
+            members.insert("volumes".to_owned(), serde_json::json!([root]));
+        }
+        Ok(value)
+    }
 
     fn key(&self) -> String {
         format!("{}/{}/{}", self.account, self.region, self.id)

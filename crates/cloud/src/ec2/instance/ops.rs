@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use compute::Layer;
 use sha2::Digest;
 use store::{Snapshot, Tx};
 
@@ -13,8 +14,11 @@ use super::launch::Launch;
 use super::model::{ClientToken, Console, Instance, Reservation};
 use super::resolve::{self, Resolved};
 use super::state::{self, Denied, Event, InstanceState, Request};
+use crate::ec2::image::model::ROOT_DEVICE;
 use crate::ec2::network_interface::{self, Attachment};
-use crate::ec2::{Error, Kind, Result, elastic_ip, instance_profile, launch_template, spot, tag};
+use crate::ec2::{
+    Error, Kind, Result, elastic_ip, instance_profile, launch_template, spot, tag, volume,
+};
 use crate::{Context, id, zone};
 
 /// RunInstances: "Constraints: Maximum 64 ASCII characters".
@@ -118,13 +122,12 @@ fn create(
     index: u32,
 ) -> Result<Instance> {
     let rng = &cx.env.rng;
-    let (id, volume_id) = (id::resource(rng, "i"), id::resource(rng, "vol"));
+    let id = id::resource(rng, "i");
     let tags = |tx: &mut Tx, kind, id: &str| match launch.tags.get(kind) {
         Some(tags) => tag::ops::set(tx, cx, id, tags),
         None => Ok(()),
     };
     tags(tx, "instance", &id)?;
-    tags(tx, "volume", &volume_id)?;
     let mut interfaces = Vec::new();
     for wanted in &resolved.interfaces {
         let attachment = Attachment {
@@ -141,6 +144,12 @@ fn create(
         });
     }
     let primary = interfaces.remove(0);
+    let mut volumes = Vec::new();
+    for new in &resolved.devices.volumes {
+        let made = volume::ops::launched(tx, cx, &primary.zone, &id, new);
+        tags(tx, "volume", &made.id)?;
+        volumes.push(made.id);
+    }
     elastic_ip::ops::lend(tx, cx, &primary.id)?;
     let (desired, observed, reason) = state::launched();
     Ok(Instance {
@@ -162,7 +171,8 @@ fn create(
         layers: resolved.layers.clone(),
         init: resolved.init,
         architecture: resolved.architecture.clone(),
-        volume_id,
+        volumes,
+        ephemeral: resolved.devices.ephemeral.clone(),
         instance_type: resolved.instance_type.clone(),
         key_name: launch.key_name.clone(),
         public_key: resolved.public_key.clone(),
@@ -207,7 +217,17 @@ pub struct StateChange {
 pub fn start(tx: &mut Tx, cx: &Context, ids: &[String]) -> Result<Vec<StateChange>> {
     let instances = named(tx, cx, ids)?;
     for instance in &instances {
-        if instance.state() == InstanceState::Stopped && zone::is_failed(tx, &instance.zone) {
+        if instance.state() != InstanceState::Stopped {
+            continue;
+        }
+        if volume::ops::root_of(tx, cx, instance).is_none_or(|root| root.is_leaving()) {
+            return Err(Error::value(format!(
+                "Invalid value '{}' for instanceId. Instance does not have a volume attached at root \
+                 ({ROOT_DEVICE})",
+                instance.id
+            )));
+        }
+        if zone::is_failed(tx, &instance.zone) {
             return Err(Error::InsufficientInstanceCapacity {
                 instance_type: instance.instance_type.clone(),
                 zone: instance.zone.clone(),
@@ -333,8 +353,18 @@ fn check_ids(ids: &[String]) -> Result<()> {
     Err(Error::Malformed { kind: Kind::Instance, ids: bad })
 }
 
-/// Feeds a sighting of the controller into the record. What a terminated instance held is let go.
+/// Feeds a sighting of the controller into the record.
 pub fn observe(tx: &mut Tx, cx: &Context, id: &str, event: Event) {
+    see(tx, cx, id, event, None);
+}
+
+/// Every trace of it was removed; `wrote` is what it left of a root volume that stays.
+pub fn gone(tx: &mut Tx, cx: &Context, id: &str, wrote: Option<Layer>) {
+    see(tx, cx, id, Event::Gone, wrote);
+}
+
+/// What a terminated instance held is let go.
+fn see(tx: &mut Tx, cx: &Context, id: &str, event: Event, wrote: Option<Layer>) {
     let Some(instance) = tx.get::<Instance>(&cx.key(id)) else { return };
     let mut next = Instance::clone(&instance);
     if !state::observe(&mut next, event, cx.now) {
@@ -345,7 +375,8 @@ pub fn observe(tx: &mut Tx, cx: &Context, id: &str, event: Event) {
     }
     if !next.is_alive() && instance.is_alive() {
         network_interface::ops::instance_gone(tx, cx, &next);
-        tag::ops::forget(tx, cx, &next.volume_id);
+        volume::ops::instance_gone(tx, cx, &next, wrote);
+        next.volumes.clear();
     }
     tx.put(next);
 }

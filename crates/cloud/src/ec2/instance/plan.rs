@@ -10,6 +10,7 @@ use super::model::{self, Cause, Goal, Instance};
 use super::state::{Event, RECOVERY, REMEMBERED};
 use crate::clock::Timestamp;
 use crate::ec2::network_interface::NetworkInterface;
+use crate::ec2::volume::{Content, Volume};
 
 /// All there is to know in one round.
 pub struct View {
@@ -19,6 +20,10 @@ pub struct View {
     pub failed_zones: BTreeSet<String>,
     /// Interfaces that were changed since their instance was told of them.
     pub unsettled: Vec<Arc<NetworkInterface>>,
+    /// And volumes.
+    pub unsettled_volumes: Vec<Arc<Volume>>,
+    /// Instances of which a snapshot is to be taken while they do not run.
+    pub held: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +50,12 @@ pub enum Action {
     Unplug(Arc<NetworkInterface>),
     /// Nothing runs: the next boot has its interfaces right.
     Settle(Arc<NetworkInterface>),
+    /// The same of a volume.
+    PlugDisk(Arc<Volume>),
+    UnplugDisk(Arc<Volume>),
+    SettleDisk(Arc<Volume>),
+    /// Nothing runs: save what the instance wrote to its root volume, which is leaving.
+    TakeRoot(Arc<Volume>),
     /// Write what was seen.
     Record(Arc<Instance>, Event),
     /// Its time in the books is over.
@@ -76,7 +87,12 @@ pub fn plan(view: &View, now: Timestamp) -> Plan {
             Goal::Terminate => terminate(record, seen, failed, now, &mut plan),
         }
     }
+    plan.actions.retain(|action| match action {
+        Action::Launch(instance) => !view.held.contains(&instance.id),
+        _ => true,
+    });
     plan.actions.extend(view.unsettled.iter().filter_map(|interface| tell(view, interface)));
+    plan.actions.extend(view.unsettled_volumes.iter().filter_map(|volume| tell_disk(view, volume)));
     let known: BTreeSet<&str> = view.records.iter().map(|r| r.id.as_str()).collect();
     for id in view.seen.keys().filter(|id| !known.contains(id.as_str())) {
         plan.actions.push(Action::Destroy { id: id.clone(), record: None });
@@ -92,6 +108,21 @@ fn tell(view: &View, interface: &Arc<NetworkInterface>) -> Option<Action> {
         Some(Phase::Up) if interface.is_leaving() => Some(Action::Unplug(interface)),
         Some(Phase::Up) => Some(Action::Plug(interface)),
         Some(Phase::Exited(_)) | None => Some(Action::Settle(interface)),
+    }
+}
+
+fn tell_disk(view: &View, volume: &Arc<Volume>) -> Option<Action> {
+    let attachment = volume.attachment.as_ref()?;
+    let volume = Arc::clone(volume);
+    match view.seen.get(&attachment.instance_id).map(|seen| seen.phase) {
+        Some(Phase::Booting) => None,
+        Some(Phase::Up) if volume.content != Content::Blocks => None,
+        Some(Phase::Up) if volume.is_leaving() => Some(Action::UnplugDisk(volume)),
+        Some(Phase::Up) => Some(Action::PlugDisk(volume)),
+        Some(Phase::Exited(_)) | None if volume.is_root() && volume.is_leaving() => {
+            Some(Action::TakeRoot(volume))
+        }
+        Some(Phase::Exited(_)) | None => Some(Action::SettleDisk(volume)),
     }
 }
 
@@ -225,6 +256,10 @@ mod tests {
             Action::Plug(_) => "plug".into(),
             Action::Unplug(_) => "unplug".into(),
             Action::Settle(_) => "settle".into(),
+            Action::PlugDisk(_) => "plug disk".into(),
+            Action::UnplugDisk(_) => "unplug disk".into(),
+            Action::SettleDisk(_) => "settle disk".into(),
+            Action::TakeRoot(_) => "take root".into(),
             Action::Record(_, event) => format!("{event:?}"),
             Action::Forget(_) => "forget".into(),
         }
@@ -299,6 +334,8 @@ mod tests {
                     .collect(),
                 failed_zones: failed.then(|| record.zone.clone()).into_iter().collect(),
                 unsettled: vec![],
+                unsettled_volumes: vec![],
+                held: BTreeSet::new(),
                 records: vec![Arc::new(record)],
             };
             let plan = plan(&view, Timestamp(NOW.0 + seconds as i64 * 1000));
@@ -318,6 +355,8 @@ mod tests {
             seen: [("i-x".to_owned(), seen)].into(),
             failed_zones: BTreeSet::new(),
             unsettled: vec![],
+            unsettled_volumes: vec![],
+            held: BTreeSet::new(),
         };
         let actions = plan(&view, NOW).actions;
         assert_eq!(actions, [Action::Destroy { id: "i-x".into(), record: None }]);

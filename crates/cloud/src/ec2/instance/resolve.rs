@@ -6,11 +6,11 @@ use compute::Layer;
 use store::Snapshot;
 
 use super::interfaces::{self, Interfaces, Source, Wanted};
-use super::launch::{BlockDevice, Launch, Metadata};
+use super::launch::{Launch, Metadata};
 use super::model::MetadataOptions;
 use super::user_data;
-use crate::ec2::image::model::{ROOT_DEVICE, ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
 use crate::ec2::network_interface::ops::New;
+use crate::ec2::volume::{self, mapping};
 use crate::ec2::{
     Error, Result, catalog, image, instance_profile, key_pair, security_group, tag, vpc,
 };
@@ -28,6 +28,7 @@ pub struct Resolved {
     pub layers: Vec<Layer>,
     pub init: compute::Init,
     pub architecture: String,
+    pub devices: mapping::Mapped,
     /// The first is the primary one.
     pub interfaces: Interfaces,
     pub profile: Option<instance_profile::Found>,
@@ -45,14 +46,15 @@ pub fn is_service(cx: &Context) -> bool {
 pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Resolved> {
     check_counts(launch)?;
     let image_id = launch.image_id.clone().ok_or(Error::MissingParameter("ImageId"))?;
-    let image = image::ops::image(snapshot, cx, &image_id)?;
+    let image = image::ops::launchable(snapshot, cx, &image_id)?;
     let instance_type = launch.instance_type.clone().unwrap_or_else(|| DEFAULT_TYPE.to_owned());
     check_type(&instance_type, &image.architecture)?;
     let (subnet, interfaces) = interfaces::resolve(snapshot, cx, launch, &instance_type)?;
     if zone::is_failed(snapshot, &subnet.zone) {
         return Err(Error::InsufficientInstanceCapacity { instance_type, zone: subnet.zone });
     }
-    check_root(&launch.block_devices)?;
+    let devices = mapping::resolve(snapshot, cx, &image, &launch.block_devices)?;
+    volume::ops::check_limit(&instance_type, devices.volumes.len(), interfaces.len())?;
     let user_data = match &launch.user_data {
         Some(text) => user_data::decode(text)?,
         None => Vec::new(),
@@ -74,6 +76,7 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
         layers: image.layers,
         init: image.init,
         architecture: image.architecture,
+        devices,
         interfaces,
         profile,
         public_key,
@@ -167,30 +170,6 @@ pub fn check_type(name: &str, architecture: &str) -> Result<()> {
 /// `None` for a group that is no more.
 pub fn group_name(snapshot: &Snapshot, cx: &Context, id: &str) -> Option<String> {
     security_group::ops::group(snapshot, cx, id).ok().map(|group| group.name.clone())
-}
-
-/// The root volume's bytes are a directory without a size, type or key of its own: what is asked for
-/// must be what it is.
-pub fn check_root(devices: &[BlockDevice]) -> Result<()> {
-    for device in devices {
-        let refused = if device.device_name != ROOT_DEVICE {
-            format!("A block device besides the root ({ROOT_DEVICE})")
-        } else if device.delete_on_termination == Some(false) {
-            "A root volume that outlives its instance".to_owned()
-        } else if device.encrypted == Some(true) {
-            "An encrypted root volume".to_owned()
-        } else if device.volume_size_gib.is_some_and(|size| size != ROOT_SIZE_GIB) {
-            format!("A root volume of another size than the image's ({ROOT_SIZE_GIB} GiB)")
-        } else if device.volume_type.as_deref().is_some_and(|t| t != ROOT_VOLUME_TYPE) {
-            format!("A root volume of another type than {ROOT_VOLUME_TYPE}")
-        } else if device.snapshot_id.is_some() {
-            "A root volume from a snapshot".to_owned()
-        } else {
-            continue;
-        };
-        return Err(Error::unsupported(refused));
-    }
-    Ok(())
 }
 
 /// `asked` over what there was; EC2's defaults where there was nothing.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use compute::{Nic, Resolver, Spec};
+use compute::{Disk, DiskSource, Nic, Resolver, Spec};
 use store::Snapshot;
 
 use super::model::Instance;
 use crate::Context;
 use crate::ec2::network_interface::{self, NetworkInterface};
+use crate::ec2::volume::{self, Content, Volume, device};
 use crate::ec2::{Error, Kind, Result, catalog, dhcp_options, vpc};
 
 pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec> {
@@ -34,9 +35,58 @@ pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec
             servers: dhcp_options::ops::name_servers(snapshot, cx, &vpc),
             search: dhcp_options::ops::domain_name(snapshot, cx, &vpc).into_iter().collect(),
         },
-        root_bytes: None,
-        disks: vec![],
+        root_bytes: volume::ops::root_of(snapshot, cx, instance).map(|root| root.bytes()),
+        disks: disks(snapshot, cx, instance, size),
         init: instance.init,
+    })
+}
+
+/// Its volumes, and the disks of the host: all of them under their own names where they are NVMe, those
+/// that were asked for by name elsewhere. The latter are empty after each start, not after a reboot.
+fn disks(
+    snapshot: &Snapshot,
+    cx: &Context,
+    instance: &Instance,
+    size: &catalog::InstanceType,
+) -> Vec<Disk> {
+    let volumes = volume::ops::of_instance(snapshot, cx, instance).into_iter();
+    let mut disks: Vec<Disk> = volumes
+        .filter(|volume| volume.content == Content::Blocks && !volume.is_leaving())
+        .filter_map(|volume| disk(&volume, &instance.instance_type))
+        .collect();
+    let Some(local) = &size.disks else { return disks };
+    let store = |name: String, device: String| Disk {
+        name,
+        device,
+        source: DiskSource::InstanceStore {
+            bytes: local.size_gb * 1_000_000_000,
+            since: instance.desired.since_boot,
+        },
+        iops: None,
+        bytes_per_second: None,
+    };
+    if local.nvme == "unsupported" {
+        let there = instance.ephemeral.iter().filter(|mapped| mapped.index < local.count);
+        disks.extend(there.map(|mapped| {
+            store(format!("ephemeral{}", mapped.index), device::path(&mapped.device))
+        }));
+    } else {
+        let all = 0..local.count;
+        disks.extend(all.map(|n| store(format!("ephemeral{n}"), format!("/dev/nvme{}n1", n + 1))));
+    }
+    disks
+}
+
+/// What the driver is told of an attached data volume.
+pub fn disk(volume: &Volume, instance_type: &str) -> Option<Disk> {
+    let attachment = volume.attachment.as_ref()?;
+    let (iops, bytes) = volume::ops::limits(volume, instance_type);
+    Some(Disk {
+        name: volume.id.clone(),
+        device: device::path(&attachment.device),
+        source: DiskSource::Volume(volume.id.clone()),
+        iops: Some(iops),
+        bytes_per_second: Some(bytes),
     })
 }
 

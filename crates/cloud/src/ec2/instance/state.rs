@@ -244,6 +244,8 @@ pub enum Event {
 pub enum Failure {
     Capacity,
     Internal,
+    /// One of its volumes could not be made.
+    Volume,
 }
 
 /// Whether anything changed.
@@ -340,6 +342,7 @@ fn failed(instance: &mut Instance, failure: Failure, cause: Cause, now: Timestam
             "Insufficient capacity to satisfy instance request",
         ),
         Failure::Internal => ("Server.InternalError", "Internal error on launch"),
+        Failure::Volume => ("Client.InternalError", "Client error on launch"),
     };
     instance.reason = Some(Reason { code: code.to_owned(), message: format!("{code}: {message}") });
     instance.transition_reason = code.to_owned();

@@ -305,11 +305,11 @@ async fn what_is_refused() {
             },
         ),
         (
-            "UnsupportedOperation",
+            "InvalidBlockDeviceMapping",
             Launch {
                 block_devices: vec![BlockDevice {
                     device_name: "/dev/xvda".into(),
-                    volume_size_gib: Some(100),
+                    volume_size_gib: Some(7),
                     ..BlockDevice::default()
                 }],
                 ..launch()

@@ -7,6 +7,7 @@ use store::{Snapshot, Tx};
 use super::model::{LaunchTemplate, Version, Which};
 use crate::ec2::instance::launch::{self, Launch};
 use crate::ec2::instance::{interfaces, resolve, user_data};
+use crate::ec2::volume::mapping;
 use crate::ec2::{Error, Kind, Result, catalog, tag};
 use crate::tag::Tags;
 use crate::{Context, id};
@@ -360,7 +361,7 @@ fn check_launch(launch: &Launch) -> Result<()> {
         }
     }
     interfaces::check(launch)?;
-    resolve::check_root(&launch.block_devices)?;
+    mapping::check(&launch.block_devices)?;
     resolve::metadata_options(None, &launch.metadata)?;
     if let Some(user_data) = &launch.user_data {
         user_data::decode(user_data)?;

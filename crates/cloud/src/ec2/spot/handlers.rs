@@ -286,15 +286,18 @@ fn some<T>(items: impl Iterator<Item = T>) -> Option<Vec<T>> {
 fn device(device: &BlockDevice) -> w::BlockDeviceMapping {
     w::BlockDeviceMapping {
         device_name: Some(device.device_name.clone()),
-        ebs: Some(w::EbsBlockDevice {
+        ebs: device.says_ebs().then(|| w::EbsBlockDevice {
             delete_on_termination: device.delete_on_termination,
             encrypted: device.encrypted,
+            iops: device.iops,
             snapshot_id: device.snapshot_id.clone(),
+            throughput: device.throughput,
             volume_size: device.volume_size_gib,
             volume_type: device.volume_type.clone(),
             ..Default::default()
         }),
-        ..Default::default()
+        no_device: device.no_device.then(String::new),
+        virtual_name: device.virtual_name.clone(),
     }
 }
 

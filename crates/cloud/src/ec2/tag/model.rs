@@ -46,6 +46,7 @@ const TYPES: &[(&str, &str)] = &[
     ("sg", "security-group"),
     ("sgr", "security-group-rule"),
     ("sir", "spot-instances-request"),
+    ("snap", "snapshot"),
     ("subnet", "subnet"),
     ("vol", "volume"),
     ("vpc", "vpc"),

@@ -13,7 +13,9 @@ use crate::ec2::listing::Listing;
 use crate::ec2::nat_gateway::NatGateway;
 use crate::ec2::network_acl::NetworkAcl;
 use crate::ec2::route_table::RouteTable;
+use crate::ec2::snapshot as ec2_snapshot;
 use crate::ec2::spot::model::SpotRequest;
+use crate::ec2::volume::Volume;
 use crate::ec2::{
     Error, Kind, Result, elastic_ip, image, network_interface, prefix_list, resource,
     security_group, vpc, vpc_endpoint, vpc_peering,
@@ -161,10 +163,11 @@ fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
             found.then_some(()).ok_or_else(|| Error::not_found(Kind::SecurityGroupRule, id))
         }
         Some("network-interface") => network_interface::ops::by_id(snapshot, cx, id).map(drop),
-        Some("volume") => holder(snapshot, cx, Kind::Volume, id, |i| i.volume_id == id),
         Some("spot-instances-request") => {
             stored::<SpotRequest>(snapshot, cx, Kind::SpotRequest, id)
         }
+        Some("snapshot") => stored::<ec2_snapshot::Snapshot>(snapshot, cx, Kind::Snapshot, id),
+        Some("volume") => stored::<Volume>(snapshot, cx, Kind::Volume, id),
         Some("subnet") => vpc::ops::subnet(snapshot, cx, id).map(drop),
         Some("vpc-endpoint") => vpc_endpoint::ops::by_id(snapshot, cx, id).map(drop),
         Some("vpc") => vpc::ops::vpc(snapshot, cx, id).map(drop),
@@ -175,19 +178,6 @@ fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
 fn stored<R: store::Record>(snapshot: &Snapshot, cx: &Context, kind: Kind, id: &str) -> Result<()> {
     let found = snapshot.get::<R>(&cx.key(id));
     found.map(drop).ok_or_else(|| Error::not_found(kind, id))
-}
-
-/// For what lives and dies with an instance.
-fn holder(
-    snapshot: &Snapshot,
-    cx: &Context,
-    kind: Kind,
-    id: &str,
-    holds: impl Fn(&Instance) -> bool,
-) -> Result<()> {
-    let prefix = cx.prefix();
-    let found = snapshot.scan::<Instance>(&prefix).any(|i| i.is_alive() && holds(&i));
-    found.then_some(()).ok_or_else(|| Error::not_found(kind, id))
 }
 
 /// One line of DescribeTags.

@@ -8,7 +8,9 @@ use super::super::model::{Identity, InstanceProfile, Kind, ManagedPolicy};
 use super::{Call, resolve, strings};
 use crate::ec2::instance::model::Instance;
 use crate::ec2::network_interface::NetworkInterface;
-use crate::ec2::{key_pair, network_acl, route_table, security_group, vpc};
+use crate::ec2::snapshot::Snapshot as Frozen;
+use crate::ec2::volume::Volume;
+use crate::ec2::{image, key_pair, network_acl, route_table, security_group, vpc};
 use crate::tag::Tags;
 use crate::{Context, arn, autoscaling, dynamodb, ec2, elbv2, sqs, ssm};
 
@@ -42,6 +44,16 @@ const LAUNCH_KEYS: &[(&str, &str)] = &[
     ("ec2:AvailabilityZone", "Placement.AvailabilityZone"),
 ];
 
+/// Keys of a volume that is made.
+const VOLUME_KEYS: &[(&str, &str)] = &[
+    ("ec2:AvailabilityZone", "AvailabilityZone"),
+    ("ec2:VolumeSize", "Size"),
+    ("ec2:VolumeType", "VolumeType"),
+    ("ec2:VolumeIops", "Iops"),
+    ("ec2:VolumeThroughput", "Throughput"),
+    ("ec2:Encrypted", "Encrypted"),
+];
+
 /// Of what the request says.
 pub fn of_request(snapshot: &Snapshot, cx: &Context, call: &Call<'_>, resource: &str) -> Keys {
     let mut keys = Keys::new();
@@ -56,6 +68,9 @@ pub fn of_request(snapshot: &Snapshot, cx: &Context, call: &Call<'_>, resource: 
     }
     if call.service != "ec2" {
         return keys;
+    }
+    if call.operation == "CreateVolume" && resource.ends_with(":volume/*") {
+        VOLUME_KEYS.iter().for_each(|(key, member)| add(key, member));
     }
     if call.operation == "RunInstances" && resource.ends_with(":instance/*") {
         LAUNCH_KEYS.iter().for_each(|(key, member)| add(key, member));
@@ -133,6 +148,41 @@ fn of_ec2(snapshot: &Snapshot, cx: &Context, kind: &str, id: &str) -> Vec<(&'sta
             Err(_) => vec![],
         },
         "vpc" => vec![("VpcID", id.to_owned())],
+        "volume" => {
+            let Some(found) = snapshot.get::<Volume>(&cx.key(id)) else { return vec![] };
+            let mut keys = vec![
+                ("VolumeID", id.to_owned()),
+                ("VolumeSize", found.size_gib.to_string()),
+                ("VolumeType", found.performance.kind.name().to_owned()),
+                ("AvailabilityZone", found.zone.clone()),
+                ("Encrypted", "false".to_owned()),
+            ];
+            keys.extend(found.performance.iops.map(|iops| ("VolumeIops", iops.to_string())));
+            let throughput = found.performance.throughput;
+            keys.extend(throughput.map(|mib| ("VolumeThroughput", mib.to_string())));
+            keys
+        }
+        "snapshot" => {
+            let Some(found) = snapshot.get::<Frozen>(&cx.key(id)) else { return vec![] };
+            vec![
+                ("SnapshotID", id.to_owned()),
+                ("SnapshotTime", found.started.iso8601()),
+                ("Owner", found.account.clone()),
+                ("VolumeSize", found.size_gib.to_string()),
+                ("ParentVolume", cx.arn("ec2", &format!("volume/{}", found.volume_id))),
+                ("Encrypted", "false".to_owned()),
+            ]
+        }
+        "image" => match image::ops::image(snapshot, cx, id) {
+            Ok(found) => vec![
+                ("ImageID", id.to_owned()),
+                ("ImageType", "machine".to_owned()),
+                ("Owner", found.account),
+                ("Public", found.permissions.everybody.to_string()),
+                ("RootDeviceType", "ebs".to_owned()),
+            ],
+            Err(_) => vec![],
+        },
         _ => vec![],
     }
 }

@@ -251,7 +251,7 @@ fn named(snapshot: &Snapshot, cx: &Context, call: &Call<'_>, kind: &str, name: &
         return name.to_owned();
     }
     match call.service {
-        "ec2" => ec2_arn(cx, kind, name),
+        "ec2" | "ebs" => ec2_arn(cx, kind, name),
         "iam" => iam_arn(snapshot, cx, call, kind, name),
         "ssm" => match ssm::name::Reference::parse(cx, name) {
             Some(found) => ssm::name::arn(cx, &found.names[0]),

@@ -16,6 +16,7 @@
 pub fn of(service: &str) -> &'static [(&'static str, &'static str)] {
     match service {
         "ec2" => EC2,
+        "ebs" => EBS,
         "elasticloadbalancing" => ELASTIC_LOAD_BALANCING,
         "autoscaling" => AUTO_SCALING,
         "ssm" => SSM,
@@ -50,7 +51,7 @@ const EC2: &[(&str, &str)] = &[
     (
         "RunInstances",
         "image/{ImageId}! instance/* network-interface/{NetworkInterfaces.NetworkInterfaceId}! \
-         volume/* \
+         volume/* snapshot/{BlockDeviceMappings.Ebs.SnapshotId} \
          subnet/{SubnetId|NetworkInterfaces.SubnetId}! \
          security-group/{SecurityGroupIds|NetworkInterfaces.Groups}! key-pair/{KeyName} \
          launch-template/{LaunchTemplate.LaunchTemplateId}",
@@ -65,6 +66,16 @@ const EC2: &[(&str, &str)] = &[
     ),
     ("CancelSpotInstanceRequests", "SpotInstanceRequestIds"),
     ("ModifyInstanceAttribute", "InstanceId Groups"),
+    ("CreateVolume", "volume/* SnapshotId"),
+    ("DescribeVolumeAttribute", "VolumeId"),
+    ("CreateSnapshot", "snapshot/* VolumeId"),
+    ("CreateSnapshots", "snapshot/* instance/{InstanceSpecification.InstanceId}! volume/*"),
+    ("CopySnapshot", "snapshot/* snapshot/{SourceSnapshotId}"),
+    ("DescribeSnapshotAttribute", "SnapshotId"),
+    ("CreateImage", "image/* InstanceId snapshot/*"),
+    ("RegisterImage", "image/* BlockDeviceMappings.Ebs.SnapshotId"),
+    ("CopyImage", "image/* image/{SourceImageId}"),
+    ("DescribeImageAttribute", "ImageId"),
     ("DescribeInstanceAttribute", "InstanceId"),
     ("DescribeVpcAttribute", "VpcId"),
     ("DescribeNetworkInterfaceAttribute", "NetworkInterfaceId"),
@@ -104,6 +115,15 @@ const EC2: &[(&str, &str)] = &[
     ("CreateFlowLogs", "vpc-flow-log/* ResourceIds"),
     ("CreateNetworkInsightsPath", "network-insights-path/*"),
     ("StartNetworkInsightsAnalysis", "network-insights-analysis/* NetworkInsightsPathId"),
+];
+
+const EBS: &[(&str, &str)] = &[
+    ("ListSnapshotBlocks", "snapshot/{SnapshotId}!"),
+    ("ListChangedBlocks", "snapshot/{FirstSnapshotId} snapshot/{SecondSnapshotId}!"),
+    ("GetSnapshotBlock", "snapshot/{SnapshotId}!"),
+    ("StartSnapshot", "snapshot/* snapshot/{ParentSnapshotId}"),
+    ("PutSnapshotBlock", "snapshot/{SnapshotId}!"),
+    ("CompleteSnapshot", "snapshot/{SnapshotId}!"),
 ];
 
 const ELASTIC_LOAD_BALANCING: &[(&str, &str)] = &[
@@ -191,7 +211,7 @@ mod tests {
     #[test]
     fn every_line_is_of_an_operation_that_aws_has() {
         for service in
-            ["ec2", "elasticloadbalancing", "autoscaling", "ssm", "dynamodb", "iam", "sqs"]
+            ["ec2", "ebs", "elasticloadbalancing", "autoscaling", "ssm", "dynamodb", "iam", "sqs"]
         {
             let known = wire::SERVICES.iter().find(|known| known.signing_name == service).unwrap();
             let mut seen = BTreeSet::new();

@@ -117,7 +117,15 @@ fn word(name: &str, text: &Text) -> String {
         "PolicyDocument" | "AssumeRolePolicyDocument" | "PolicyInputList" => &policy,
         _ => "aaaa",
     };
-    let words = [known, "v1", "aaaaaaaaaaaaaaaaaaaaaaaa", "1", "123456789012", ROLE];
+    let words = [
+        known,
+        "snap-0123456789abcdef0",
+        "v1",
+        "aaaaaaaaaaaaaaaaaaaaaaaa",
+        "1",
+        "123456789012",
+        ROLE,
+    ];
     let fits = |word: &&&str| {
         let length = word.len() as u64;
         text.min.is_none_or(|min| length >= min)

@@ -6,7 +6,7 @@ use wire::ec2 as w;
 
 use super::super::attribute::{self, Change};
 use super::super::ops;
-use super::describe::{block_device, metadata_options};
+use super::describe::{block_devices, metadata_options};
 use super::launch::{metadata, refuse_some, refuse_true, shutdown_behavior};
 use crate::Context;
 use crate::ec2::image::model::ROOT_DEVICE;
@@ -38,7 +38,9 @@ pub async fn describe(
             shown.instance_initiated_shutdown_behavior = text(i.shutdown_behavior.name());
         }
         "rootDeviceName" => shown.root_device_name = text(ROOT_DEVICE),
-        "blockDeviceMapping" => shown.block_device_mappings = Some(vec![block_device(&i)]),
+        "blockDeviceMapping" => {
+            shown.block_device_mappings = Some(block_devices(&snapshot, &cx, &i))
+        }
         "productCodes" => shown.product_codes = Some(vec![]),
         "sourceDestCheck" => {
             let primary = network_interface::ops::primary_of(&snapshot, &cx, &i)?;
@@ -107,7 +109,6 @@ fn changes(input: w::ModifyInstanceAttributeRequest) -> Result<Vec<Change>> {
         user_data,
         value,
     } = input;
-    refuse_some(&block_device_mappings, "BlockDeviceMappings")?;
     refuse_true(ebs_optimized.and_then(|a| a.value), "EbsOptimized")?;
     refuse_some(&ena_support, "EnaSupport")?;
     refuse_some(&enclave_options, "EnclaveOptions")?;
@@ -122,6 +123,11 @@ fn changes(input: w::ModifyInstanceAttributeRequest) -> Result<Vec<Change>> {
     changes
         .extend(disable_api_termination.and_then(|a| a.value).map(Change::DisableApiTermination));
     changes.extend(groups.map(Change::Groups));
+    if let Some(mappings) = block_device_mappings.filter(|mappings| !mappings.is_empty()) {
+        changes.push(Change::DeleteOnTermination(
+            mappings.into_iter().map(delete_on_termination).collect::<Result<_>>()?,
+        ));
+    }
     if let Some(text) = instance_initiated_shutdown_behavior.and_then(|a| a.value) {
         changes.push(Change::ShutdownBehavior(shutdown_behavior(&text)?));
     }
@@ -131,6 +137,19 @@ fn changes(input: w::ModifyInstanceAttributeRequest) -> Result<Vec<Change>> {
         changes.push(Change::UserData(data.value.unwrap_or_default().to_vec()));
     }
     Ok(changes)
+}
+
+/// Of a device that the instance has, only what becomes of it at the end can be changed.
+fn delete_on_termination(
+    mapping: w::InstanceBlockDeviceMappingSpecification,
+) -> Result<(String, bool)> {
+    refuse_some(&mapping.no_device, "NoDevice")?;
+    refuse_some(&mapping.virtual_name, "VirtualName")?;
+    let name = mapping.device_name.ok_or(Error::MissingParameter("DeviceName"))?;
+    let ebs = mapping.ebs.ok_or(Error::MissingParameter("Ebs"))?;
+    refuse_some(&ebs.volume_id, "Ebs.VolumeId")?;
+    let on = ebs.delete_on_termination.ok_or(Error::MissingParameter("DeleteOnTermination"))?;
+    Ok((name, on))
 }
 
 /// The older form, by name and text.

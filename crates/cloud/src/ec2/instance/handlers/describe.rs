@@ -15,7 +15,7 @@ use crate::ec2::image::model::ROOT_DEVICE;
 use crate::ec2::listing::dry_run;
 use crate::ec2::network_interface::handlers::groups;
 use crate::ec2::network_interface::{self, NetworkInterface};
-use crate::ec2::{Result, catalog, instance_profile, tag};
+use crate::ec2::{Result, catalog, instance_profile, tag, volume};
 
 pub async fn instances(
     cx: Context,
@@ -76,7 +76,7 @@ fn instance(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::Instance {
     w::Instance {
         ami_launch_index: Some(i.launch_index as i32),
         architecture: Some(i.architecture.clone()),
-        block_device_mappings: Some(if alive { vec![block_device(i)] } else { vec![] }),
+        block_device_mappings: Some(block_devices(snapshot, cx, i)),
         capacity_reservation_specification: Some(w::CapacityReservationSpecificationResponse {
             capacity_reservation_preference: Some("open".to_owned()),
             ..Default::default()
@@ -153,17 +153,27 @@ fn instance(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::Instance {
     }
 }
 
-pub fn block_device(i: &Instance) -> w::InstanceBlockDeviceMapping {
-    w::InstanceBlockDeviceMapping {
-        device_name: Some(ROOT_DEVICE.to_owned()),
-        ebs: Some(w::EbsInstanceBlockDevice {
-            attach_time: Some(time(i.created_at)),
-            delete_on_termination: Some(true),
-            status: Some(describe::attachment_status(i).to_owned()),
-            volume_id: Some(i.volume_id.clone()),
-            ..Default::default()
-        }),
-    }
+/// The root first.
+pub fn block_devices(
+    snapshot: &Snapshot,
+    cx: &Context,
+    i: &Instance,
+) -> Vec<w::InstanceBlockDeviceMapping> {
+    let mapping = |volume: std::sync::Arc<volume::Volume>| {
+        let attachment = volume.attachment.as_ref()?;
+        let status = volume::describe::attachment_status(snapshot, cx, attachment);
+        Some(w::InstanceBlockDeviceMapping {
+            device_name: Some(attachment.device.clone()),
+            ebs: Some(w::EbsInstanceBlockDevice {
+                attach_time: Some(time(attachment.at)),
+                delete_on_termination: Some(attachment.delete_on_termination),
+                status: Some(status.to_owned()),
+                volume_id: Some(volume.id.clone()),
+                ..Default::default()
+            }),
+        })
+    };
+    volume::ops::of_instance(snapshot, cx, i).into_iter().filter_map(mapping).collect()
 }
 
 fn interface(

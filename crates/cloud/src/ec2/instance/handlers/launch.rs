@@ -322,10 +322,11 @@ pub fn private_addresses(
     Ok(PrivateAddresses { primary, secondary, secondary_count })
 }
 
-fn block_device(mapping: w::BlockDeviceMapping) -> Result<BlockDevice> {
+pub fn block_device(mapping: w::BlockDeviceMapping) -> Result<BlockDevice> {
     let w::BlockDeviceMapping { device_name, ebs, no_device, virtual_name } = mapping;
-    refuse_some(&no_device, "NoDevice")?;
-    refuse_some(&virtual_name, "VirtualName")?;
+    if ebs.is_none() && no_device.is_none() && virtual_name.is_none() {
+        return Err(Error::MissingParameter("ebs"));
+    }
     let w::EbsBlockDevice {
         availability_zone,
         availability_zone_id,
@@ -344,18 +345,20 @@ fn block_device(mapping: w::BlockDeviceMapping) -> Result<BlockDevice> {
     refuse_some(&availability_zone, "Ebs.AvailabilityZone")?;
     refuse_some(&availability_zone_id, "Ebs.AvailabilityZoneId")?;
     refuse_some(&ebs_card_index.filter(|n| *n != 0), "Ebs.EbsCardIndex")?;
-    refuse_some(&iops, "Ebs.Iops")?;
     refuse_some(&kms_key_id, "Ebs.KmsKeyId")?;
     refuse_some(&outpost_arn, "Ebs.OutpostArn")?;
-    refuse_some(&throughput, "Ebs.Throughput")?;
     refuse_some(&volume_initialization_rate, "Ebs.VolumeInitializationRate")?;
     Ok(BlockDevice {
         device_name: device_name.ok_or(Error::MissingParameter("DeviceName"))?,
         delete_on_termination,
         volume_size_gib: volume_size,
         volume_type,
+        iops,
+        throughput,
         snapshot_id,
         encrypted,
+        no_device: no_device.is_some(),
+        virtual_name,
     })
 }
 

@@ -158,7 +158,7 @@ async fn what_is_refused_by_name() {
     for (members, status, code) in [
         ("DryRun=true", 412, "DryRunOperation"),
         ("CpuOptions.CoreCount=1", 400, "UnsupportedOperation"),
-        ("InstanceMarketOptions.MarketType=spot", 400, "UnsupportedOperation"),
+        ("InstanceMarketOptions.MarketType=capacity-block", 400, "UnsupportedOperation"),
         ("IamInstanceProfile.Name=x", 400, "InvalidParameterValue"),
         ("Placement.Tenancy=dedicated", 400, "UnsupportedOperation"),
         ("PrivateIpAddress=172.31.0.1&SubnetId=subnet-x", 400, "InvalidSubnetID.Malformed"),
@@ -167,7 +167,7 @@ async fn what_is_refused_by_name() {
         ("SecurityGroupId.1=sg-12345678", 400, "InvalidGroup.NotFound"),
         ("NetworkInterface.1.SubnetId=subnet-12345678", 400, "MissingParameter"),
         (
-            "BlockDeviceMapping.1.DeviceName=/dev/sdf&BlockDeviceMapping.1.Ebs.VolumeSize=8",
+            "BlockDeviceMapping.1.DeviceName=/dev/sdf&BlockDeviceMapping.1.Ebs.Encrypted=true",
             400,
             "UnsupportedOperation",
         ),

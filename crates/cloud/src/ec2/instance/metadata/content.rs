@@ -11,7 +11,7 @@ use super::super::{describe, resolve};
 use crate::Context;
 use crate::ec2::image::model::ROOT_DEVICE;
 use crate::ec2::network_interface::{self, NetworkInterface};
-use crate::ec2::{catalog, instance_profile, spot, tag, vpc};
+use crate::ec2::{catalog, instance_profile, spot, tag, volume, vpc};
 
 /// Clients ask for one they know; all say the same.
 const VERSIONS: &[&str] = &[
@@ -98,8 +98,6 @@ fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec
         ("ami-id", i.image_id.as_str()),
         ("ami-launch-index", &i.launch_index.to_string()),
         ("ami-manifest-path", "(unknown)"),
-        ("block-device-mapping/ami", ROOT_DEVICE),
-        ("block-device-mapping/root", ROOT_DEVICE),
         ("events/maintenance/history", "[]"),
         ("events/maintenance/scheduled", "[]"),
         ("hostname", &host),
@@ -119,6 +117,9 @@ fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec
         ("services/partition", "aws"),
     ] {
         put(&format!("meta-data/{name}"), value);
+    }
+    for (name, device) in block_devices(snapshot, cx, i) {
+        put(&format!("meta-data/block-device-mapping/{name}"), &device);
     }
     if let Some(public) = describe::public_ip(snapshot, cx, i) {
         put("meta-data/public-hostname", &public_host(snapshot, cx, &i.vpc_id, public));
@@ -166,6 +167,31 @@ fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec
         tree.insert("user-data".to_owned(), i.user_data.clone());
     }
     tree
+}
+
+/// As they were mapped: the root, data volumes by number, and disks of the host that have a name from
+/// the mapping (NVMe ones have none).
+fn block_devices(snapshot: &Snapshot, cx: &Context, i: &Instance) -> Vec<(String, String)> {
+    let mut devices = Vec::new();
+    let mut data = 0;
+    for volume in volume::ops::of_instance(snapshot, cx, i) {
+        let Some(attachment) = &volume.attachment else { continue };
+        if volume.is_root() {
+            devices.push(("ami".to_owned(), ROOT_DEVICE.to_owned()));
+            devices.push(("root".to_owned(), ROOT_DEVICE.to_owned()));
+        } else {
+            data += 1;
+            let name = attachment.device.trim_start_matches("/dev/");
+            devices.push((format!("ebs{data}"), name.to_owned()));
+        }
+    }
+    let disks = catalog::instance_type(&i.instance_type).and_then(|size| size.disks.as_ref());
+    let named = disks.filter(|disks| disks.nvme == "unsupported");
+    for mapped in i.ephemeral.iter().filter(|m| named.is_some_and(|d| m.index < d.count)) {
+        let name = mapped.device.trim_start_matches("/dev/");
+        devices.push((format!("ephemeral{}", mapped.index), name.to_owned()));
+    }
+    devices
 }
 
 fn group_names(snapshot: &Snapshot, cx: &Context, interface: &NetworkInterface) -> String {

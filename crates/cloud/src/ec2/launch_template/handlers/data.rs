@@ -273,15 +273,18 @@ fn list<T>(items: impl Iterator<Item = T>) -> Option<Vec<T>> {
 fn mapping_out(device: &BlockDevice) -> w::LaunchTemplateBlockDeviceMapping {
     w::LaunchTemplateBlockDeviceMapping {
         device_name: Some(device.device_name.clone()),
-        ebs: Some(w::LaunchTemplateEbsBlockDevice {
+        no_device: device.no_device.then(String::new),
+        virtual_name: device.virtual_name.clone(),
+        ebs: device.says_ebs().then(|| w::LaunchTemplateEbsBlockDevice {
             delete_on_termination: device.delete_on_termination,
             encrypted: device.encrypted,
+            iops: device.iops,
+            throughput: device.throughput,
             snapshot_id: device.snapshot_id.clone(),
             volume_size: device.volume_size_gib,
             volume_type: device.volume_type.clone(),
             ..Default::default()
         }),
-        ..Default::default()
     }
 }
 
