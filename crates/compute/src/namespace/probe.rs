@@ -93,6 +93,7 @@ fn check_all(directory: &Path) -> Vec<Check> {
         "keep the data directory on ext4, xfs, btrfs or (since Linux 6.3) tmpfs: --data-dir DIR",
     ));
     checks.extend(control_groups());
+    checks.extend(disks(&directory_of(directory)));
     checks.push(Check::new(
         "system call filter",
         seccomp(),
@@ -279,6 +280,83 @@ fn control_groups() -> Vec<Check> {
         checks.push(Check::new(name, found, fix));
     }
     checks
+}
+
+fn directory_of(directory: &Path) -> PathBuf {
+    let existing = directory.ancestors().find(|path| path.is_dir());
+    existing.unwrap_or(Path::new("/")).to_owned()
+}
+
+/// Roots, volumes and snapshots.
+fn disks(directory: &Path) -> Vec<Check> {
+    let installed = |program: &str| {
+        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+        path.split(':').any(|place| Path::new(place).join(program).is_file())
+    };
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let kernel = |kind: &str| known.lines().any(|line| line.trim_start() == kind);
+    let ext4 = match (installed("mkfs.ext4"), kernel("ext4")) {
+        (true, true) => Ok("mkfs.ext4".into()),
+        (false, _) => Err("no mkfs.ext4: instances with a root of a size cannot start".into()),
+        (_, false) => Err("the kernel has no ext4 loaded".into()),
+    };
+    let xfs = match (installed("mkfs.xfs"), kernel("xfs")) {
+        (true, true) => Ok("XFS: snapshots, volumes made of them and images share blocks".into()),
+        (false, _) => Err("no mkfs.xfs: snapshots and images are copied, and only volumes that \
+             are not attached have snapshots"
+            .into()),
+        (_, false) => Err("the kernel has no xfs loaded: snapshots and images are copied".into()),
+    };
+    let layout = Layout::detect().unwrap_or_default();
+    let limits = if layout.legacy.contains_key(&Controller::Io) {
+        Ok("throughput and IOPS of disks are held, reads and writes each (version 1)".into())
+    } else if layout.has(Controller::Io) {
+        Ok("throughput and IOPS of disks are held, reads and writes each (version 2)".into())
+    } else {
+        Err("no io controller: disks are as fast as this host's".into())
+    };
+    vec![
+        Check::new(
+            "loop devices",
+            loop_device(directory),
+            "modprobe loop; in a container, run it privileged",
+        ),
+        Check::new("roots", ext4, "apt-get install e2fsprogs; modprobe ext4"),
+        Check::new(
+            "shared blocks",
+            xfs,
+            "apt-get install xfsprogs; modprobe xfs; before the first cloud is up",
+        )
+        .optional(),
+        Check::new(
+            "disk limits",
+            limits,
+            "mount the io (version 1: blkio) control group controller",
+        )
+        .optional(),
+        Check::new("online growth", may_grow(), "run drover with CAP_SYS_RESOURCE").optional(),
+    ]
+}
+
+/// A file becomes a device and goes again.
+fn loop_device(directory: &Path) -> Result<String, String> {
+    let file = directory.join(format!(".drover-probe-{}.img", std::process::id()));
+    let tried = File::create(&file)
+        .and_then(|made| made.set_len(1 << 20))
+        .and_then(|()| super::block::Loop::open(&file, false));
+    let _ = fs::remove_file(&file);
+    tried.map(|_| format!("below {}", directory.display())).map_err(|error| error.to_string())
+}
+
+fn may_grow() -> Result<String, String> {
+    const CAP_SYS_RESOURCE: u32 = 24;
+    let status = fs::read_to_string("/proc/self/status").map_err(|error| error.to_string())?;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap_or_default();
+    let all = u64::from_str_radix(line.trim(), 16).unwrap_or(0);
+    match all >> CAP_SYS_RESOURCE & 1 {
+        1 => Ok("file systems of guests grow while they are mounted".into()),
+        _ => Err("no CAP_SYS_RESOURCE: guests grow ext4 only while it is not mounted".into()),
+    }
 }
 
 fn seccomp() -> Result<String, String> {

@@ -27,6 +27,9 @@ pub fn daemon_main() {
         return;
     }
     let world = std::mem::ManuallyDrop::new(World::at(Config::new(arguments.next().unwrap())));
+    if arguments.next().as_deref() == Some("disks") {
+        crate::disks::churn(&world);
+    }
     for id in std::io::stdin().lines() {
         world.ensure(&spec(&id.unwrap()));
         println!("begun");

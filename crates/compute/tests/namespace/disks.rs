@@ -1,8 +1,10 @@
 //! Volumes and snapshots, as files and as block devices of instances.
 
+use std::io::BufRead;
+use std::path::Path;
 use std::time::Instant;
 
-use compute::storage::Kind;
+use compute::storage::{Kind, Stored};
 use compute::{Disk, DiskSource, Driver, Error, Exit, Spec, Storage};
 
 use crate::world::{World, spec, until};
@@ -11,6 +13,8 @@ pub const TESTS: &[(&str, fn())] = &[
     ("volumes_and_snapshots_are_apart", volumes_and_snapshots_are_apart),
     ("a_volume_comes_goes_and_grows_while_it_runs", a_volume_comes_goes_and_grows_while_it_runs),
     ("instance_stores_outlive_reboots_only", instance_stores_outlive_reboots_only),
+    ("a_disk_is_as_fast_as_it_may_be", a_disk_is_as_fast_as_it_may_be),
+    ("what_has_a_name_is_whole_whenever_its_daemon_dies", what_has_a_name_is_whole),
 ];
 
 const BLOCK: u64 = 512 << 10;
@@ -209,4 +213,115 @@ fn instance_stores_outlive_reboots_only() {
     assert_eq!(files(), 0);
     world.destroy("i-s");
     world.assert_clean();
+}
+
+/// How long a line takes inside.
+fn seconds(world: &World, id: &str, line: &str) -> f64 {
+    let said =
+        world.ok(id, &format!("a=$(date +%s%N); {line} && echo took $(( $(date +%s%N) - a ))"));
+    let (_, nanos) = said.trim().rsplit_once("took ").unwrap();
+    nanos.parse::<f64>().unwrap() / 1e9
+}
+
+fn a_disk_is_as_fast_as_it_may_be() {
+    let limits = |name: &str| {
+        compute::namespace::probe(Path::new("/"))
+            .unwrap()
+            .into_iter()
+            .any(|c| c.name == name && c.ok)
+    };
+    if !limits("disk limits") {
+        return eprintln!("this host has no control group controller for disks");
+    }
+    let world = World::new("fast");
+    let store = world.driver().clone();
+    world.wait_for(store.create_volume("vol-1", GIB, None)).unwrap();
+    let slow =
+        |iops, bytes_per_second| Disk { iops, bytes_per_second, ..volume("vol-1", "/dev/sdf") };
+    let disk = slow(None, Some(8 << 20));
+    world.boot_obedient(&Spec { disks: vec![disk], ..spec("i-a") });
+    let read = "dd if=/dev/sdf of=/dev/null bs=1M count=16 iflag=direct 2>&1 | tail -1";
+    let write = "dd if=/dev/zero of=/dev/sdf bs=1M count=16 oflag=direct 2>&1 | tail -1";
+    // What is written back by the kernel later counts as well.
+    let later = "dd if=/dev/zero of=/dev/sdf bs=1M count=16 conv=fsync 2>&1 | tail -1";
+    for (what, line) in [("write", write), ("read", read), ("write back", later)] {
+        let took = seconds(&world, "i-a", line);
+        assert!(took > 1.5, "{what}: 16 MiB at 8 MiB/s in {took} s");
+    }
+    world.wait_for(store.plug_disk("i-a", &slow(Some(100), None))).unwrap();
+    let many = "dd if=/dev/sdf of=/dev/null bs=4k count=200 iflag=direct 2>&1 | tail -1";
+    let took = seconds(&world, "i-a", many);
+    assert!(took > 1.5, "200 reads at 100 a second in {took} s");
+    // Without limits; and what another gets in that place has none of them either.
+    world.wait_for(store.plug_disk("i-a", &slow(None, None))).unwrap();
+    for line in [read, many] {
+        assert!(seconds(&world, "i-a", line) < 1.5, "{line}");
+    }
+}
+
+/// Volumes and snapshots until killed: what has a name holds the number it is called by, everywhere.
+pub fn churn(world: &World) -> ! {
+    let store = world.driver();
+    for n in 0u64.. {
+        let (begun, volume) = (format!("snap-{n}"), format!("vol-{n}"));
+        world.wait_for(store.begin_snapshot(&begun, 4 << 20, None)).unwrap();
+        for block in 0..8 {
+            store
+                .write(&begun, block * BLOCK, &n.to_le_bytes().repeat(BLOCK as usize / 8))
+                .unwrap();
+        }
+        world.wait_for(store.complete_snapshot(&begun)).unwrap();
+        println!("{begun}");
+        world.wait_for(store.create_volume(&volume, 4 << 20, Some(&begun))).unwrap();
+        println!("{volume}");
+        world.wait_for(store.create_snapshot(&format!("{begun}-again"), &volume)).unwrap();
+        println!("{begun}-again");
+        if n >= 3 {
+            world.wait_for(store.delete_volume(&format!("vol-{}", n - 3))).unwrap();
+        }
+    }
+    unreachable!()
+}
+
+fn what_has_a_name_is_whole() {
+    let mut world = World::new("whole");
+    for round in 0..6u64 {
+        world.close();
+        let mut daemon = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["test-daemon", world.config.state_dir.to_str().unwrap(), "disks"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = std::io::BufReader::new(daemon.stdout.take().unwrap()).lines();
+        let mut told = vec![lines.next().unwrap().unwrap()];
+        // A different moment each time; every one must do.
+        std::thread::sleep(std::time::Duration::from_millis(30 + round * 17));
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        told.extend(lines.map_while(Result::ok));
+        world.open();
+        let store = world.driver().clone();
+        let stored = store.stored().unwrap();
+        for name in told.iter().filter(|name| name.starts_with("snap-")) {
+            assert!(stored.iter().any(|s| s.name == *name), "{name} was told and is not there");
+        }
+        for Stored { kind, name, .. } in stored {
+            let number: u64 = name.split('-').nth(1).unwrap().parse().unwrap();
+            let whole = number.to_le_bytes().repeat(4 << 17);
+            match kind {
+                Kind::Snapshot => {
+                    assert!(store.read(&name, 0, 4 << 20).unwrap() == whole, "{name}");
+                    world.wait_for(store.delete_snapshot(&name)).unwrap();
+                }
+                Kind::Begun => world.wait_for(store.delete_snapshot(&name)).unwrap(),
+                _ => {
+                    let file = world.config.state_dir.join("pool/volumes").join(&name);
+                    assert!(std::fs::read(file).unwrap() == whole, "{name}");
+                    world.wait_for(store.delete_volume(&name)).unwrap();
+                }
+            }
+        }
+        let new = world.config.state_dir.join("pool/new");
+        assert_eq!(std::fs::read_dir(new).unwrap().count(), 0, "nothing half made is left");
+    }
 }

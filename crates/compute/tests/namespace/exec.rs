@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use compute::exec::{End, Error, Keys, Program, Script, Size};
-use compute::{Driver, Spec};
+use compute::{Driver, Spec, Storage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::world::{World, spec, until};
@@ -12,6 +12,7 @@ use crate::world::{World, spec, until};
 pub const TESTS: &[(&str, fn())] = &[
     ("a_program_is_where_the_instance_is", a_program_is_where_the_instance_is),
     ("a_program_is_confined_like_the_instance", a_program_is_confined_like_the_instance),
+    ("a_program_mounts_the_instance_s_disks", a_program_mounts_the_instance_s_disks),
     ("a_program_ends_when_let_go_of", a_program_ends_when_let_go_of),
     ("a_program_dies_with_the_instance", a_program_dies_with_the_instance),
     ("what_cannot_be_run_is_refused", what_cannot_be_run_is_refused),
@@ -237,4 +238,25 @@ fn a_port_is_reached_from_within() {
     assert_eq!(text, "hello");
     let closed = world.runtime.block_on(world.driver().connect("i-port", 4001));
     assert_eq!(closed.err(), Some(Error::Refused("nothing listens on port 4001 of i-port".into())));
+}
+
+fn a_program_mounts_the_instance_s_disks() {
+    let world = World::new("exec-mount");
+    let store = world.driver().clone();
+    world.runtime.block_on(store.create_volume("vol-1", 1 << 30, None)).unwrap();
+    let disks = vec![crate::disks::volume("vol-1", "/dev/sdf")];
+    world.boot(&Spec { disks, ..spec("i-exec") });
+    // Also when the program itself has ended, and what it left behind mounts.
+    let text =
+        "mkfs.ext4 -q /dev/sdf && mount /dev/sdf /mnt && echo seen > /mnt/file && umount /mnt";
+    let (output, errors, end) = run(&world, "i-exec", &shell(text), b"");
+    assert_eq!(end, End::Exited(0), "{output}{errors}");
+    let text = "( sleep 0.3; mount /dev/sdf /mnt ) > /dev/null 2>&1 &";
+    run(&world, "i-exec", &shell(text), b"");
+    until("a mount", || {
+        let (output, _, _) = run(&world, "i-exec", &shell("cat /mnt/file"), b"");
+        (output == "seen\n").then_some(())
+    });
+    let text = "umount /mnt; perl -e 'my $t = \"ext4\"; exit(syscall(430, $t, 0) != -1)'";
+    assert_eq!(run(&world, "i-exec", &shell(text), b"").2, End::Exited(0));
 }

@@ -21,24 +21,25 @@ fn main() {
     if !root {
         eprintln!("ignored: instances need root");
     }
-    let tests = [
-        life::TESTS,
-        first_boot::TESTS,
-        adopt::TESTS,
-        confine::TESTS,
-        network::TESTS,
-        exec::TESTS,
-        disks::TESTS,
-        mounts::TESTS,
-        roots::TESTS,
-    ]
-    .concat();
-    let trials = tests.into_iter().map(|(name, test)| {
-        Trial::test(name, move || {
+    let plain =
+        [life::TESTS, first_boot::TESTS, adopt::TESTS, confine::TESTS, network::TESTS, exec::TESTS]
+            .concat();
+    let of_disks = [disks::TESTS, mounts::TESTS, roots::TESTS].concat();
+    let disks = installed("mkfs.xfs") && installed("mkfs.ext4");
+    let plain = plain.into_iter().map(|test| (test, true));
+    let of_disks = of_disks.into_iter().map(|test| (test, disks));
+    let trials = plain.chain(of_disks).map(|((name, test), possible)| {
+        let trial = Trial::test(name, move || {
             test();
             Ok(())
-        })
-        .with_ignored_flag(!root)
+        });
+        let kind = if possible { "" } else { "needs mkfs.xfs and mkfs.ext4" };
+        trial.with_kind(kind).with_ignored_flag(!root || !possible)
     });
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
+}
+
+fn installed(program: &str) -> bool {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    path.split(':').any(|place| std::path::Path::new(place).join(program).is_file())
 }
