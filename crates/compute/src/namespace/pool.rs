@@ -147,8 +147,8 @@ fn format(image: &Path) -> io::Result<()> {
     let file = File::create(&fresh)?;
     sys::set_mode(&fresh, 0o600)?;
     file.set_len(bytes)?;
-    let log = if bytes > 16 << 30 { "size=64m" } else { "size=16m" };
-    let xfs = ["-q", "-K", "-s", "size=512", "-m", "reflink=1", "-l", log];
+    // The smallest log there may be, as all of it is written at once.
+    let xfs = ["-q", "-K", "-s", "size=512", "-m", "reflink=1", "-l", "size=64m"];
     let ext4 = ["-q", "-F", "-m", "0"];
     let made = run("mkfs.xfs", &xfs, &fresh).or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => run("mkfs.ext4", &ext4, &fresh),
