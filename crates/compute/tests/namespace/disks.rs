@@ -238,12 +238,13 @@ fn a_disk_is_as_fast_as_it_may_be() {
     world.wait_for(store.create_volume("vol-1", GIB, None)).unwrap();
     let slow =
         |iops, bytes_per_second| Disk { iops, bytes_per_second, ..volume("vol-1", "/dev/sdf") };
-    let disk = slow(None, Some(8 << 20));
-    world.boot_obedient(&Spec { disks: vec![disk], ..spec("i-a") });
+    world.boot_obedient(&Spec { disks: vec![slow(None, None)], ..spec("i-a") });
+    world.ok("i-a", "mkfs.ext4 -q /dev/sdf && mount /dev/sdf /mnt");
+    world.wait_for(store.plug_disk("i-a", &slow(None, Some(8 << 20)))).unwrap();
     let read = "dd if=/dev/sdf of=/dev/null bs=1M count=16 iflag=direct 2>&1 | tail -1";
-    let write = "dd if=/dev/zero of=/dev/sdf bs=1M count=16 oflag=direct 2>&1 | tail -1";
+    let write = "dd if=/dev/zero of=/mnt/file bs=1M count=16 oflag=direct 2>&1 | tail -1";
     // What is written back by the kernel later counts as well.
-    let later = "dd if=/dev/zero of=/dev/sdf bs=1M count=16 conv=fsync 2>&1 | tail -1";
+    let later = "dd if=/dev/zero of=/mnt/other bs=1M count=16 2>&1 | tail -1; sync -f /mnt";
     for (what, line) in [("write", write), ("read", read), ("write back", later)] {
         let took = seconds(&world, "i-a", line);
         assert!(took > 1.5, "{what}: 16 MiB at 8 MiB/s in {took} s");
