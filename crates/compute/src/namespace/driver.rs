@@ -57,6 +57,7 @@ pub(super) struct Inner {
 impl Drop for NamespaceDriver {
     /// Lets go of every shim; the instances run on.
     fn drop(&mut self) {
+        self.inner.clear_stock();
         for slot in self.inner.slots().values() {
             if let Some(follower) = slot.state().follower.take() {
                 follower.abort();

@@ -34,6 +34,8 @@ const SMALLEST: u64 = 512 << 20;
 const SHARE_PERCENT: u64 = 80;
 /// How long devices that were just let go may keep the pool busy.
 const RELEASE: Duration = Duration::from_secs(10);
+/// How long they are waited for when it shall go.
+const LETTING_GO: Duration = Duration::from_secs(3);
 
 const DIRECTORIES: [&str; 8] =
     ["volumes", "snapshots", "begun", "frozen", "roots", "stores", "blank", "new"];
@@ -201,10 +203,14 @@ pub fn release(state_dir: &Path) -> io::Result<()> {
     if !directory.exists() {
         return Ok(());
     }
-    let until = Instant::now() + RELEASE;
+    let until = Instant::now() + LETTING_GO;
     while is_mounted(state_dir)? {
         match mount::unmount(&directory, 0) {
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < until => {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                if Instant::now() > until {
+                    // It goes with whoever has it, which may be this process.
+                    mount::unmount(&directory, libc::MNT_DETACH)?;
+                }
                 std::thread::sleep(Duration::from_millis(5));
             }
             other => other?,

@@ -110,7 +110,7 @@ impl Inner {
             loop {
                 let bytes = {
                     let mut stock = inner.stock.lock().expect("not poisoned");
-                    if stock.ready.len() >= READY {
+                    if stock.ready.len() >= READY || stock.bytes == 0 {
                         stock.filling = false;
                         return;
                     }
@@ -135,6 +135,13 @@ impl Inner {
         if std::thread::Builder::new().name("roots".into()).spawn(fill).is_err() {
             self.stock.lock().expect("not poisoned").filling = false;
         }
+    }
+
+    /// Lets go of the stock, for good.
+    pub fn clear_stock(&self) {
+        let mut stock = self.stock.lock().expect("not poisoned");
+        stock.bytes = 0;
+        stock.ready.clear();
     }
 
     /// A file with an empty root, which has no name yet.
