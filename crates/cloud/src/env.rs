@@ -63,6 +63,8 @@ pub struct Config {
     pub spot_seed: u64,
     /// Port of the gateway, as clients on this host reach it.
     pub gateway_port: u16,
+    /// What the cloud begins with, and goes back to when it is emptied.
+    pub capacity: Vec<crate::ec2::capacity::Pool>,
     /// Labelled as simulated wherever it shows.
     pub fake_compute: bool,
 }

@@ -33,6 +33,7 @@ pub fn world(
         public_pool: Cidr::new(Ipv4Addr::new(198, 18, 0, 0), 19),
         spot_seed: 1,
         gateway_port: 4566,
+        capacity: vec![],
         fake_compute: true,
     };
     let clock = Clock::simulated(NOW);

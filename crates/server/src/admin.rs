@@ -6,6 +6,8 @@
 //!  GET  /_drover/trail                  recent calls and how they were judged
 //!  POST /_drover/reset                  empties the cloud
 //!  POST /_drover/zones/ZONE/fail|heal   takes a zone down, brings it back
+//!  GET  /_drover/capacity               pools of capacity and what is in use of them
+//!  POST /_drover/capacity               sets pools, or takes them away
 //!  POST /_drover/instances/ID/kill      pulls an instance's power cord
 //!  POST /_drover/images                 registers an archive as a machine image
 //!  POST /_drover/why                    whether one can connect to another, and what decides
@@ -32,7 +34,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::gateway::{Answer, Gateway, full};
-use crate::{status, tunnel};
+use crate::{capacity, status, tunnel};
 
 pub async fn answer(gateway: &Gateway, request: http::Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
@@ -45,6 +47,11 @@ pub async fn answer(gateway: &Gateway, request: http::Request<Incoming>) -> Answ
         (&Method::POST, ["zones", zone, verb @ ("fail" | "heal")]) => {
             set_zone(gateway, zone, *verb == "fail").await
         }
+        (&Method::GET, ["capacity"]) => Ok(capacity::show(&gateway.env)),
+        (&Method::POST, ["capacity"]) => match Limited::new(body, 1 << 16).collect().await {
+            Ok(body) => capacity::change(&gateway.env, &body.to_bytes()).await,
+            Err(error) => Err(anyhow!("{error}")),
+        },
         (&Method::POST, ["instances", id, "kill"]) => kill(gateway, id),
         (&Method::GET, ["resolve", name]) => resolve(gateway, name),
         (&Method::POST, ["why"]) => match Limited::new(body, 1 << 16).collect().await {
@@ -113,6 +120,7 @@ fn trail(gateway: &Gateway) -> Value {
 /// Records and data go at once; instances and balancers without a record are ended by the controllers.
 async fn reset(gateway: &Gateway) -> Result<Value> {
     gateway.env.store.reset().await?;
+    capacity::begin(&gateway.env).await?;
     gateway.env.metrics.clear();
     gateway.env.trail.clear();
     Ok(json!({}))

@@ -28,7 +28,7 @@ use crate::networks::{Change, ServedFabric};
 use crate::paths::Paths;
 use crate::pool::Pool;
 use crate::slot::{INSTANCES_PER_SLOT, Record, Slot};
-use crate::{credentials, outbound, teardown, tls};
+use crate::{capacity, credentials, outbound, teardown, tls};
 
 pub struct Options {
     pub paths: Paths,
@@ -41,6 +41,8 @@ pub struct Options {
     pub account: String,
     pub region: String,
     pub spot_seed: u64,
+    /// What each zone has room for, if it is not all that this host can run.
+    pub capacity: Option<Vec<cloud::ec2::capacity::Pool>>,
     /// Where this host may ask for public names.
     pub dns: Option<SocketAddr>,
     /// How to say that it is up.
@@ -81,6 +83,7 @@ pub fn run(options: Options) -> Result<()> {
         public_pool: slot.public_pool(),
         spot_seed: options.spot_seed,
         gateway_port: listen.port(),
+        capacity: options.capacity.clone().unwrap_or_default(),
         fake_compute: options.fake,
     };
     let root = credentials::open(paths, listen, &rng)?;
@@ -117,6 +120,9 @@ pub fn run(options: Options) -> Result<()> {
         network_gate,
     };
     let env = Env::new(parts);
+    if options.capacity.is_some() {
+        runtime.block_on(capacity::begin(&env))?;
+    }
     cloud::s3::sweep(&env).map_err(|error| anyhow!("cannot sweep the object store: {error:?}"))?;
     if let Some(fabric) = served {
         let env = env.downgrade();

@@ -3,6 +3,7 @@
 mod admin;
 mod balancers;
 mod ca;
+mod capacity;
 mod cli;
 mod credentials;
 mod daemon;

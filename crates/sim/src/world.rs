@@ -150,6 +150,7 @@ impl World {
                 public_pool: Cidr::new([198, 18, 0, 0].into(), 19),
                 spot_seed: 1,
                 gateway_port: 4566,
+                capacity: vec![],
                 fake_compute: true,
             },
             clock: clock.clone(),

@@ -147,7 +147,8 @@ fn launch(
         .collect();
     tags.insert("aws:autoscaling:groupName".to_owned(), group.name.clone());
     let launch = Launch {
-        min_count: count,
+        // What a zone has room for is taken; `short` tells of the rest.
+        min_count: 1,
         max_count: count,
         zone: Some(zone.to_owned()),
         subnet_id: Some(place.subnet_id.clone()),
@@ -157,6 +158,8 @@ fn launch(
     };
     let reservation = ec2::instance::ops::run(tx, cx, &launch)?;
     let cause = activity::cause_of_launch(group, why, cx.now);
+    let short = count - reservation.instances.len() as u32;
+    let instance_type = reservation.instances[0].instance_type.clone();
     for instance in reservation.instances {
         let mut member = Member {
             account: group.account.clone(),
@@ -186,6 +189,11 @@ fn launch(
     }
     if let WhyLaunch::Capacity { .. } = why {
         told(tx, cx, &group.name);
+    }
+    if short > 0 {
+        let error = ec2::capacity::ops::exhausted(tx, cx, zone, &instance_type, short);
+        let refused = Refused { zone: zone.to_owned(), why: why.clone(), error };
+        record(tx, cx, &group.name, &refused);
     }
     Ok(())
 }
@@ -274,7 +282,10 @@ fn enter_service(tx: &mut Tx, cx: &Context, group: &Group, instance_id: &str) {
     tx.put(member);
     update_group(tx, cx, &group.name, |group| {
         group.last_scaled = Some(cx.now);
-        group.backoff.remove(&zone);
+        // A launch that was refused since then still counts: the zone may be full by now.
+        if group.backoff.get(&zone).is_some_and(|backoff| backoff.until <= cx.now) {
+            group.backoff.remove(&zone);
+        }
     });
 }
 

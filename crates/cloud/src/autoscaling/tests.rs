@@ -23,6 +23,8 @@ use crate::filter::Filter;
 use crate::tag::Tags;
 use crate::{Context, elbv2, id, testing, zone};
 
+mod capacity;
+
 /// A cloud with a launch template, moved on by hand.
 pub(super) struct Cloud {
     pub(super) cx: Context,

@@ -137,11 +137,9 @@ pub enum Error {
     /// An image that cannot be launched from, or no more.
     #[error("{0}")]
     AmiUnavailable(String),
-    #[error(
-        "We currently do not have sufficient {instance_type} capacity in the Availability Zone you \
-         requested ({zone}). Our system will be working on provisioning additional capacity."
-    )]
-    InsufficientInstanceCapacity { instance_type: String, zone: String },
+    /// `others`: zones of the region that have what this one has not.
+    #[error("{}", no_capacity(instance_type, zone, others))]
+    InsufficientInstanceCapacity { instance_type: String, zone: String, others: Vec<String> },
     #[error(
         "Your Spot request price of {most} is lower than the minimum required Spot request fulfillment \
          price of {price}."
@@ -197,6 +195,21 @@ pub enum Error {
 
     #[error(transparent)]
     Store(#[from] store::Error),
+}
+
+fn no_capacity(instance_type: &str, zone: &str, others: &[String]) -> String {
+    let mut message = format!(
+        "We currently do not have sufficient {instance_type} capacity in the Availability Zone you \
+         requested ({zone}). Our system will be working on provisioning additional capacity."
+    );
+    if !others.is_empty() {
+        message.push_str(&format!(
+            " You can currently get {instance_type} capacity by not specifying an Availability Zone \
+             in your request or choosing {}.",
+            others.join(", ")
+        ));
+    }
+    message
 }
 
 impl Error {

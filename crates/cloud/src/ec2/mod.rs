@@ -1,5 +1,6 @@
 //! Amazon EC2: one folder per kind of resource, one error for all of them.
 
+pub mod capacity;
 pub mod catalog;
 pub mod client_token;
 pub mod dhcp_options;

@@ -2,6 +2,7 @@
 
 mod admin;
 mod ca;
+mod capacity;
 mod demo;
 mod dns;
 mod doctor;
@@ -57,6 +58,9 @@ enum Command {
     /// Take a zone down, or bring it back
     #[command(subcommand)]
     Zone(zone::Command),
+    /// How many instances of a type each zone has room for
+    #[command(subcommand)]
+    Capacity(capacity::Command),
     /// Say whether one instance can connect to another, and what decides
     Why(why::Options),
     /// Machine images
@@ -114,6 +118,7 @@ pub fn main() -> anyhow::Result<()> {
         Command::Doctor(options) => doctor::run(options),
         Command::Why(options) => why::run(options),
         Command::Zone(command) => zone::run(command),
+        Command::Capacity(command) => capacity::run(command),
         Command::Image(command) => image::run(command),
         Command::Iam(command) => iam::run(command),
         Command::Spot(command) => spot::run(command),

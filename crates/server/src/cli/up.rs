@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::daemon;
 use crate::paths::{self, Paths};
+use crate::{capacity, daemon};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -28,6 +28,9 @@ pub struct Options {
     /// How much faster than real time alarms, cooldowns, notices, drains and health-check intervals run
     #[arg(long, default_value_t = 1.0, value_name = "F")]
     time_scale: f64,
+    /// How many instances of a type each zone has room for (TOML: `[us-east-1a]`, `"t3.micro" = 4`)
+    #[arg(long, value_name = "FILE")]
+    capacity: Option<PathBuf>,
     /// Address of the gateway
     #[arg(long, default_value = "127.0.0.1:4566")]
     listen: SocketAddr,
@@ -86,6 +89,8 @@ pub fn run(options: Options) -> Result<()> {
         (None, true) => std::env::temp_dir().join(format!("drover-{}", std::process::id())),
         (None, false) => Paths::default_data(),
     };
+    let zones = options.zones.into();
+    let capacity = options.capacity.map(|file| capacity::read(&file, zones)).transpose()?;
     daemon::run(daemon::Options {
         paths: Paths::new(std::path::absolute(data)?),
         ephemeral: options.ephemeral,
@@ -96,6 +101,7 @@ pub fn run(options: Options) -> Result<()> {
         fake,
         account: options.account,
         region: options.region,
+        capacity,
         dns: options.dns,
         json: options.json,
         spot_seed: options.spot_seed,

@@ -1,5 +1,7 @@
 //! Instance types on the wire.
 
+pub mod requirements;
+
 use wire::ec2 as w;
 
 use super::{
@@ -16,6 +18,7 @@ pub fn operations() -> Vec<Entry> {
     vec![
         serve::<w::DescribeInstanceTypes, _, _, _>(describe_instance_types),
         serve::<w::DescribeInstanceTypeOfferings, _, _, _>(describe_offerings),
+        serve::<w::GetInstanceTypesFromInstanceRequirements, _, _, _>(requirements::get),
     ]
 }
 

@@ -7,10 +7,12 @@ mod describe;
 pub mod handlers;
 mod parse;
 pub mod prices;
+pub mod select;
 
 use std::sync::LazyLock;
 
 pub use describe::{LocationType, Offering, describe, offerings};
+pub use select::{Requirements, select};
 
 static TYPES: LazyLock<Vec<InstanceType>> =
     LazyLock::new(|| parse::table(include_str!("types.tsv")));

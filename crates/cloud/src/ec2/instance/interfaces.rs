@@ -10,7 +10,7 @@ use super::launch::{Interface, Launch};
 use crate::ec2::network_interface::NetworkInterface;
 use crate::ec2::network_interface::ops::{self, New};
 use crate::ec2::vpc::model::Subnet;
-use crate::ec2::{Error, Result, security_group, vpc};
+use crate::ec2::{Error, Result, capacity, security_group, vpc};
 use crate::{Context, zone};
 
 /// By device index: the first is the primary one.
@@ -49,7 +49,7 @@ pub fn resolve(
     check(launch)?;
     let mut specs: Vec<&Interface> = launch.interfaces.iter().collect();
     specs.sort_by_key(|spec| spec.device_index);
-    let subnet = subnet(snapshot, cx, launch, specs.first().copied())?;
+    let subnet = subnet(snapshot, cx, launch, instance_type, specs.first().copied())?;
     if specs.is_empty() {
         return Ok((subnet.clone(), vec![plain(snapshot, cx, launch, &subnet)?]));
     }
@@ -193,6 +193,7 @@ fn subnet(
     snapshot: &Snapshot,
     cx: &Context,
     launch: &Launch,
+    instance_type: &str,
     primary: Option<&Interface>,
 ) -> Result<Subnet> {
     let zone = zone_name(cx, launch)?;
@@ -227,8 +228,9 @@ fn subnet(
     let vpc = vpc::ops::default_vpc(snapshot, cx)?;
     let mut defaults: Vec<Subnet> =
         vpc::ops::subnets(snapshot, cx).into_iter().filter(|s| s.default_for_zone).collect();
-    let whole: Vec<Subnet> =
-        defaults.iter().filter(|s| !zone::is_failed(snapshot, &s.zone)).cloned().collect();
+    let has_room =
+        |s: &&Subnet| capacity::ops::has_room(snapshot, &s.zone, instance_type, launch.min_count);
+    let whole: Vec<Subnet> = defaults.iter().filter(has_room).cloned().collect();
     if !whole.is_empty() {
         defaults = whole;
     }

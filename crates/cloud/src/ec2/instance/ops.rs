@@ -2,7 +2,7 @@
 //! anything to become true; the controller does that.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use compute::Layer;
@@ -17,9 +17,9 @@ use super::state::{self, Denied, Event, InstanceState, Request};
 use crate::ec2::image::model::ROOT_DEVICE;
 use crate::ec2::network_interface::{self, Attachment};
 use crate::ec2::{
-    Error, Kind, Result, elastic_ip, instance_profile, launch_template, spot, tag, volume,
+    Error, Kind, Result, capacity, elastic_ip, instance_profile, launch_template, spot, tag, volume,
 };
-use crate::{Context, id, zone};
+use crate::{Context, id};
 
 /// RunInstances: "Constraints: Maximum 64 ASCII characters".
 const MAX_TOKEN: usize = 64;
@@ -227,12 +227,13 @@ pub fn start(tx: &mut Tx, cx: &Context, ids: &[String]) -> Result<Vec<StateChang
                 instance.id
             )));
         }
-        if zone::is_failed(tx, &instance.zone) {
-            return Err(Error::InsufficientInstanceCapacity {
-                instance_type: instance.instance_type.clone(),
-                zone: instance.zone.clone(),
-            });
-        }
+    }
+    let mut starting: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+    for instance in instances.iter().filter(|i| i.state() == InstanceState::Stopped) {
+        *starting.entry((&instance.zone, &instance.instance_type)).or_default() += 1;
+    }
+    for ((zone, instance_type), count) in starting {
+        capacity::ops::take(tx, cx, zone, instance_type, count, count)?;
     }
     for instance in instances.iter().filter(|_| !resolve::is_service(cx)) {
         if instance.state() == InstanceState::Stopped {

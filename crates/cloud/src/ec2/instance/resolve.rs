@@ -9,12 +9,13 @@ use super::interfaces::{self, Interfaces, Source, Wanted};
 use super::launch::{Launch, Metadata};
 use super::model::MetadataOptions;
 use super::user_data;
+use crate::Context;
 use crate::ec2::network_interface::ops::New;
 use crate::ec2::volume::{self, mapping};
 use crate::ec2::{
-    Error, Result, catalog, image, instance_profile, key_pair, security_group, tag, vpc,
+    Error, Result, capacity::ops as capacity, catalog, image, instance_profile, key_pair,
+    security_group, tag, vpc,
 };
-use crate::{Context, zone};
 
 /// The type of a launch that says none, as RunInstances documents.
 const DEFAULT_TYPE: &str = "m1.small";
@@ -50,9 +51,6 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
     let instance_type = launch.instance_type.clone().unwrap_or_else(|| DEFAULT_TYPE.to_owned());
     check_type(&instance_type, &image.architecture)?;
     let (subnet, interfaces) = interfaces::resolve(snapshot, cx, launch, &instance_type)?;
-    if zone::is_failed(snapshot, &subnet.zone) {
-        return Err(Error::InsufficientInstanceCapacity { instance_type, zone: subnet.zone });
-    }
     let devices = mapping::resolve(snapshot, cx, &image, &launch.block_devices)?;
     volume::ops::check_limit(&instance_type, devices.volumes.len(), interfaces.len())?;
     let user_data = match &launch.user_data {
@@ -68,6 +66,8 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
         None => None,
     };
     let count = count(snapshot, cx, launch, &interfaces)?;
+    let (zone, least) = (&subnet.zone, launch.min_count);
+    let count = capacity::take(snapshot, cx, zone, &instance_type, least, count)?;
     Ok(Resolved {
         count,
         instance_type,
