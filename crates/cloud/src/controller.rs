@@ -30,6 +30,7 @@ pub fn all() -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(crate::ec2::instance::controller::Instances::default()),
         Box::new(crate::ec2::spot::controller::SpotRequests),
+        Box::new(crate::ec2::credits::controller::CpuCredits::default()),
         Box::new(crate::ec2::network::controller::Networks),
         Box::new(crate::ec2::nat_gateway::controller::NatGateways),
         Box::new(crate::ec2::vpc_endpoint::controller::Endpoints),

@@ -22,6 +22,8 @@ pub fn schema() -> store::Schema {
         .record::<crate::ec2::instance::model::ClientToken>()
         .record::<crate::ec2::instance::model::Console>()
         .record::<crate::ec2::capacity::Pool>()
+        .record::<crate::ec2::credits::Credits>()
+        .record::<crate::ec2::credits::DefaultMode>()
         .record::<crate::ec2::elastic_ip::PublicAddress>()
         .record::<crate::ec2::instance_profile::Association>()
         .record::<crate::ec2::dhcp_options::DhcpOptions>()

@@ -58,6 +58,14 @@ where
     }
 }
 
+/// What the names of a service's actions begin with.
+pub fn iam_prefix(service: &wire::Service) -> &'static str {
+    match service.signing_name {
+        "monitoring" => "cloudwatch",
+        name => name,
+    }
+}
+
 /// Asks the caller's policies. What the trail shall keep of the call; nothing, when it is one of those
 /// that only count.
 fn authorize<O: wire::Operation>(
@@ -65,7 +73,7 @@ fn authorize<O: wire::Operation>(
     request: &wire::Request,
     input: &O::Input,
 ) -> Result<Option<Event>, wire::Error> {
-    let service = O::SERVICE.signing_name;
+    let service = iam_prefix(O::SERVICE);
     let is_data = match service {
         "dynamodb" => !O::NAME.contains("Table"),
         "sqs" => O::NAME.contains("Message") && !O::NAME.contains("Task"),
@@ -179,6 +187,7 @@ pub fn table() -> Vec<Entry> {
     entries.extend(crate::elbv2::handlers::operations());
     entries.extend(crate::ssm::handlers::operations());
     entries.extend(crate::cloudtrail::handlers::operations());
+    entries.extend(crate::cloudwatch::handlers::operations());
     entries.extend(crate::iam::handlers::operations());
     entries.extend(crate::sts::handlers::operations());
     entries.extend(crate::dynamodb::handlers::operations());

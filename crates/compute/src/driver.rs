@@ -231,6 +231,10 @@ pub trait Driver: Send + Sync {
         force: bool,
     ) -> BoxFuture<'a, Result<()>>;
 
+    /// How many processors' worth of time what runs may use from now on. Not running: nothing; its
+    /// next boot may use what its spec says.
+    fn set_cpu(&self, id: &str, cores: f64) -> Result<()>;
+
     /// Kills what runs and removes every trace, writable layer included. Returns when the id is gone
     /// from `list`; files may be deleted in the background, also after a crash.
     fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;

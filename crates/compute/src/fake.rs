@@ -104,11 +104,14 @@ struct Busy {
     used: Duration,
     since: Duration,
     cores: f64,
+    /// What it may use at most, where it was said.
+    most: Option<f64>,
 }
 
 impl Busy {
     fn until(&self, now: Duration) -> Duration {
-        self.used + now.saturating_sub(self.since).mul_f64(self.cores)
+        let cores = self.most.map_or(self.cores, |most| self.cores.min(most));
+        self.used + now.saturating_sub(self.since).mul_f64(cores)
     }
 }
 
@@ -211,7 +214,8 @@ impl Fake {
     pub fn set_load(&self, id: &str, cores: f64) {
         let now = (self.now)();
         if let Some(machine) = self.book().get_mut(id) {
-            machine.busy = Busy { used: machine.busy.until(now), since: now, cores };
+            machine.busy =
+                Busy { used: machine.busy.until(now), since: now, cores, ..machine.busy };
         }
     }
 
@@ -309,7 +313,7 @@ impl Machine {
         self.phase = phase;
         self.next = None;
         if let Phase::Exited(_) = phase {
-            self.busy = Busy { used: self.busy.until(at), since: at, cores: 0.0 };
+            self.busy = Busy { used: self.busy.until(at), since: at, cores: 0.0, most: None };
         }
     }
 }
@@ -365,6 +369,17 @@ impl Driver for Fake {
 
     fn crash(&self, id: &str) -> Result<()> {
         self.end(id, Exit::Lost);
+        Ok(())
+    }
+
+    fn set_cpu(&self, id: &str, cores: f64) -> Result<()> {
+        let now = (self.now)();
+        if let Some(machine) = self.book().get_mut(id)
+            && machine.phase == Phase::Up
+        {
+            let busy = machine.busy;
+            machine.busy = Busy { used: busy.until(now), since: now, most: Some(cores), ..busy };
+        }
         Ok(())
     }
 

@@ -140,6 +140,18 @@ pub struct Port {
     pub check: bool,
     /// Public addresses, by the private one that each stands for.
     pub public: BTreeMap<Ipv4Addr, Ipv4Addr>,
+    /// How much it carries, either way.
+    pub bandwidth: Option<Bandwidth>,
+}
+
+/// In bytes per second. What is sent faster is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bandwidth {
+    pub baseline: u64,
+    /// For as long as what was not used before lasts.
+    pub peak: u64,
+    /// What that may come to, in bytes, besides a second's worth of the baseline.
+    pub burst: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use fabric::Fabric;
 use fabric::linux::LinuxFabric;
 use fabric::network::{
-    Acl, Block, Entry, Group, Network, Node, Peer, Port, Rule, Service, Subnet, Traffic,
+    Acl, Bandwidth, Block, Entry, Group, Network, Node, Peer, Port, Rule, Service, Subnet, Traffic,
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use world::{Instance, World, add_loopback_address, ip};
@@ -35,6 +35,7 @@ fn main() {
         ("changes_are_for_new_connections", changes_are_for_new_connections),
         ("what_passes_and_what_is_dropped_is_counted", flows_are_counted),
         ("links_elsewhere_pass_the_ports_side_only", links_elsewhere),
+        ("a_port_carries_its_burst_and_then_its_baseline", bandwidth),
         ("random_networks_do_what_is_predicted", prediction::random_networks),
         ("joined_networks_do_what_is_predicted", prediction::joined_networks),
     ])
@@ -449,6 +450,63 @@ impl With for Network {
 
 fn name(host: u8) -> String {
     format!("e-{host}")
+}
+
+/// A t3.nano's 32 Mbit/s, with a burst of a megabyte.
+fn bandwidth() {
+    const BASELINE: u64 = 4_000_000;
+    const BURST: u32 = 1_000_000;
+    let world = World::new("bandwidth");
+    let (a, b) = (world.instance("n", "e-5", 5), world.instance("n", "e-6", 6));
+    let all = rule(Traffic::All, [Block::ANY]);
+    let mut network =
+        network([(5, port(5, &["all"])), (6, port(6, &["all"]))]).with("all", [all.clone()], [all]);
+    // (who is limited, and whether that is who sends)
+    for limited in [name(5), name(6)] {
+        for port in network.ports.values_mut() {
+            port.bandwidth = None;
+        }
+        world.fabric.apply("n", &network).unwrap();
+        let free = carried(&a, &b, Duration::from_millis(500));
+        assert!(free > 5 * u64::from(BURST), "without a limit: {free}");
+        let limit = Bandwidth { baseline: BASELINE, peak: 100 * BASELINE, burst: BURST };
+        network.ports.get_mut(&limited).unwrap().bandwidth = Some(limit);
+        world.fabric.apply("n", &network).unwrap();
+        let first = carried(&a, &b, Duration::from_millis(500));
+        // The kernel adds a second's worth to what it lets through at once.
+        let expected = u64::from(BURST) + BASELINE + BASELINE / 2;
+        assert!((expected / 10 * 8..expected / 10 * 13).contains(&first), "{limited}: {first}");
+        let then = carried(&a, &b, Duration::from_secs(1));
+        assert!((BASELINE / 10 * 8..BASELINE / 10 * 13).contains(&then), "{limited}: {then}");
+        let limit = Bandwidth { baseline: BASELINE, peak: BASELINE, burst: 0 };
+        network.ports.get_mut(&limited).unwrap().bandwidth = Some(limit);
+        world.fabric.apply("n", &network).unwrap();
+        carried(&a, &b, Duration::from_secs(1));
+        let peak = carried(&a, &b, Duration::from_secs(1));
+        assert!((BASELINE / 10 * 8..BASELINE / 10 * 14).contains(&peak), "{limited}: {peak}");
+    }
+}
+
+/// Bytes that arrive of as many datagrams as can be sent in that time.
+fn carried(from: &Instance, to: &Instance, time: Duration) -> u64 {
+    let sink = to.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 9)).unwrap());
+    socket2::SockRef::from(&sink).set_recv_buffer_size(64 << 20).unwrap();
+    sink.set_read_timeout(Some(SILENCE)).unwrap();
+    let count = std::thread::spawn(move || {
+        let (mut bytes, mut buffer) = (0, [0; 2048]);
+        while let Ok(length) = sink.recv(&mut buffer) {
+            bytes += length as u64 + 28;
+        }
+        bytes
+    });
+    from.run(move || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let until = std::time::Instant::now() + time;
+        while std::time::Instant::now() < until {
+            let _ = socket.send_to(&[0; 1400], (ip(6), 9));
+        }
+    });
+    count.join().unwrap()
 }
 
 fn port(host: u8, groups: &[&str]) -> Port {

@@ -107,6 +107,10 @@ impl Driver for Host {
         self.book.kill(id)
     }
 
+    fn set_cpu(&self, id: &str, cores: f64) -> compute::driver::Result<()> {
+        self.book.set_cpu(id, cores)
+    }
+
     fn crash(&self, id: &str) -> compute::driver::Result<()> {
         self.book.crash(id)
     }

@@ -156,6 +156,26 @@ impl Metrics {
         })
     }
 
+    /// By the minute, the oldest first.
+    pub fn slots(
+        &self,
+        account: &str,
+        region: &str,
+        id: &MetricId,
+    ) -> Vec<(Timestamp, Statistics)> {
+        self.with_owner(account, region, |series| {
+            series.get(id).map(|series| series.iter().copied().collect()).unwrap_or_default()
+        })
+    }
+
+    /// Everything that has values, in no order.
+    pub fn list(&self, account: &str, region: &str) -> Vec<MetricId> {
+        self.with_owner(account, region, |series| {
+            let valued = series.iter().filter(|(_, series)| !series.is_empty());
+            valued.map(|(id, _)| id.clone()).collect()
+        })
+    }
+
     /// The last `count` whole periods before `now`, the newest first.
     pub fn periods(
         &self,

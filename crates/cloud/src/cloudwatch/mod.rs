@@ -1,4 +1,4 @@
-//! Metrics and alarms, as far as scaling needs them. The CloudWatch API itself is not here.
+//! Metrics and alarms, as far as scaling needs them. Of the CloudWatch API, reading metrics.
 //!
 //! ```text
 //!  driver.usage ─┐                                  ┌─► alarm records (OK, ALARM, INSUFFICIENT_DATA)
@@ -9,6 +9,9 @@
 pub mod alarm;
 mod collect;
 pub mod controller;
+mod error;
+pub mod handlers;
 pub mod metrics;
+mod read;
 
 pub use metrics::{MetricId, Metrics, Statistic, Statistics};

@@ -152,6 +152,8 @@ pub enum Error {
     )]
     InsufficientFreeAddressesInSubnet(String),
     #[error("{0}")]
+    NoCpuCredits(String),
+    #[error("{0}")]
     InvalidInstanceId(String),
     #[error("Interface: [{0}] in use.")]
     InterfaceInUse(String),
@@ -298,6 +300,7 @@ impl Error {
             AmiUnavailable(_) => "InvalidAMIID.Unavailable",
             NoSuchAssociation(_) => "NoSuchAssociation",
             IncorrectInstanceState(_) => "IncorrectInstanceState",
+            NoCpuCredits(_) => "InstanceCreditSpecification.NotSupported",
             InvalidInstanceId(_) => "InvalidInstanceID",
             InterfaceInUse(_) => "InvalidNetworkInterface.InUse",
             AttachmentLimitExceeded(_) => "AttachmentLimitExceeded",

@@ -17,6 +17,7 @@ pub fn operations() -> Vec<Entry> {
     let mut entries = Vec::new();
     entries.extend(super::catalog::handlers::operations());
     entries.extend(super::elastic_ip::handlers::operations());
+    entries.extend(super::credits::handlers::operations());
     entries.extend(super::dhcp_options::handlers::operations());
     entries.extend(super::image::handlers::operations());
     entries.extend(super::instance::handlers::operations());

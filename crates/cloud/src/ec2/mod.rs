@@ -3,6 +3,7 @@
 pub mod capacity;
 pub mod catalog;
 pub mod client_token;
+pub mod credits;
 pub mod dhcp_options;
 pub mod elastic_ip;
 pub mod error;

@@ -54,6 +54,10 @@ pub struct Layout {
     pub legacy: BTreeMap<Controller, PathBuf>,
 }
 
+/// Of processor time; the kernel takes no quota below a millisecond.
+const PERIOD_US: u64 = 100_000;
+const MIN_QUOTA_US: u64 = 1000;
+
 /// What an instance may use.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Limits {
@@ -182,7 +186,7 @@ impl Layout {
 pub struct Group {
     pub unified: Option<PathBuf>,
     in_unified: Vec<Controller>,
-    legacy: BTreeMap<Controller, PathBuf>,
+    pub legacy: BTreeMap<Controller, PathBuf>,
 }
 
 impl Group {
@@ -200,7 +204,7 @@ impl Group {
         all
     }
 
-    fn file(&self, controller: Controller, legacy: &str, unified: &str) -> Option<PathBuf> {
+    pub fn file(&self, controller: Controller, legacy: &str, unified: &str) -> Option<PathBuf> {
         if let Some(directory) = self.legacy.get(&controller) {
             return Some(directory.join(legacy));
         }
@@ -214,14 +218,10 @@ impl Group {
         for directory in self.directories() {
             make(directory)?;
         }
-        const PERIOD_US: u64 = 100_000;
-        let quota = u64::from(limits.vcpus.max(1)) * PERIOD_US;
         if let Some(directory) = self.legacy.get(&Controller::Cpu) {
             write(&directory.join("cpu.cfs_period_us"), &PERIOD_US.to_string())?;
-            write(&directory.join("cpu.cfs_quota_us"), &quota.to_string())?;
-        } else if let Some(file) = self.file(Controller::Cpu, "", "cpu.max") {
-            write(&file, &format!("{quota} {PERIOD_US}"))?;
         }
+        self.set_cpu(f64::from(limits.vcpus.max(1)))?;
         let bytes = limits.memory_bytes.to_string();
         if let Some(file) = self.file(Controller::Memory, "memory.limit_in_bytes", "memory.max") {
             write(&file, &bytes)?;
@@ -278,6 +278,17 @@ impl Group {
             std::os::unix::fs::chown(&path, Some(owner), Some(owner))
                 .map_err(|error| named(&path, error))
         })
+    }
+
+    /// How many processors' worth of time it may use.
+    pub fn set_cpu(&self, cores: f64) -> io::Result<()> {
+        let quota = ((cores * PERIOD_US as f64).round() as u64).max(MIN_QUOTA_US);
+        if let Some(directory) = self.legacy.get(&Controller::Cpu) {
+            write(&directory.join("cpu.cfs_quota_us"), &quota.to_string())?;
+        } else if let Some(file) = self.file(Controller::Cpu, "", "cpu.max") {
+            write(&file, &format!("{quota} {PERIOD_US}"))?;
+        }
+        Ok(())
     }
 
     /// Kills every process in the group, until there is none.

@@ -123,6 +123,15 @@ impl Driver for NamespaceDriver {
         Box::pin(async move { task.await.map_err(|error| Error::Host(error.to_string()))? })
     }
 
+    fn set_cpu(&self, id: &str, cores: f64) -> Result<()> {
+        let Some(slot) = self.inner.slot(id) else { return Ok(()) };
+        let group = {
+            let state = slot.state();
+            state.pid.and(state.group.clone())
+        };
+        group.map_or(Ok(()), |group| group.set_cpu(cores)).map_err(host_error)
+    }
+
     fn destroy<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
         let (inner, id) = (self.inner.clone(), id.to_owned());
         let task = self.inner.runtime.spawn(async move { inner.destroy(&id).await });

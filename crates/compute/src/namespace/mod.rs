@@ -34,6 +34,7 @@ mod init;
 mod launcher;
 mod mount;
 mod notify;
+mod oom;
 mod plug;
 mod pool;
 mod probe;

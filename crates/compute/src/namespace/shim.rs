@@ -20,7 +20,7 @@ use super::errands::{Errand, Refusal, Request};
 use super::helper::Helper;
 use super::record::{self, ExitRecord, Home, Record, ShimRecord};
 use super::sys::Forked;
-use super::{child, console, mount, roots, sys};
+use super::{child, console, mount, oom, roots, sys};
 use crate::{Disk, Exit};
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +138,9 @@ pub struct Shim {
     /// Its other end, kept open: a guest that closes its console for a moment must not end it.
     _slave: OwnedFd,
     console: console::Writer,
+    /// `None`: this host cannot tell.
+    memory: Option<oom::Watch>,
+    started_ms: u64,
     wants_network: bool,
     up: bool,
     /// The image's init, from when it is executed.
@@ -186,6 +189,7 @@ impl Shim {
 
         let mut console = console::Writer::open(&home.0)?;
         record.group.make(record.limits)?;
+        let started_ms = sys::monotonic_ms();
         let plug = |backed| Plugged::at_boot(backed, &record);
         let disks: io::Result<Vec<Plugged>> = record.disks.iter().map(plug).collect();
         let launched = disks.and_then(|disks| {
@@ -202,6 +206,8 @@ impl Shim {
             Ok((Launched { pid, pidfd, channel, terminal, slave }, disks, dev, root)) => Ok(Shim {
                 home: home.clone(),
                 wants_network: true,
+                memory: oom::Watch::of(&record.group).unwrap_or_default(),
+                started_ms,
                 record,
                 listener,
                 daemon: None,
@@ -344,14 +350,21 @@ impl Shim {
             let calls = if self.helpers.len() < MOST_HELPERS { self.calls.clone() } else { vec![] };
             fds.extend(calls.iter().map(|listener| sys::pollfd(&**listener)));
             fds.extend(self.helpers.iter().map(|(helper, _)| sys::pollfd(&helper.pidfd)));
+            // The last one, taken off again below.
+            fds.push(optional(self.memory.as_ref().map(oom::Watch::pollfd)));
             let patience = if self.unheard.is_some() { HEARING_MS } else { 60_000 };
-            let timeout = self
+            let mut timeout = self
                 .deadline_ms
                 .map_or(-1, |at| at.saturating_sub(sys::monotonic_ms()).min(patience) as i32);
+            if self.memory.as_ref().is_some_and(oom::Watch::pending) {
+                timeout = oom::LOOK_MS as i32;
+            }
             if sys::poll(&mut fds, timeout).is_err() {
                 break;
             }
-            let ready: Vec<bool> = fds.iter().map(|fd| fd.revents != 0).collect();
+            let mut ready: Vec<bool> = fds.iter().map(|fd| fd.revents != 0).collect();
+            let warned = ready.pop() == Some(true);
+            self.watch_memory(warned);
             if ready[1] {
                 self.read_terminal();
             }
@@ -412,6 +425,28 @@ impl Shim {
         {
             self.daemon = None;
         }
+    }
+
+    /// As the kernel of a machine would say it.
+    fn watch_memory(&mut self, warned: bool) {
+        let Some(memory) = &mut self.memory else { return };
+        if warned {
+            memory.warned();
+        }
+        let killed = memory.killed();
+        if killed == 0 {
+            return;
+        }
+        let (since, limit) =
+            (sys::monotonic_ms() - self.started_ms, self.record.limits.memory_bytes >> 10);
+        let what = if killed == 1 { "a process" } else { "processes" };
+        let line = format!(
+            "[{:5}.{:03}000] Out of memory: Killed {what} of this instance, {killed} in all \
+             (total memory: {limit}kB)\r\n",
+            since / 1000,
+            since % 1000
+        );
+        let _ = self.console.write(line.as_bytes());
     }
 
     fn signal(&self, signal: libc::c_int) {

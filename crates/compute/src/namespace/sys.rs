@@ -321,6 +321,21 @@ pub fn pollfd(fd: &impl AsFd) -> libc::pollfd {
     libc::pollfd { fd: fd.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 }
 }
 
+/// Counts what is told to it.
+pub fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: plain integers; the descriptor that comes of it is nobody else's.
+    let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+    // SAFETY: as said.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// From the beginning of a file, whatever was read of it before.
+pub fn read_at_start(fd: BorrowedFd<'_>, data: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: a live descriptor and a valid buffer.
+    let n = unsafe { libc::pread(fd.as_raw_fd(), data.as_mut_ptr().cast(), data.len(), 0) };
+    if n >= 0 { Ok(n as usize) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Reads what there is; `Ok(0)` is the end.
 pub fn read(fd: BorrowedFd<'_>, data: &mut [u8]) -> io::Result<usize> {
     loop {

@@ -83,6 +83,8 @@ fn memory_is_limited() {
     world.boot(&Spec { memory_mib: 96, user_data: Some(script.into()), ..spec("i-mem") });
     let console = world.wait_console("i-mem", "user data ended");
     assert!(console.contains("status 137") && console.contains("small ok"), "{console}");
+    let told = world.wait_console("i-mem", "Out of memory: Killed a process");
+    assert!(told.contains("(total memory: 98304kB)"), "{told}");
     assert_eq!(world.phase("i-mem"), Some(Phase::Up), "only the process that took it dies");
     let used = world.driver().usage("i-mem").unwrap().memory_bytes;
     assert!(used > 0 && used <= 96 << 20, "{used}");

@@ -257,6 +257,16 @@ impl Rule {
         rule.expression("ct", |e| e.u32(1, register).u32(2, DESTINATION).put(3, &[REPLY]))
     }
 
+    /// Goes on only for packets that are more than so many bytes per second, after a burst of so many.
+    pub fn over(self, bytes_per_second: u64, burst: u32) -> Rule {
+        const OF_BYTES: u32 = 1;
+        const INVERTED: u32 = 1;
+        self.expression("limit", |e| {
+            let e = e.put(1, &bytes_per_second.to_be_bytes()).put(2, &1u64.to_be_bytes());
+            e.u32(3, burst).u32(4, OF_BYTES).u32(5, INVERTED)
+        })
+    }
+
     /// The neighbour that the packet's route leads to.
     pub fn load_next_hop(self, register: u32) -> Rule {
         self.expression("rt", |e| e.u32(1, register).u32(2, 1))

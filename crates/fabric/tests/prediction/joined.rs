@@ -131,6 +131,7 @@ fn random_network(number: u8, name: &str, dice: &mut Dice) -> Network {
             groups: ["g".to_owned()].into(),
             check: true,
             public: published.into_iter().collect(),
+            bandwidth: None,
         };
         network.ports.insert(format!("e-{subnet}"), port);
     }

@@ -42,6 +42,7 @@ pub fn port(network: &mut Network, address: [u8; 4]) -> &mut Port {
         groups: ["free".to_owned()].into(),
         check: true,
         public: BTreeMap::new(),
+        bandwidth: None,
     };
     network.ports.insert(name(address), port);
     network.ports.get_mut(&name(address)).expect("just put")

@@ -33,7 +33,11 @@ async fn a_group_goes_where_there_is_room_and_says_where_there_was_none() {
             message.starts_with("We currently do not have sufficient t3.micro capacity"),
             "{message}"
         );
-        assert!(message.ends_with("Launching EC2 instance failed."), "{message}");
+        assert!(
+            activity.description.ends_with("Launching EC2 instance failed."),
+            "{}",
+            activity.description
+        );
     }
     // There is room again: the group balances itself once it tries the zone again.
     set(&cloud, "us-east-1c", 9).await;

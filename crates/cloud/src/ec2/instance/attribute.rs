@@ -10,7 +10,7 @@ use super::state::InstanceState;
 use super::user_data;
 use crate::Context;
 use crate::ec2::network_interface::{self, attribute::Change as Of};
-use crate::ec2::{Error, Result, volume};
+use crate::ec2::{Error, Result, credits, volume};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -32,7 +32,13 @@ pub fn modify(tx: &mut Tx, cx: &Context, id: &str, change: &Change) -> Result<()
         Change::InstanceType(name) => {
             stopped(&next, "instanceType")?;
             resolve::check_type(&name, &next.architecture)?;
+            let family = |name: &str| credits::facts::of(name).map(|facts| facts.family);
+            let moved = family(&name) != family(&next.instance_type);
             next.instance_type = name;
+            if moved {
+                credits::ops::open(tx, cx, &next, None);
+            }
+            network_interface::ops::retype(tx, cx, &next);
         }
         Change::UserData(bytes) => {
             stopped(&next, "userData")?;

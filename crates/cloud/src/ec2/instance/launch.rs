@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::model::ShutdownBehavior;
+use crate::ec2::credits;
 use crate::ec2::spot::model::Market;
 use crate::tag::Tags;
 
@@ -42,6 +43,8 @@ pub struct Launch {
     pub disable_api_stop: Option<bool>,
     /// Detailed monitoring.
     pub monitoring: Option<bool>,
+    /// `CreditSpecification`
+    pub cpu_credits: Option<credits::Mode>,
 
     /// By resource type (`instance`, `volume`, `network-interface`).
     pub tags: BTreeMap<String, Tags>,
@@ -185,6 +188,7 @@ impl Launch {
             disable_api_stop: self.disable_api_stop.or(base.disable_api_stop),
             monitoring: self.monitoring.or(base.monitoring),
             market: self.market.or(base.market),
+            cpu_credits: self.cpu_credits.or(base.cpu_credits),
             ..self
         }
     }

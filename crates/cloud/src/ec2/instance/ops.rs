@@ -17,7 +17,8 @@ use super::state::{self, Denied, Event, InstanceState, Request};
 use crate::ec2::image::model::ROOT_DEVICE;
 use crate::ec2::network_interface::{self, Attachment};
 use crate::ec2::{
-    Error, Kind, Result, capacity, elastic_ip, instance_profile, launch_template, spot, tag, volume,
+    Error, Kind, Result, capacity, credits, elastic_ip, instance_profile, launch_template, spot,
+    tag, volume,
 };
 use crate::{Context, id};
 
@@ -70,6 +71,7 @@ pub fn run(tx: &mut Tx, cx: &Context, launch: &Launch) -> Result<Reservation> {
         let mut instance = create(tx, cx, launch, &resolved, &reservation_id, index)?;
         spot::ops::launched(tx, cx, launch, &mut instance)?;
         tx.put(instance.clone());
+        credits::ops::open(tx, cx, &instance, launch.cpu_credits);
         if let Some(profile) = &resolved.profile {
             instance_profile::ops::associate(tx, cx, &instance.id, profile);
         }
@@ -132,7 +134,12 @@ fn create(
     for wanted in &resolved.interfaces {
         let attachment = Attachment {
             delete_on_termination: wanted.delete_on_termination,
-            ..network_interface::ops::attachment(cx, &id, wanted.device_index)
+            ..network_interface::ops::attachment(
+                cx,
+                &id,
+                &resolved.instance_type,
+                wanted.device_index,
+            )
         };
         interfaces.push(match &wanted.source {
             Source::Existing(interface) => network_interface::ops::take(tx, interface, attachment),
@@ -409,6 +416,7 @@ pub fn forget(tx: &mut Tx, cx: &Context, id: &str) {
     let Some(instance) = tx.get::<Instance>(&cx.key(id)) else { return };
     tx.delete::<Instance>(&cx.key(id));
     tx.delete::<Console>(&cx.key(id));
+    credits::ops::forget(tx, cx, id);
     tag::ops::forget(tx, cx, id);
     tx.delete::<instance_profile::Association>(&cx.key(id));
     let Some(token) = &instance.client_token else { return };

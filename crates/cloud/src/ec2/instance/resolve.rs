@@ -13,7 +13,7 @@ use crate::Context;
 use crate::ec2::network_interface::ops::New;
 use crate::ec2::volume::{self, mapping};
 use crate::ec2::{
-    Error, Result, capacity::ops as capacity, catalog, image, instance_profile, key_pair,
+    Error, Result, capacity::ops as capacity, catalog, credits, image, instance_profile, key_pair,
     security_group, tag, vpc,
 };
 
@@ -53,6 +53,7 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
     let (subnet, interfaces) = interfaces::resolve(snapshot, cx, launch, &instance_type)?;
     let devices = mapping::resolve(snapshot, cx, &image, &launch.block_devices)?;
     volume::ops::check_limit(&instance_type, devices.volumes.len(), interfaces.len())?;
+    credits::ops::check(&instance_type, launch.cpu_credits)?;
     let user_data = match &launch.user_data {
         Some(text) => user_data::decode(text)?,
         None => Vec::new(),

@@ -254,6 +254,7 @@ fn inherit(new: &Launch, source: &Launch) -> Launch {
         disable_api_stop: some(&new.disable_api_stop, &source.disable_api_stop),
         monitoring: new.monitoring.or(source.monitoring),
         market: some(&new.market, &source.market),
+        cpu_credits: new.cpu_credits.or(source.cpu_credits),
         tags: if new.tags.is_empty() { source.tags.clone() } else { new.tags.clone() },
         // What no template's data has.
         min_count: new.min_count,

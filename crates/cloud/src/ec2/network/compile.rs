@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use fabric::network::{Block, Group, Network, Node, Peer, Port, Rule, Traffic};
+use fabric::network::{Bandwidth, Block, Group, Network, Node, Peer, Port, Rule, Traffic};
 use store::Snapshot;
 
 use super::routing;
@@ -15,7 +15,7 @@ use crate::ec2::instance::spec::interface_name;
 use crate::ec2::network_interface::model::{Kind, NetworkInterface};
 use crate::ec2::security_group::model::{self as group, Direction, SecurityGroup};
 use crate::ec2::vpc::{Cidr, Vpc};
-use crate::ec2::{flow_log, prefix_list, security_group, vpc};
+use crate::ec2::{catalog, flow_log, prefix_list, security_group, vpc};
 use crate::env::Env;
 use crate::{Context, dns, elbv2, zone};
 
@@ -121,7 +121,18 @@ fn port(interface: &NetworkInterface, groups: BTreeSet<String>) -> Port {
         groups,
         check: interface.source_dest_check,
         public: interface.public.clone(),
+        bandwidth: interface.attachment.as_ref().and_then(|a| bandwidth(&a.instance_type)),
     }
+}
+
+/// What the first card of the type carries, in the table's gigabits. What a type may use beyond its
+/// baseline AWS does not say but for "5 to 60 minutes"; here it is what the kernel can count.
+fn bandwidth(instance_type: &str) -> Option<Bandwidth> {
+    let card = catalog::instance_type(instance_type)?.network.cards.first()?;
+    let bytes = |gbps: f64| (gbps * 1e9 / 8.0).round() as u64;
+    let (baseline, peak) = (bytes(card.baseline_gbps), bytes(card.peak_gbps));
+    // Some of the oldest types have no figure.
+    (baseline > 0 && peak >= baseline).then_some(Bandwidth { baseline, peak, burst: u32::MAX })
 }
 
 fn rules(snapshot: &Snapshot, cx: &Context, group: &SecurityGroup) -> Group {

@@ -62,6 +62,9 @@ pub struct Attachment {
     /// `eni-attach-…`
     pub id: String,
     pub instance_id: String,
+    /// The instance's, which says how much the interface carries.
+    #[serde(default)]
+    pub instance_type: String,
     /// 0: the primary interface, which its instance has for life.
     pub device_index: u32,
     pub delete_on_termination: bool,

@@ -250,14 +250,32 @@ pub fn changeable(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<Arc<Net
 }
 
 /// The record of an attachment to come.
-pub fn attachment(cx: &Context, instance_id: &str, device_index: u32) -> Attachment {
+pub fn attachment(
+    cx: &Context,
+    instance_id: &str,
+    instance_type: &str,
+    device_index: u32,
+) -> Attachment {
     Attachment {
         id: id::resource(&cx.env.rng, "eni-attach"),
         instance_id: instance_id.to_owned(),
+        instance_type: instance_type.to_owned(),
         device_index,
         delete_on_termination: false,
         at: cx.now,
         progress: Progress::Attached,
+    }
+}
+
+/// Its interfaces carry as much as the instance's type says.
+pub fn retype(tx: &mut Tx, cx: &Context, instance: &Instance) {
+    for id in instance.interface_ids() {
+        let Some(interface) = tx.get::<NetworkInterface>(&cx.key(id)) else { continue };
+        let mut next = NetworkInterface::clone(&interface);
+        if let Some(attachment) = &mut next.attachment {
+            attachment.instance_type.clone_from(&instance.instance_type);
+        }
+        tx.put(next);
     }
 }
 
@@ -301,7 +319,8 @@ pub fn attach(
     }
     check_limits(&instance.instance_type, present.len() + 1, interface.addresses.len())?;
     let progress = if stopped { Progress::Attached } else { Progress::Attaching };
-    let attachment = Attachment { progress, ..attachment(cx, instance_id, index) };
+    let new = attachment(cx, instance_id, &instance.instance_type, index);
+    let attachment = Attachment { progress, ..new };
     let mut instance = Instance::clone(&instance);
     instance.secondary_interfaces.push(id.to_owned());
     instance.secondary_interfaces.sort_by_key(|id| {

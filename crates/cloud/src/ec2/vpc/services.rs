@@ -42,6 +42,7 @@ pub const ALL: &[Service] = &[
     service("iam", 8, true, false),
     service("cloudtrail", 9, false, true),
     service("sqs", 10, false, true),
+    service("monitoring", 20, false, true),
 ];
 
 pub fn named(name: &str) -> Option<&'static Service> {

@@ -76,6 +76,7 @@ const EC2: &[(&str, &str)] = &[
     ("RegisterImage", "image/* BlockDeviceMappings.Ebs.SnapshotId"),
     ("CopyImage", "image/* image/{SourceImageId}"),
     ("DescribeImageAttribute", "ImageId"),
+    ("ModifyInstanceCreditSpecification", "InstanceCreditSpecifications.InstanceId"),
     ("DescribeInstanceAttribute", "InstanceId"),
     ("DescribeVpcAttribute", "VpcId"),
     ("DescribeNetworkInterfaceAttribute", "NetworkInterfaceId"),

@@ -193,7 +193,7 @@ async fn no_operation_is_served_to_whom_no_policy_allows_it() {
     for entry in cloud.table.values() {
         let service = wire::Service::named(entry.service).unwrap();
         if !may_all.contains_key(service.name) {
-            let all = allow(&format!("{}:*", service.signing_name), "*");
+            let all = allow(&format!("{}:*", services::iam_prefix(service)), "*");
             may_all.insert(service.name, cloud.user(&format!("all-{}", service.name), &all).await);
         }
         let request = Arc::new(request(entry));
@@ -216,7 +216,8 @@ async fn no_operation_is_served_to_whom_no_policy_allows_it() {
         }
         let expected = format!(
             "User: arn:aws:iam::123456789012:user/nobody is not authorized to perform: {}:{}",
-            service.signing_name, entry.operation
+            services::iam_prefix(service),
+            entry.operation
         );
         let named = |error: &wire::Error| error.message.contains(&expected);
         // A transaction asks for each of its actions.

@@ -24,12 +24,16 @@ use crate::linux::nft::{
     META_L4PROTO, META_OIFNAME, Rule, SECOND, Set, Table, Verdict, interface,
 };
 use crate::linux::{flows, routing};
-use crate::network::{Acl, Block, Group, Network, Peer, Port, Traffic};
+use crate::network::{Acl, Bandwidth, Block, Group, Network, Peer, Port, Traffic};
 
 const DROPPED: &str = "dropped";
 const OPEN: &str = "open";
 const NAT_OUT: &str = "nat-out";
 const NAT_BACK: &str = "nat-back";
+/// Bytes per second that no host gets near; the kernel's sums end soon after.
+const FASTEST: u64 = 10_000_000_000;
+/// Of bytes: a few of the largest packets that the kernel passes on in one piece.
+const MIN_BUNCH: u32 = 256 << 10;
 /// Devices that lead to other networks begin like this.
 const LINK: &[u8] = b"x";
 const LOOPBACK: &[u8] = b"lo\0";
@@ -335,7 +339,8 @@ impl Compiler<'_> {
             let chain = format!("port-{name}-{}", way.name());
             let as_before = self.as_before;
             if !self.keep(&chain, |before| as_before && before.ports.get(name) == Some(port)) {
-                let mut rules = self.border(subnet.map(|(name, _)| name), way);
+                let mut rules = limits(port);
+                rules.extend(self.border(subnet.map(|(name, _)| name), way));
                 rules.extend(self.admit(&port.groups, way));
                 self.chain(chain.clone(), rules);
             }
@@ -437,6 +442,23 @@ impl Compiler<'_> {
         rules.push(drop(Rule::new()));
         rules
     }
+}
+
+/// Before anything else is asked, for answers count as well. Nobody refused what is dropped here, so
+/// that no log shows it.
+fn limits(port: &Port) -> Vec<Rule> {
+    let Some(Bandwidth { baseline, peak, burst }) = port.bandwidth else { return vec![] };
+    // At full speed packets come in bunches.
+    let bunch = u32::try_from(peak / 50).unwrap_or(u32::MAX).max(MIN_BUNCH);
+    let over = |rate, burst| Rule::new().over(rate, burst).verdict(&Verdict::Drop);
+    let mut rules = Vec::new();
+    if peak < FASTEST {
+        rules.push(over(peak, bunch));
+    }
+    if baseline < peak.min(FASTEST) {
+        rules.push(over(baseline, burst.max(MIN_BUNCH)));
+    }
+    rules
 }
 
 fn members_of(group: &str) -> String {

@@ -10,7 +10,7 @@ use super::super::model::ShutdownBehavior;
 use crate::Timestamp;
 use crate::ec2::handlers::tags_by_type;
 use crate::ec2::spot::model::{Behavior, Market};
-use crate::ec2::{Error, Result};
+use crate::ec2::{Error, Result, credits};
 
 pub fn launch(input: w::RunInstancesRequest) -> Result<Launch> {
     let w::RunInstancesRequest {
@@ -82,9 +82,7 @@ pub fn launch(input: w::RunInstancesRequest) -> Result<Launch> {
             "CapacityReservationPreference",
         )?;
     }
-    // There are no credits here, so no instance is held back for want of them.
-    let credits = credit_specification.map(|c| c.cpu_credits);
-    only(&credits, "unlimited", "CreditSpecification.CpuCredits")?;
+    let cpu_credits = credit_specification.map(|asked| credits::ops::mode(&asked.cpu_credits));
     only(&maintenance_options.and_then(|o| o.auto_recovery), "default", "AutoRecovery")?;
     let weighting = network_performance_options.and_then(|o| o.bandwidth_weighting);
     only(&weighting, "default", "BandwidthWeighting")?;
@@ -117,6 +115,7 @@ pub fn launch(input: w::RunInstancesRequest) -> Result<Launch> {
         disable_api_termination,
         disable_api_stop,
         monitoring,
+        cpu_credits: cpu_credits.transpose()?,
         tags: tags_by_type(tag_specifications)?,
         client_token: client_token.filter(|token| !token.is_empty()),
         market: instance_market_options.map(market).transpose()?.flatten(),

@@ -230,6 +230,9 @@ pub fn launch_out(launch: &Launch) -> w::ResponseLaunchTemplateData {
         };
     w::ResponseLaunchTemplateData {
         block_device_mappings: list(launch.block_devices.iter().map(mapping_out)),
+        credit_specification: launch
+            .cpu_credits
+            .map(|mode| w::CreditSpecification { cpu_credits: Some(mode.word().to_owned()) }),
         disable_api_stop: launch.disable_api_stop,
         disable_api_termination: launch.disable_api_termination,
         iam_instance_profile: launch.iam_instance_profile.as_ref().map(|profile| {

@@ -1,0 +1,58 @@
+"""Types that bite and zones that are full, as boto3 and the AWS CLI see them."""
+
+import datetime
+import json
+
+from harness import error, flags, wait
+
+
+def test_a_zone_that_is_full_says_so(api):
+    ec2 = api.client("ec2")
+    api.drover("capacity", "set", "us-east-1a", "t3.micro", "1")
+    in_a = {"Placement": {"AvailabilityZone": "us-east-1a"}}
+    api.run(**in_a)
+    message = error("InsufficientInstanceCapacity", ec2.run_instances, ImageId=api.image,
+                    InstanceType="t3.micro", MinCount=1, MaxCount=1, **in_a)
+    assert "choosing us-east-1b, us-east-1c." in message, message
+    [elsewhere] = api.run()
+    assert api.instance(elsewhere)["Placement"]["AvailabilityZone"] != "us-east-1a"
+    [pool] = json.loads(api.drover("capacity", "list", "--json"))["pools"]
+    assert pool == {"zone": "us-east-1a", "type": "t3.micro", "limit": 1, "used": 1, "free": 0}
+    api.drover("capacity", "clear")
+    api.run(**in_a)
+
+
+def test_types_by_requirements(api):
+    pages = api.client("ec2").get_paginator("get_instance_types_from_instance_requirements").paginate(
+        ArchitectureTypes=["x86_64"], VirtualizationTypes=["hvm"], PaginationConfig={"PageSize": 10},
+        InstanceRequirements={"VCpuCount": {"Min": 2, "Max": 2}, "MemoryMiB": {"Min": 8192, "Max": 8192}})
+    names = [found["InstanceType"] for page in pages for found in page["InstanceTypes"]]
+    assert "m5.large" in names and len(names) > 10 and names == sorted(set(names)), names
+    assert "t3.large" not in names and "c5.large" not in names
+
+
+@flags("--time-scale", "60")
+def test_metrics_of_a_real_load_are_read_over_cbor_and_by_the_cli(cloud):
+    [id] = cloud.run("#!/bin/sh\nwhile :; do :; done\n", InstanceType="t3.nano", Monitoring={"Enabled": True})
+    cloudwatch = cloud.client("cloudwatch")
+    dimensions = [{"Name": "InstanceId", "Value": id}]
+    wanted = {"CPUUtilization", "CPUCreditUsage", "CPUCreditBalance", "CPUSurplusCreditBalance"}
+    wait("its metrics", lambda: wanted <= {
+        metric["MetricName"] for page in cloudwatch.get_paginator("list_metrics").paginate(
+            Namespace="AWS/EC2", Dimensions=dimensions) for metric in page["Metrics"]}, 60)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    span = {"StartTime": now - datetime.timedelta(hours=1), "EndTime": now + datetime.timedelta(hours=3)}
+    points = cloudwatch.get_metric_statistics(
+        Namespace="AWS/EC2", MetricName="CPUUtilization", Dimensions=dimensions, Period=60,
+        Statistics=["Maximum"], **span)["Datapoints"]
+    assert max(point["Maximum"] for point in points) > 10 and points[0]["Unit"] == "Percent", points
+    [used] = cloudwatch.get_metric_data(MetricDataQueries=[{
+        "Id": "used", "MetricStat": {"Metric": {
+            "Namespace": "AWS/EC2", "MetricName": "CPUCreditUsage", "Dimensions": dimensions},
+            "Period": 300, "Stat": "Sum"}}], **span)["MetricDataResults"]
+    assert used["StatusCode"] == "Complete" and max(used["Values"]) > 0.1, used
+    # Clients see the code that the query protocol has.
+    error("InvalidParameterValue", cloudwatch.get_metric_statistics, Namespace="AWS/EC2",
+          MetricName="CPUUtilization", Period=61, Statistics=["Sum"], **span)
+    listed = cloud.aws("cloudwatch", "list-metrics", "--namespace", "AWS/EC2", "--output", "json")
+    assert any(metric["MetricName"] == "CPUCreditBalance" for metric in listed["Metrics"])
