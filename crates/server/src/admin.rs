@@ -4,10 +4,10 @@
 //!  GET  /_drover/health                 the daemon answers
 //!  GET  /_drover/status                 what `drover status` shows
 //!  GET  /_drover/trail                  recent calls and how they were judged
-//!  POST /_drover/reset                  empties the cloud
-//!  POST /_drover/zones/ZONE/fail|heal   takes a zone down, brings it back
 //!  GET  /_drover/capacity               pools of capacity and what is in use of them
 //!  POST /_drover/capacity               sets pools, or takes them away
+//!  POST /_drover/reset                  empties the cloud
+//!  POST /_drover/zones/ZONE/fail|heal   takes a zone down, brings it back
 //!  POST /_drover/instances/ID/kill      pulls an instance's power cord
 //!  POST /_drover/images                 registers an archive as a machine image
 //!  POST /_drover/why                    whether one can connect to another, and what decides
@@ -33,8 +33,9 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::capacity;
 use crate::gateway::{Answer, Gateway, full};
-use crate::{capacity, status, tunnel};
+use crate::{status, tunnel};
 
 pub async fn answer(gateway: &Gateway, request: http::Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
@@ -43,15 +44,15 @@ pub async fn answer(gateway: &Gateway, request: http::Request<Incoming>) -> Answ
         (&Method::GET, ["health"]) => Ok(health()),
         (&Method::GET, ["status"]) => Ok(status::of(gateway)),
         (&Method::GET, ["trail"]) => Ok(trail(gateway)),
-        (&Method::POST, ["reset"]) => reset(gateway).await,
-        (&Method::POST, ["zones", zone, verb @ ("fail" | "heal")]) => {
-            set_zone(gateway, zone, *verb == "fail").await
-        }
         (&Method::GET, ["capacity"]) => Ok(capacity::show(&gateway.env)),
         (&Method::POST, ["capacity"]) => match Limited::new(body, 1 << 16).collect().await {
             Ok(body) => capacity::change(&gateway.env, &body.to_bytes()).await,
             Err(error) => Err(anyhow!("{error}")),
         },
+        (&Method::POST, ["reset"]) => reset(gateway).await,
+        (&Method::POST, ["zones", zone, verb @ ("fail" | "heal")]) => {
+            set_zone(gateway, zone, *verb == "fail").await
+        }
         (&Method::POST, ["instances", id, "kill"]) => kill(gateway, id),
         (&Method::GET, ["resolve", name]) => resolve(gateway, name),
         (&Method::POST, ["why"]) => match Limited::new(body, 1 << 16).collect().await {
