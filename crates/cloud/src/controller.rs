@@ -45,6 +45,9 @@ pub fn all() -> Vec<Box<dyn Controller>> {
         Box::new(crate::sqs::Sweeper),
         Box::new(crate::autoscaling::controller::AutoScaling),
         Box::new(crate::cloudwatch::controller::CloudWatch),
+        Box::new(crate::ssm::node::controller::Nodes::default()),
+        Box::new(crate::ssm::command::controller::Commands::default()),
+        Box::new(crate::ec2_instance_connect::controller::ExpiredKeys),
     ]
 }
 

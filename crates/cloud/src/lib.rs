@@ -11,6 +11,7 @@ pub mod dns;
 pub mod dynamodb;
 pub mod ebs;
 pub mod ec2;
+pub mod ec2_instance_connect;
 pub mod elbv2;
 pub mod env;
 pub mod fake_balancers;

@@ -186,6 +186,7 @@ pub fn table() -> Vec<Entry> {
     entries.extend(crate::ebs::handlers::operations());
     entries.extend(crate::elbv2::handlers::operations());
     entries.extend(crate::ssm::handlers::operations());
+    entries.extend(crate::ec2_instance_connect::handlers::operations());
     entries.extend(crate::cloudtrail::handlers::operations());
     entries.extend(crate::cloudwatch::handlers::operations());
     entries.extend(crate::iam::handlers::operations());

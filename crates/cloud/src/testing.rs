@@ -118,3 +118,127 @@ impl Disks {
         panic!("does not settle");
     }
 }
+
+/// Instances that a controller makes be, one second a boot.
+#[cfg(test)]
+pub struct Machines {
+    pub cx: Context,
+    pub driver: Arc<Fake>,
+    disks: Disks,
+}
+
+#[cfg(test)]
+impl Default for Machines {
+    fn default() -> Machines {
+        let (cx, driver) = world(|_| None);
+        Machines { cx, driver, disks: Disks::default() }
+    }
+}
+
+#[cfg(test)]
+impl Machines {
+    /// The id of one that is asked for, with this instance profile.
+    pub async fn launch(&self, profile: Option<&str>) -> String {
+        use crate::ec2::instance::launch::{InstanceProfile, Launch};
+        let launch = Launch {
+            image_id: Some(crate::ec2::image::ops::built_in_id()),
+            instance_type: Some("t3.micro".into()),
+            min_count: 1,
+            max_count: 1,
+            iam_instance_profile: profile
+                .map(|name| InstanceProfile { name: Some(name.to_owned()), arn: None }),
+            ..Launch::default()
+        };
+        let launched =
+            self.cx.write(|tx| crate::ec2::instance::ops::run(tx, &self.cx, &launch)).await;
+        launched.unwrap().instances.remove(0).id
+    }
+
+    /// Lets boots and stops that are under way come to their end.
+    pub async fn settle(&self) {
+        use compute::Driver;
+        for _ in 0..60 {
+            let (store, driver) = (self.cx.env.store.changes(), self.driver.changes());
+            for controller in &self.disks.controllers {
+                controller.reconcile(&self.cx.env).await.unwrap();
+            }
+            if self.driver.next_due().is_some() {
+                let clock = &self.cx.env.clock;
+                clock.advance(clock.now().plus(Duration::from_secs(1)));
+                self.driver.tick();
+                continue;
+            }
+            if !store.has_changed().unwrap() && !driver.has_changed().unwrap() {
+                return;
+            }
+        }
+        panic!("does not settle");
+    }
+
+    pub async fn stop(&self, id: &str) {
+        let ids = [id.to_owned()];
+        let stop = |tx: &mut store::Tx| crate::ec2::instance::ops::stop(tx, &self.cx, &ids, false);
+        self.cx.write(stop).await.unwrap();
+        self.settle().await;
+    }
+
+    pub async fn start(&self, id: &str) {
+        let ids = [id.to_owned()];
+        let start = |tx: &mut store::Tx| crate::ec2::instance::ops::start(tx, &self.cx, &ids);
+        self.cx.write(start).await.unwrap();
+        self.settle().await;
+    }
+
+    pub async fn terminate(&self, id: &str) {
+        let ids = [id.to_owned()];
+        let end =
+            |tx: &mut store::Tx| crate::ec2::instance::ops::terminate(tx, &self.cx, &ids, true);
+        self.cx.write(end).await.unwrap();
+        self.settle().await;
+    }
+}
+
+/// An operation of a service that speaks JSON, or of IAM by a form: its body, or the code of its error.
+#[cfg(test)]
+pub async fn ask(
+    cx: &Context,
+    service: &'static str,
+    operation: &str,
+    body: &str,
+) -> Result<String, String> {
+    let mut table = crate::services::table().into_iter();
+    let entry = table.find(|e| e.service == service && e.operation == operation);
+    let entry = entry.expect("is served");
+    let request = wire::Request {
+        service,
+        operation: operation.to_owned(),
+        protocol: wire::Service::named(service).expect("there is one").protocol,
+        method: http::Method::POST,
+        uri: http::Uri::from_static("/"),
+        headers: http::HeaderMap::new(),
+        body: body.as_bytes().to_vec().into(),
+    };
+    match (entry.call)(cx.clone(), Arc::new(request)).await {
+        Ok(response) => Ok(String::from_utf8(response.body.to_vec()).expect("text")),
+        Err(error) => Err(error.code),
+    }
+}
+
+/// An instance profile of that name with a role for EC2 that may do this.
+#[cfg(test)]
+pub async fn profile(cx: &Context, name: &str, policy: &str) {
+    let encode = |text: &str| wire::query::params::percent_encode(text.as_bytes(), false);
+    let trust = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow",
+        "Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}}"#;
+    for (operation, form) in [
+        ("CreateRole", format!("RoleName={name}&AssumeRolePolicyDocument={}", encode(trust))),
+        (
+            "PutRolePolicy",
+            format!("RoleName={name}&PolicyName=p&PolicyDocument={}", encode(policy)),
+        ),
+        ("CreateInstanceProfile", format!("InstanceProfileName={name}")),
+        ("AddRoleToInstanceProfile", format!("InstanceProfileName={name}&RoleName={name}")),
+    ] {
+        ask(cx, "iam", operation, &form).await.unwrap();
+    }
+}

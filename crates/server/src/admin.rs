@@ -9,6 +9,8 @@
 //!  POST /_drover/reset                  empties the cloud
 //!  POST /_drover/zones/ZONE/fail|heal   takes a zone down, brings it back
 //!  POST /_drover/instances/ID/kill      pulls an instance's power cord
+//!  POST /_drover/instances/ID/ssh       lets a key in for a minute, and tells the host's keys
+//!  GET  /_drover/instances/ID/exec|console|connect/PORT      upgraded: see `stream`
 //!  POST /_drover/images                 registers an archive as a machine image
 //!  POST /_drover/why                    whether one can connect to another, and what decides
 //!  GET  /_drover/resolve/NAME           addresses of a load balancer's live nodes on this host
@@ -35,9 +37,20 @@ use serde_json::{Value, json};
 
 use crate::capacity;
 use crate::gateway::{Answer, Gateway, full};
-use crate::{status, tunnel};
+use crate::{status, stream, tunnel};
 
 pub async fn answer(gateway: &Gateway, request: http::Request<Incoming>) -> Answer {
+    if request.method() == Method::GET
+        && let Some(rest) = request.uri().path().strip_prefix("/_drover/instances/")
+    {
+        let rest = rest.to_owned();
+        let rest: Vec<&str> = rest.split('/').collect();
+        let [id, what @ ..] = &rest[..] else { unreachable!("a split has a part") };
+        return match stream::answer(&gateway.env, id, what, request).await {
+            Ok(answer) => answer,
+            Err(error) => reply(StatusCode::BAD_REQUEST, json!({"error": format!("{error:#}")})),
+        };
+    }
     let (parts, body) = request.into_parts();
     let path: Vec<&str> = parts.uri.path().trim_start_matches("/_drover/").split('/').collect();
     let result = match (&parts.method, path.as_slice()) {
@@ -54,6 +67,12 @@ pub async fn answer(gateway: &Gateway, request: http::Request<Incoming>) -> Answ
             set_zone(gateway, zone, *verb == "fail").await
         }
         (&Method::POST, ["instances", id, "kill"]) => kill(gateway, id),
+        (&Method::POST, ["instances", id, "ssh"]) => {
+            match Limited::new(body, 1 << 16).collect().await {
+                Ok(body) => stream::ssh(&gateway.env, id, &body.to_bytes()).await,
+                Err(error) => Err(anyhow!("{error}")),
+            }
+        }
         (&Method::GET, ["resolve", name]) => resolve(gateway, name),
         (&Method::POST, ["why"]) => match Limited::new(body, 1 << 16).collect().await {
             Ok(body) => why(gateway, &body.to_bytes()),

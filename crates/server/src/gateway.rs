@@ -145,6 +145,7 @@ impl Gateway {
         let _ = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
             .await;
     }
 

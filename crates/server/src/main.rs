@@ -18,6 +18,7 @@ mod paths;
 mod pool;
 mod slot;
 mod status;
+mod stream;
 mod teardown;
 mod tls;
 mod tunnel;
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
         return code;
     }
     match cli::main() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("drover: {error:#}");
             ExitCode::FAILURE

@@ -1,4 +1,4 @@
-//! Every way Parameter Store refuses a call, with the code and the words AWS uses.
+//! Every way Systems Manager refuses a call, with the code and the words AWS uses.
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -54,6 +54,30 @@ pub enum Error {
     #[error("A resource can have a maximum of 50 tags.")]
     TooManyTags,
     #[error("{0}")]
+    InvalidDocument(String),
+    #[error("{0}")]
+    InvalidDocumentVersion(String),
+    #[error("{0}")]
+    InvalidParameters(String),
+    #[error("The size of the document exceeds 64 KB.")]
+    MaxDocumentSizeExceeded,
+    #[error("Instances [[{}]] not in a valid state for account {account}", ids.join(", "))]
+    InvalidInstanceId { ids: Vec<String>, account: String },
+    #[error("You can't specify an instance ID in more than one association: {0}")]
+    DuplicateInstanceId(String),
+    #[error("{0}")]
+    InvalidTarget(String),
+    #[error("The S3 bucket does not exist.")]
+    InvalidOutputFolder,
+    #[error("The specified command ID isn't valid.")]
+    InvalidCommandId,
+    #[error("The command ID and managed node ID you specified didn't match any invocations.")]
+    InvocationDoesNotExist,
+    #[error("The plugin name isn't valid.")]
+    InvalidPluginName,
+    #[error("{0}")]
+    InvalidInstanceInformationFilterValue(String),
+    #[error("{0}")]
     Validation(String),
     /// A sealed value that the cloud's key does not open.
     #[error("The value of {0} cannot be decrypted: it was sealed with another key.")]
@@ -87,6 +111,20 @@ impl Error {
             Error::InvalidResourceType(_) => "InvalidResourceType",
             Error::InvalidResourceId(_) => "InvalidResourceId",
             Error::TooManyTags => "TooManyTagsError",
+            Error::InvalidDocument(_) => "InvalidDocument",
+            Error::InvalidDocumentVersion(_) => "InvalidDocumentVersion",
+            Error::InvalidParameters(_) => "InvalidParameters",
+            Error::MaxDocumentSizeExceeded => "MaxDocumentSizeExceeded",
+            Error::InvalidInstanceId { .. } => "InvalidInstanceId",
+            Error::DuplicateInstanceId(_) => "DuplicateInstanceId",
+            Error::InvalidTarget(_) => "InvalidTarget",
+            Error::InvalidOutputFolder => "InvalidOutputFolder",
+            Error::InvalidCommandId => "InvalidCommandId",
+            Error::InvocationDoesNotExist => "InvocationDoesNotExist",
+            Error::InvalidPluginName => "InvalidPluginName",
+            Error::InvalidInstanceInformationFilterValue(_) => {
+                "InvalidInstanceInformationFilterValue"
+            }
             Error::Validation(_) => "ValidationException",
             Error::Sealed(_) | Error::Store(_) => "InternalServerError",
         }

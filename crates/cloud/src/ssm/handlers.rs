@@ -1,4 +1,6 @@
-//! Parameter Store on the wire.
+//! Parameter Store on the wire, and the list of what all of Systems Manager serves.
+
+mod document;
 
 use wire::ssm as w;
 
@@ -13,7 +15,7 @@ const PAGE: usize = 50;
 const PATH_PAGE: usize = 10;
 
 pub fn operations() -> Vec<Entry> {
-    vec![
+    let mut entries = vec![
         serve::<w::PutParameter, _, _, _>(put_parameter),
         serve::<w::GetParameter, _, _, _>(get_parameter),
         serve::<w::GetParameters, _, _, _>(get_parameters),
@@ -27,7 +29,11 @@ pub fn operations() -> Vec<Entry> {
         serve::<w::AddTagsToResource, _, _, _>(add_tags_to_resource),
         serve::<w::RemoveTagsFromResource, _, _, _>(remove_tags_from_resource),
         serve::<w::ListTagsForResource, _, _, _>(list_tags_for_resource),
-    ]
+    ];
+    entries.extend(super::node::handlers::operations());
+    entries.extend(super::command::handlers::operations());
+    entries.extend(document::operations());
+    entries
 }
 
 async fn put_parameter(

@@ -68,6 +68,36 @@ impl Cloud {
     }
 }
 
+impl Cloud {
+    /// An admin path as a connection that is upgraded.
+    pub async fn upgrade(&self, path: &str) -> Result<TokioIo<hyper::upgrade::Upgraded>> {
+        let endpoint = self.endpoint()?;
+        let authority = endpoint.strip_prefix("http://");
+        let authority = authority.context("the endpoint must begin with http://")?;
+        let stream = tokio::net::TcpStream::connect(authority).await.with_context(|| {
+            format!("no cloud answers at {endpoint}; start one with `drover up`")
+        })?;
+        stream.set_nodelay(true)?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection.with_upgrades());
+        let request = http::Request::builder()
+            .uri(path)
+            .header("host", authority)
+            .header("connection", "upgrade")
+            .header("upgrade", crate::stream::PROTOCOL)
+            .body(Full::new(Bytes::new()))?;
+        let answer = sender.send_request(request).await?;
+        if answer.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+            let body = answer.into_body().collect().await?.to_bytes();
+            let value: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+            let text = String::from_utf8_lossy(&body);
+            bail!("{}", value["error"].as_str().unwrap_or(&text));
+        }
+        Ok(TokioIo::new(hyper::upgrade::on(answer).await?))
+    }
+}
+
 async fn request(
     endpoint: &str,
     method: &str,

@@ -10,7 +10,9 @@ mod down;
 mod env;
 mod iam;
 mod image;
+mod inside;
 mod spot;
+mod ssh;
 mod status;
 mod table;
 mod up;
@@ -18,6 +20,7 @@ mod why;
 mod zone;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -72,6 +75,15 @@ enum Command {
     /// The Spot market: prices, interruptions, events
     #[command(subcommand)]
     Spot(spot::Command),
+    /// Run a program inside an instance
+    Exec(inside::Exec),
+    /// Show the serial console of an instance, and type on it
+    Console(inside::Console),
+    /// Log in to an instance with ssh, without a key or an open port
+    Ssh(ssh::Options),
+    /// Be a connection to a port of an instance
+    #[command(hide = true)]
+    Connect(inside::Connect),
     /// Pull the power cord of an instance: every process of it dies at once
     Kill(zone::Kill),
     /// Run a multi-zone web tier through load, failures and a rollout, and report
@@ -107,8 +119,12 @@ impl Output {
     }
 }
 
-pub fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+pub fn main() -> anyhow::Result<ExitCode> {
+    let done = match Cli::parse().command {
+        Command::Exec(options) => return inside::exec(options),
+        Command::Console(options) => return inside::console(options),
+        Command::Ssh(options) => return ssh::run(options),
+        Command::Connect(options) => return inside::connect(options),
         Command::Up(options) => up::run(options),
         Command::Down(options) => down::run(options),
         Command::Env(options) => env::run(options),
@@ -124,5 +140,6 @@ pub fn main() -> anyhow::Result<()> {
         Command::Spot(command) => spot::run(command),
         Command::Kill(options) => zone::kill(options),
         Command::Demo(options) => demo::run(options),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

@@ -1,11 +1,10 @@
 //! EC2's instance operations on the wire.
 
 mod attribute;
+mod console;
 pub mod describe;
 pub mod launch;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use wire::ec2 as w;
 
 use super::attribute as instance_attribute;
@@ -25,7 +24,11 @@ pub fn operations() -> Vec<Entry> {
         serve::<w::TerminateInstances, _, _, _>(terminate_instances),
         serve::<w::MonitorInstances, _, _, _>(monitor_instances),
         serve::<w::UnmonitorInstances, _, _, _>(unmonitor_instances),
-        serve::<w::GetConsoleOutput, _, _, _>(get_console_output),
+        serve::<w::GetConsoleOutput, _, _, _>(console::output),
+        serve::<w::GetConsoleScreenshot, _, _, _>(console::screenshot),
+        serve::<w::EnableSerialConsoleAccess, _, _, _>(console::enable_access),
+        serve::<w::DisableSerialConsoleAccess, _, _, _>(console::disable_access),
+        serve::<w::GetSerialConsoleAccessStatus, _, _, _>(console::access_status),
         serve::<w::DescribeInstances, _, _, _>(describe::instances),
         serve::<w::DescribeInstanceStatus, _, _, _>(describe::status),
         serve::<w::DescribeInstanceAttribute, _, _, _>(attribute::describe),
@@ -157,19 +160,6 @@ async fn monitor(
         monitoring: Some(describe::monitoring(on)),
     };
     Ok(ids.into_iter().map(monitoring).collect())
-}
-
-async fn get_console_output(
-    cx: Context,
-    input: w::GetConsoleOutputRequest,
-) -> Result<w::GetConsoleOutputResult> {
-    let (instance, output) = ops::console(&cx.read(), &cx, &input.instance_id)?;
-    dry_run(input.dry_run)?;
-    Ok(w::GetConsoleOutputResult {
-        instance_id: Some(instance.id.clone()),
-        output: (!output.is_empty()).then(|| STANDARD.encode(output)),
-        timestamp: Some(wire::Timestamp(cx.now.0)),
-    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ pub mod model;
 pub mod ops;
 mod plan;
 pub mod resolve;
+mod screenshot;
+pub mod serial_console;
 pub mod spec;
 pub mod state;
 #[cfg(test)]

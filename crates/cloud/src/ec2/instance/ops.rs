@@ -411,6 +411,17 @@ pub fn console(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<(Arc<Insta
     Ok((instance, output))
 }
 
+/// The console of one that runs, and so has a screen.
+pub fn running_console(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<Vec<u8>> {
+    let (instance, output) = console(snapshot, cx, id)?;
+    if instance.state() != InstanceState::Running {
+        return Err(Error::IncorrectInstanceState(format!(
+            "The instance '{id}' is not in the 'running' state."
+        )));
+    }
+    Ok(output)
+}
+
 /// Removes every record of a terminated instance whose time is over.
 pub fn forget(tx: &mut Tx, cx: &Context, id: &str) {
     let Some(instance) = tx.get::<Instance>(&cx.key(id)) else { return };

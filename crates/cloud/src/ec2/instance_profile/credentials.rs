@@ -18,7 +18,7 @@ use super::{Association, ops};
 use crate::ec2::instance::model::Instance;
 use crate::iam::model::{Identity, InstanceProfile};
 use crate::iam::ops::profile;
-use crate::iam::{Session, Who, trust};
+use crate::iam::{Caller, Session, Who, trust};
 use crate::{Context, Timestamp, id};
 
 const ROTATION: Duration = Duration::from_secs(5 * 3600);
@@ -49,6 +49,23 @@ fn role(snapshot: &Snapshot, cx: &Context, association: &Association) -> Option<
     profile::role(snapshot, cx, &*found.filter(|found| found.id == association.profile.id)?)
 }
 
+/// Of the instance's role, whether it may be assumed or not.
+pub fn role_name(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Option<String> {
+    Some(role(snapshot, cx, &*ops::of(snapshot, cx, instance)?)?.name.clone())
+}
+
+/// Whoever acts with the credentials that the instance is offered; none where it is offered none.
+pub fn caller(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Option<Caller> {
+    let association = ops::of(snapshot, cx, instance)?;
+    let role = role(snapshot, cx, &association)?;
+    if !trust::allows_service(&role, "ec2.amazonaws.com") {
+        return None;
+    }
+    let session =
+        session(cx, instance, &association, &role, began(&association, cx.env.clock.host_now()));
+    Some(Caller { who: session.who.clone(), session: Some(Box::new(session)), ..Caller::default() })
+}
+
 /// When the credentials offered `now` began.
 fn began(association: &Association, now: Timestamp) -> Timestamp {
     let turns = now.since(association.offered_from).as_millis() / ROTATION.as_millis();
@@ -74,20 +91,7 @@ fn credentials(
         });
         return format!("{refused:#}");
     }
-    let words = [instance.id.as_str(), &association.id, &role.id, &began.0.to_string()];
-    let session = Session {
-        access_key: id::stable_access_key("ASIA", &words),
-        who: Who::Role {
-            name: role.name.clone(),
-            id: role.id.clone(),
-            session: instance.id.clone(),
-        },
-        issued_at: began,
-        expires_at: began.plus(LIFE),
-        instance: Some(cx.arn("ec2", &format!("instance/{}", instance.id))),
-        ..Session::default()
-    };
-    let credentials = session.credentials(&cx.env);
+    let credentials = session(cx, instance, association, role, began).credentials(&cx.env);
     let document = json!({
         "Code": "Success",
         "LastUpdated": began.iso8601(),
@@ -98,4 +102,26 @@ fn credentials(
         "Expiration": credentials.expires_at.iso8601(),
     });
     format!("{document:#}")
+}
+
+fn session(
+    cx: &Context,
+    instance: &Instance,
+    association: &Association,
+    role: &Identity,
+    began: Timestamp,
+) -> Session {
+    let words = [instance.id.as_str(), &association.id, &role.id, &began.0.to_string()];
+    Session {
+        access_key: id::stable_access_key("ASIA", &words),
+        who: Who::Role {
+            name: role.name.clone(),
+            id: role.id.clone(),
+            session: instance.id.clone(),
+        },
+        issued_at: began,
+        expires_at: began.plus(LIFE),
+        instance: Some(cx.arn("ec2", &format!("instance/{}", instance.id))),
+        ..Session::default()
+    }
 }

@@ -32,6 +32,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("dynamodb", "dynamodb:ReturnConsumedCapacity", "ReturnConsumedCapacity"),
     ("ssm", "ssm:Overwrite", "Overwrite"),
     ("ssm", "ssm:Recursive", "Recursive"),
+    ("ec2-instance-connect", "ec2:osuser", "InstanceOSUser"),
 ];
 
 /// Keys of instances that are launched.
@@ -96,6 +97,7 @@ fn scalars(input: &Value, path: &str) -> Vec<String> {
 /// Of the resource as it is.
 pub fn of_resource(snapshot: &Snapshot, cx: &Context, service: &str, resource: &str) -> Keys {
     let mut keys = vec![("aws:ResourceAccount".to_owned(), vec![cx.account.clone()])];
+    let service = if service == "ec2-instance-connect" { "ec2" } else { service };
     for (key, value) in tags_of(snapshot, cx, resource) {
         keys.push((format!("aws:ResourceTag/{key}"), vec![value.clone()]));
         keys.push((format!("{service}:ResourceTag/{key}"), vec![value]));

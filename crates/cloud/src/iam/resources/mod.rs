@@ -251,8 +251,17 @@ fn named(snapshot: &Snapshot, cx: &Context, call: &Call<'_>, kind: &str, name: &
         return name.to_owned();
     }
     match call.service {
-        "ec2" | "ebs" => ec2_arn(cx, kind, name),
+        "ec2" | "ebs" | "ec2-instance-connect" => ec2_arn(cx, kind, name),
         "iam" => iam_arn(snapshot, cx, call, kind, name),
+        "ssm" if kind == "instance" => ec2_arn(cx, kind, name),
+        // Those of AWS's own belong to no account.
+        "ssm" if kind == "document" && name.starts_with("AWS-") => {
+            arn::arn("ssm", &cx.region, "", &format!("document/{name}"))
+        }
+        "ssm" if kind == "document" => match name.starts_with("arn:") {
+            true => name.to_owned(),
+            false => cx.arn("ssm", &format!("document/{name}")),
+        },
         "ssm" => match ssm::name::Reference::parse(cx, name) {
             Some(found) => ssm::name::arn(cx, &found.names[0]),
             // Of another account or region, where nothing is found.

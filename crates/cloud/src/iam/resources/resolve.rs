@@ -15,6 +15,7 @@ use crate::ec2::{
     security_group, vpc, vpc_peering,
 };
 use crate::iam::ops::profile;
+use crate::ssm::command::{self, model::Target};
 use crate::{Context, autoscaling};
 
 /// Calls about a user that are about the caller when they name none.
@@ -32,6 +33,7 @@ pub fn resolve(
     let found = match call.service {
         "ec2" => resolver.ec2(members),
         "autoscaling" => resolver.autoscaling(members),
+        "ssm" => resolver.ssm(members),
         "iam" => resolver.iam(members),
         _ => None,
     };
@@ -152,6 +154,20 @@ impl Resolver<'_> {
         })?;
         let instance = interface.attachment.as_ref().map(|one| one.instance_id.clone());
         Some(vec![("NetworkInterfaceId", json!(interface.id)), ("InstanceId", json!(instance))])
+    }
+
+    /// The nodes that a command's targets are about now.
+    fn ssm(&self, members: &Map<String, Value>) -> Option<Found> {
+        let targets = members.get("Targets")?.as_array()?.iter().map(|target| Target {
+            key: target["Key"].as_str().unwrap_or_default().to_owned(),
+            values: super::strings(target, "Values"),
+        });
+        let targets: Vec<Target> = targets.collect();
+        if self.operation != "SendCommand" || targets.is_empty() {
+            return None;
+        }
+        let nodes = command::ops::targeted(self.snapshot, self.cx, &targets);
+        (!nodes.is_empty()).then(|| vec![("InstanceIds", json!(nodes))])
     }
 
     fn autoscaling(&self, members: &Map<String, Value>) -> Option<Found> {

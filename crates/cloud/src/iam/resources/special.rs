@@ -127,7 +127,7 @@ pub fn launching(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Option<L
 /// The resource of a call that names none.
 pub fn everything(cx: &Context, call: &Call<'_>) -> String {
     let kind = match (call.service, call.operation) {
-        ("ssm", "DescribeParameters") => return cx.arn("ssm", "*"),
+        ("ssm", _) => return cx.arn("ssm", "*"),
         ("iam", "ListUsers") => "user",
         ("iam", "ListGroups") => "group",
         ("iam", "ListRoles") => "role",

@@ -20,6 +20,7 @@ pub fn of(service: &str) -> &'static [(&'static str, &'static str)] {
         "elasticloadbalancing" => ELASTIC_LOAD_BALANCING,
         "autoscaling" => AUTO_SCALING,
         "ssm" => SSM,
+        "ec2-instance-connect" => EC2_INSTANCE_CONNECT,
         "dynamodb" => DYNAMODB,
         "iam" => IAM,
         "sqs" => SQS,
@@ -153,7 +154,12 @@ const SSM: &[(&str, &str)] = &[
     ("DeleteParameters", "parameter/{Names}"),
     ("LabelParameterVersion", "parameter/{Name}"),
     ("UnlabelParameterVersion", "parameter/{Name}"),
+    ("SendCommand", "document/{DocumentName} instance/{InstanceIds}!"),
+    ("DescribeDocument", "document/{Name}"),
+    ("GetDocument", "document/{Name}"),
 ];
+
+const EC2_INSTANCE_CONNECT: &[(&str, &str)] = &[("SendSSHPublicKey", "instance/{InstanceId}")];
 
 const DYNAMODB: &[(&str, &str)] = &[
     ("BatchGetItem", "table/{RequestItems.#}"),
@@ -211,9 +217,17 @@ mod tests {
 
     #[test]
     fn every_line_is_of_an_operation_that_aws_has() {
-        for service in
-            ["ec2", "ebs", "elasticloadbalancing", "autoscaling", "ssm", "dynamodb", "iam", "sqs"]
-        {
+        for service in [
+            "ec2",
+            "ebs",
+            "ec2-instance-connect",
+            "elasticloadbalancing",
+            "autoscaling",
+            "ssm",
+            "dynamodb",
+            "iam",
+            "sqs",
+        ] {
             let known = wire::SERVICES.iter().find(|known| known.signing_name == service).unwrap();
             let mut seen = BTreeSet::new();
             for (operation, words) in super::of(service) {

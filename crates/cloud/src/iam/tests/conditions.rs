@@ -343,3 +343,50 @@ async fn items_by_their_partition_keys() {
         assert!(expected, "{operation} {input}: {answer:?}");
     }
 }
+
+#[tokio::test]
+async fn commands_and_keys_by_tag_and_user() {
+    let cloud = Cloud::new();
+    let image = crate::ec2::image::ops::built_in_id();
+    let tagged = [
+        ("ImageId", image.as_str()),
+        ("InstanceType", "t3.micro"),
+        ("MinCount", "1"),
+        ("MaxCount", "1"),
+        ("TagSpecification.1.ResourceType", "instance"),
+        ("TagSpecification.1.Tag.1.Key", "tier"),
+        ("TagSpecification.1.Tag.1.Value", "web"),
+    ];
+    let run = cloud.ok("ec2", "RunInstances", &tagged).await;
+    let web = element(&run, "instanceId");
+    let run = cloud.ok("ec2", "RunInstances", &tagged[..4]).await;
+    let other = element(&run, "instanceId");
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "ssm:SendCommand", "Resource": "arn:aws:ssm:*::document/*"},
+        {"Effect": "Allow", "Action": "ssm:SendCommand", "Resource": "arn:aws:ec2:*:*:instance/*",
+         "Condition": {"StringEquals": {"ssm:resourceTag/tier": "web"}}},
+        {"Effect": "Allow", "Action": "ec2-instance-connect:SendSSHPublicKey", "Resource": "*",
+         "Condition": {"StringEquals": {"ec2:osuser": "ann", "aws:ResourceTag/tier": "web"}}},
+    ]});
+    let ann = cloud.user("ann", &policy.to_string()).await;
+    let code = |answer: Answer| answer.map_or_else(|error| error.code, |_| "ok".to_owned());
+    let send = async |id: &str| {
+        let service = wire::Service::named("ssm").unwrap();
+        let body = json!({"DocumentName": "AWS-RunShellScript", "InstanceIds": [id],
+            "Parameters": {"commands": ["x"]}});
+        code(cloud.send(&ann, service, "SendCommand", body.to_string()).await)
+    };
+    // Let through, and then found to be no managed node.
+    assert_eq!(send(web).await, "InvalidInstanceId");
+    assert_eq!(send(other).await, "AccessDeniedException");
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGr3OyPnrOxW9wKSmVQPxfSIHyYSPTdP7y1tUXFzy0X2";
+    for (id, user, expected) in [
+        (web, "ann", "EC2InstanceStateInvalidException"),
+        (web, "root", "AccessDeniedException"),
+        (other, "ann", "AccessDeniedException"),
+    ] {
+        let members = [("InstanceId", id), ("InstanceOSUser", user), ("SSHPublicKey", key)];
+        let answer = cloud.call(&ann, "ec2-instance-connect", "SendSSHPublicKey", &members).await;
+        assert_eq!(code(answer), expected, "{id} {user}");
+    }
+}

@@ -239,6 +239,36 @@ async fn resources_of_other_services() {
         ),
         ("ssm", "GetParametersByPath", json!({"Path": "/db"}), &["ssm:us-east-1::parameter/db"]),
         ("ssm", "DescribeParameters", json!({}), &["ssm:us-east-1::*"]),
+        ("ssm", "DescribeInstanceInformation", json!({}), &["ssm:us-east-1::*"]),
+        (
+            "ssm",
+            "SendCommand",
+            json!({"DocumentName": "AWS-RunShellScript", "InstanceIds": ["i-1", "i-2"]}),
+            &[
+                "ssm:us-east-1::document/AWS-RunShellScript",
+                "ec2:us-east-1::instance/i-1",
+                "ec2:us-east-1::instance/i-2",
+            ],
+        ),
+        (
+            "ssm",
+            "SendCommand",
+            json!({"DocumentName": "mine", "Targets": [{"Key": "tag:a", "Values": ["b"]}]}),
+            &["ssm:us-east-1::document/mine", "ec2:us-east-1::instance/*"],
+        ),
+        ("ssm", "CancelCommand", json!({"CommandId": "c"}), &["ssm:us-east-1::*"]),
+        (
+            "ssm",
+            "GetDocument",
+            json!({"Name": "AWS-RunShellScript"}),
+            &["ssm:us-east-1::document/AWS-RunShellScript"],
+        ),
+        (
+            "ec2-instance-connect",
+            "SendSSHPublicKey",
+            json!({"InstanceId": "i-1", "InstanceOSUser": "root"}),
+            &["ec2:us-east-1::instance/i-1"],
+        ),
         (
             "ssm",
             "PutParameter",

@@ -117,6 +117,7 @@ fn word(name: &str, text: &Text) -> String {
         "PolicyDocument" | "AssumeRolePolicyDocument" | "PolicyInputList" => &policy,
         _ => "aaaa",
     };
+    let long = "a".repeat(100);
     let words = [
         known,
         "snap-0123456789abcdef0",
@@ -125,6 +126,9 @@ fn word(name: &str, text: &Text) -> String {
         "1",
         "123456789012",
         ROLE,
+        "i-0123456789abcdef0",
+        "00000000-0000-4000-8000-000000000000",
+        &long,
     ];
     let fits = |word: &&&str| {
         let length = word.len() as u64;

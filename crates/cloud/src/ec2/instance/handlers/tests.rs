@@ -197,3 +197,46 @@ async fn pages() {
     assert_eq!(second.matches("<instanceId>").count(), 2);
     assert!(!second.contains("<nextToken>"));
 }
+
+#[tokio::test]
+async fn a_console_has_a_picture_while_it_runs() {
+    use base64::Engine;
+    let cloud = Cloud::new();
+    let id = text(&cloud.run("").await, "instanceId").to_owned();
+    let of = format!("InstanceId={id}");
+    assert_eq!(
+        testing::refused(&cloud.cx, "GetConsoleScreenshot", &of).await,
+        "IncorrectInstanceState"
+    );
+    cloud.boot().await;
+    let shot = cloud.ok("GetConsoleScreenshot", &of).await;
+    assert_eq!(text(&shot, "instanceId"), id);
+    let data = base64::engine::general_purpose::STANDARD.decode(text(&shot, "imageData")).unwrap();
+    assert_eq!(data[..3], [0xFF, 0xD8, 0xFF]);
+    for (members, code) in [
+        (format!("{of}&WakeUp=true"), "UnsupportedOperation"),
+        (format!("{of}&DryRun=true"), "DryRunOperation"),
+        ("InstanceId=i-00000000000000000".to_owned(), "InvalidInstanceID.NotFound"),
+    ] {
+        assert_eq!(testing::refused(&cloud.cx, "GetConsoleScreenshot", &members).await, code);
+    }
+}
+
+#[tokio::test]
+async fn typing_on_consoles_is_off_until_enabled() {
+    let cloud = Cloud::new();
+    let status = async || {
+        let status = cloud.ok("GetSerialConsoleAccessStatus", "").await;
+        text(&status, "serialConsoleAccessEnabled").to_owned()
+    };
+    assert_eq!(status().await, "false");
+    let dry = "DryRun=true";
+    testing::refused(&cloud.cx, "EnableSerialConsoleAccess", dry).await;
+    assert_eq!(status().await, "false");
+    for _ in 0..2 {
+        cloud.ok("EnableSerialConsoleAccess", "").await;
+        assert_eq!(status().await, "true");
+    }
+    cloud.ok("DisableSerialConsoleAccess", "").await;
+    assert_eq!(status().await, "false");
+}

@@ -12,6 +12,7 @@ use crate::Context;
 use crate::ec2::image::model::ROOT_DEVICE;
 use crate::ec2::network_interface::{self, NetworkInterface};
 use crate::ec2::{catalog, instance_profile, spot, tag, volume, vpc};
+use crate::ec2_instance_connect;
 
 /// Clients ask for one they know; all say the same.
 const VERSIONS: &[&str] = &[
@@ -148,6 +149,14 @@ fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec
         }
     }
 
+    for key in ec2_instance_connect::ops::active(snapshot, cx, &i.id) {
+        let path = format!("meta-data/managed-ssh-keys/active-keys/{}", key.user);
+        let keys = tree.entry(path).or_insert_with(Vec::new);
+        keys.extend(format!("{}\n", key.line).into_bytes());
+    }
+    let mut put = |path: &str, value: &str| {
+        tree.insert(path.to_owned(), value.as_bytes().to_vec());
+    };
     for interface in &interfaces {
         let base = format!("meta-data/network/interfaces/macs/{}", interface.mac_text());
         for (name, value) in of_interface(snapshot, cx, interface) {
