@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use fabric::Fabric;
 use fabric::linux::LinuxFabric;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -158,13 +158,25 @@ impl Launcher {
         matches!(tokio::time::timeout(Duration::from_secs(5), ask).await, Ok(Some(true)))
     }
 
+    /// What user data printed goes by its agent, a terminal and the shim before it is kept, while the
+    /// web server answers by itself: it may be there a little later than the answer.
+    async fn first_line(&self, id: &str) -> Result<Duration> {
+        let begin = Instant::now();
+        loop {
+            let console = self.ec2.console(id).await?;
+            let mut said = console.lines().filter_map(|line| line.split_once(FIRST_LINE));
+            if let Some((_, said)) = said.next() {
+                return Ok(Duration::from_secs_f64(said.trim().parse()?));
+            }
+            ensure!(begin.elapsed() < PATIENCE, "no time on the console of {id}: {console}");
+            tokio::time::sleep(PAUSE_TOGETHER).await;
+        }
+    }
+
     /// Adds what the consoles say, and ends the instances.
     async fn read(&self, launches: Vec<Launch>, times: &mut Times) -> Result<()> {
         for launch in &launches {
-            let console = self.ec2.console(&launch.id).await?;
-            let said = console.lines().find_map(|line| line.split_once(FIRST_LINE));
-            let Some((_, said)) = said else { bail!("no time on the console: {console}") };
-            let at = Duration::from_secs_f64(said.trim().parse()?);
+            let at = self.first_line(&launch.id).await?;
             times.call.push(launch.answered);
             times.first_line.push(at.saturating_sub(launch.called));
             times.http.push(launch.http);

@@ -65,7 +65,7 @@ fn upgrade<Fut>(
     serve: impl FnOnce(TokioIo<hyper::upgrade::Upgraded>) -> Fut + Send + 'static,
 ) -> Answer
 where
-    Fut: Future<Output = io::Result<()>> + Send,
+    Fut: Future<Output = io::Result<()>> + Send + 'static,
 {
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -108,7 +108,7 @@ pub async fn answer(
             let connected = env.driver.connect(&id, port).await?;
             connected.set_nonblocking(true)?;
             let mut connected = tokio::net::TcpStream::from_std(connected)?;
-            Ok(upgrade(request, async move |mut stream| {
+            Ok(upgrade(request, |mut stream| async move {
                 tokio::io::copy_bidirectional(&mut stream, &mut connected).await.map(drop)
             }))
         }
@@ -152,7 +152,8 @@ async fn exec(
             match (kind, &mut input) {
                 (INPUT, Some(open)) => {
                     // A program that does not read is not hindered.
-                    if open.write_all(&data).await.is_err() || open.flush().await.is_err() {
+                    let written = open.write_all(&data).await.and(open.flush().await);
+                    if written.is_err() {
                         input = None;
                     }
                 }

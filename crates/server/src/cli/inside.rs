@@ -128,19 +128,8 @@ pub fn console(options: Console) -> Result<ExitCode> {
 /// Until the other side ends; its code. `console`: Ctrl-] ends it too, and a line's end is more than that.
 async fn talk(stream: Stream, typing: bool, sized: bool, console: bool) -> Result<i32> {
     let (mut from, mut to) = tokio::io::split(stream);
-    let (typed, mut keys) = mpsc::channel::<Vec<u8>>(16);
-    if typing {
-        // A plain thread: nobody waits for it in the end.
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            let mut stdin = std::io::stdin().lock();
-            while let Ok(n) = std::io::Read::read(&mut stdin, &mut buffer) {
-                if typed.blocking_send(buffer[..n].to_vec()).is_err() || n == 0 {
-                    return;
-                }
-            }
-        });
-    } else {
+    let mut keys = typing.then(typed);
+    if keys.is_none() {
         stream::write(&mut to, INPUT_END, b"").await?;
     }
     let mut open = typing;
@@ -159,7 +148,7 @@ async fn talk(stream: Stream, typing: bool, sized: bool, console: bool) -> Resul
                     _ => {}
                 }
             }
-            key = keys.recv(), if open => match key {
+            key = next(&mut keys), if open => match key {
                 Some(data) if console && data.contains(&LEAVE) => return Ok(0),
                 Some(data) if !data.is_empty() => stream::write(&mut to, INPUT, &data).await?,
                 _ => {
@@ -174,6 +163,26 @@ async fn talk(stream: Stream, typing: bool, sized: bool, console: bool) -> Resul
             }
         }
     }
+}
+
+/// What comes in here, in pieces; an empty one is the end. Read by a plain thread, which nobody waits for
+/// in the end.
+fn typed() -> mpsc::Receiver<Vec<u8>> {
+    let (typed, keys) = mpsc::channel::<Vec<u8>>(16);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 16 * 1024];
+        let mut stdin = std::io::stdin().lock();
+        while let Ok(n) = std::io::Read::read(&mut stdin, &mut buffer) {
+            if typed.blocking_send(buffer[..n].to_vec()).is_err() || n == 0 {
+                return;
+            }
+        }
+    });
+    keys
+}
+
+async fn next(keys: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
+    keys.as_mut()?.recv().await
 }
 
 fn show(data: &[u8]) -> Result<()> {
@@ -225,36 +234,25 @@ pub fn connect(options: Connect) -> Result<ExitCode> {
     runtime.block_on(async {
         let path = format!("/_drover/instances/{instance}/connect/{port}");
         let (mut from, mut to) = tokio::io::split(cloud.upgrade(&path).await?);
-        let there = async {
-            let mut stdin = tokio::io::stdin();
-            let mut buffer = vec![0; 16 * 1024];
-            loop {
-                let n = stdin.read(&mut buffer).await?;
-                if n == 0 {
-                    return to.shutdown().await;
+        let mut keys = typed();
+        let mut buffer = vec![0; 16 * 1024];
+        let mut open = true;
+        loop {
+            tokio::select! {
+                read = from.read(&mut buffer) => match read? {
+                    0 => break,
+                    n => show(&buffer[..n])?,
+                },
+                key = keys.recv(), if open => match key.filter(|data| !data.is_empty()) {
+                    Some(data) => {
+                        to.write_all(&data).await?;
+                        to.flush().await?;
+                    }
+                    None => {
+                        open = false;
+                        to.shutdown().await?;
+                    }
                 }
-                to.write_all(&buffer[..n]).await?;
-                to.flush().await?;
-            }
-        };
-        let back = async {
-            let mut stdout = tokio::io::stdout();
-            let mut buffer = vec![0; 16 * 1024];
-            loop {
-                let n = from.read(&mut buffer).await?;
-                if n == 0 {
-                    return Ok::<_, std::io::Error>(());
-                }
-                stdout.write_all(&buffer[..n]).await?;
-                stdout.flush().await?;
-            }
-        };
-        let mut back = std::pin::pin!(back);
-        tokio::select! {
-            done = &mut back => done?,
-            sent = there => {
-                sent?;
-                back.await?;
             }
         }
         anyhow::Ok(())

@@ -73,12 +73,15 @@ def test_commands_of_systems_manager(cloud):
         return ssm.send_command(DocumentName="AWS-RunShellScript", InstanceIds=[id], Parameters=parameters,
                                 **more)["Command"]["CommandId"]
 
+    def invocation(command):
+        try:
+            return ssm.get_command_invocation(CommandId=command, InstanceId=id)
+        except ssm.exceptions.InvocationDoesNotExist:
+            return {"Status": "Pending"}
+
     def ended(command):
         def over():
-            try:
-                found = ssm.get_command_invocation(CommandId=command, InstanceId=id)
-            except ssm.exceptions.InvocationDoesNotExist:
-                return None
+            found = invocation(command)
             return found["Status"] not in ("Pending", "InProgress", "Delayed", "Cancelling") and found
         return wait(f"command {command} to end", over)
 
@@ -91,11 +94,11 @@ def test_commands_of_systems_manager(cloud):
     assert len(long["StandardOutputContent"]) == 24000
 
     slow = send("sleep 601")
-    count = ["drover", "pgrep -fc 'sleep 60[0-9]' || true"]
-    wait("it to run", lambda: ssm.get_command_invocation(CommandId=slow, InstanceId=id)["Status"] == "InProgress")
+    count = "pgrep -xc sleep || true"
+    wait("it to run", lambda: cloud.drover("exec", id, "--", "sh", "-c", count).strip() == "1")
     ssm.cancel_command(CommandId=slow)
     assert ended(slow)["Status"] == "Cancelled"
-    wait("it to be gone", lambda: cloud.drover("exec", id, "--", "sh", "-c", count[1]).strip() == "0")
+    wait("it to be gone", lambda: cloud.drover("exec", id, "--", "sh", "-c", count).strip() == "0")
 
     # One that is under way when the daemon dies has failed, and does not run again.
     slow = send("echo x >> /root/runs; sleep 602")
@@ -156,7 +159,9 @@ def test_programs_inside_and_the_console(cloud):
 
 
 SSHD = """#!/bin/sh
-mkdir -p /run/sshd
+mkdir -p /run/sshd /etc/ssh
+grep -q ^sshd: /etc/passwd || echo 'sshd:x:74:74::/run/sshd:/usr/sbin/nologin' >> /etc/passwd
+echo 'UsePAM no' > /etc/ssh/sshd_config
 ssh-keygen -A
 /usr/sbin/sshd && echo sshd is up
 """

@@ -108,7 +108,9 @@ class Cloud:
         return json.loads(done.stdout) if done.stdout.lstrip()[:1] in ("{", "[") else done.stdout
 
     def drover(self, *words):
-        done = subprocess.run([DROVER, *words, "--data-dir", self.data_dir],
+        # What comes after two dashes is somebody else's.
+        at = words.index("--") if "--" in words else len(words)
+        done = subprocess.run([DROVER, *words[:at], "--data-dir", self.data_dir, *words[at:]],
                               capture_output=True, text=True)
         assert done.returncode == 0, f"drover {' '.join(words)}: {done.stderr}"
         return done.stdout

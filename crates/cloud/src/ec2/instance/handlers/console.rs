@@ -38,12 +38,20 @@ pub async fn screenshot(
     })
 }
 
+async fn set_access(cx: &Context, enabled: bool) -> Result<()> {
+    cx.write(|tx| {
+        serial_console::set(tx, cx, enabled);
+        Ok(())
+    })
+    .await
+}
+
 pub async fn enable_access(
     cx: Context,
     input: w::EnableSerialConsoleAccessRequest,
 ) -> Result<w::EnableSerialConsoleAccessResult> {
     dry_run(input.dry_run)?;
-    cx.write(|tx| Ok::<_, Error>(serial_console::set(tx, &cx, true))).await?;
+    set_access(&cx, true).await?;
     Ok(w::EnableSerialConsoleAccessResult { serial_console_access_enabled: Some(true) })
 }
 
@@ -52,7 +60,7 @@ pub async fn disable_access(
     input: w::DisableSerialConsoleAccessRequest,
 ) -> Result<w::DisableSerialConsoleAccessResult> {
     dry_run(input.dry_run)?;
-    cx.write(|tx| Ok::<_, Error>(serial_console::set(tx, &cx, false))).await?;
+    set_access(&cx, false).await?;
     Ok(w::DisableSerialConsoleAccessResult { serial_console_access_enabled: Some(false) })
 }
 
