@@ -8,7 +8,7 @@ use std::time::Duration;
 use compute::fake::{Fake, Fault, Point, Timing};
 
 #[cfg(test)]
-pub use crate::ec2::handlers::testing::{call, ok, refused, text};
+pub use crate::ec2::handlers::testing::{ask, call, ok, profile, refused, text};
 use crate::ec2::vpc::Cidr;
 use crate::env::{Config, Env, Parts, Rng};
 use crate::fake_balancers::FakeBalancers;
@@ -195,50 +195,5 @@ impl Machines {
             |tx: &mut store::Tx| crate::ec2::instance::ops::terminate(tx, &self.cx, &ids, true);
         self.cx.write(end).await.unwrap();
         self.settle().await;
-    }
-}
-
-/// An operation of a service that speaks JSON, or of IAM by a form: its body, or the code of its error.
-#[cfg(test)]
-pub async fn ask(
-    cx: &Context,
-    service: &'static str,
-    operation: &str,
-    body: &str,
-) -> Result<String, String> {
-    let mut table = crate::services::table().into_iter();
-    let entry = table.find(|e| e.service == service && e.operation == operation);
-    let entry = entry.expect("is served");
-    let request = wire::Request {
-        service,
-        operation: operation.to_owned(),
-        protocol: wire::Service::named(service).expect("there is one").protocol,
-        method: http::Method::POST,
-        uri: http::Uri::from_static("/"),
-        headers: http::HeaderMap::new(),
-        body: body.as_bytes().to_vec().into(),
-    };
-    match (entry.call)(cx.clone(), Arc::new(request)).await {
-        Ok(response) => Ok(String::from_utf8(response.body.to_vec()).expect("text")),
-        Err(error) => Err(error.code),
-    }
-}
-
-/// An instance profile of that name with a role for EC2 that may do this.
-#[cfg(test)]
-pub async fn profile(cx: &Context, name: &str, policy: &str) {
-    let encode = |text: &str| wire::query::params::percent_encode(text.as_bytes(), false);
-    let trust = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow",
-        "Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}}"#;
-    for (operation, form) in [
-        ("CreateRole", format!("RoleName={name}&AssumeRolePolicyDocument={}", encode(trust))),
-        (
-            "PutRolePolicy",
-            format!("RoleName={name}&PolicyName=p&PolicyDocument={}", encode(policy)),
-        ),
-        ("CreateInstanceProfile", format!("InstanceProfileName={name}")),
-        ("AddRoleToInstanceProfile", format!("InstanceProfileName={name}&RoleName={name}")),
-    ] {
-        ask(cx, "iam", operation, &form).await.unwrap();
     }
 }
