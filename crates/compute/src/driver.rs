@@ -83,7 +83,7 @@ pub struct Disk {
     /// `/dev/xvdf` too, as on instances whose kernel calls it so.
     pub device: String,
     pub source: DiskSource,
-    /// Most operations and bytes per second, read and written together. `None`: as fast as it goes.
+    /// Most operations and bytes per second, reads and writes each. `None`: as fast as it goes.
     #[serde(default)]
     pub iops: Option<u64>,
     #[serde(default)]
