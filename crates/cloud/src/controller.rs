@@ -29,6 +29,7 @@ pub trait Controller: Send + Sync {
 pub fn all() -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(crate::ec2::instance::controller::Instances::default()),
+        Box::new(crate::ec2::fleet::controller::Fleets),
         Box::new(crate::ec2::spot::controller::SpotRequests),
         Box::new(crate::ec2::credits::controller::CpuCredits::default()),
         Box::new(crate::ec2::network::controller::Networks),

@@ -25,6 +25,8 @@ pub fn schema() -> store::Schema {
         .record::<crate::ec2::elastic_ip::PublicAddress>()
         .record::<crate::ec2::instance_profile::Association>()
         .record::<crate::ec2::dhcp_options::DhcpOptions>()
+        .record::<crate::ec2::fleet::model::Event>()
+        .record::<crate::ec2::fleet::model::Fleet>()
         .record::<crate::ec2::flow_log::FlowLog>()
         .record::<crate::ec2::network_insights::model::Path>()
         .record::<crate::ec2::network_insights::model::Analysis>()

@@ -361,6 +361,7 @@ impl From<crate::page::BadToken> for Error {
 /// What an id or a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    Fleet,
     FlowLog,
     NetworkInsightsAnalysis,
     NetworkInsightsPath,
@@ -408,6 +409,7 @@ impl Kind {
             Kind::Attachment => "InvalidAttachmentID",
             Kind::DhcpOptions => "InvalidDhcpOptionID",
             Kind::Gateway => "InvalidGatewayID",
+            Kind::Fleet => "InvalidFleetId",
             Kind::FlowLog => "InvalidFlowLogId",
             Kind::NetworkInsightsAnalysis => "InvalidNetworkInsightsAnalysisId",
             Kind::NetworkInsightsPath => "InvalidNetworkInsightsPathId",
@@ -472,6 +474,7 @@ impl Kind {
             Kind::Allocation => "eipalloc-",
             Kind::Attachment => "eni-attach-",
             Kind::DhcpOptions => "dopt-",
+            Kind::Fleet => "fleet-",
             Kind::FlowLog => "fl-",
             Kind::NetworkInsightsAnalysis => "nia-",
             Kind::NetworkInsightsPath => "nip-",
@@ -529,6 +532,7 @@ impl Kind {
             Kind::Attachment => plain("attachment ID"),
             Kind::DhcpOptions => plain("dhcpOption ID"),
             Kind::Gateway => plain("gateway ID"),
+            Kind::Fleet => plain("fleet ID"),
             Kind::FlowLog => plain("flow log ID"),
             Kind::NetworkInsightsAnalysis => plain("network insights analysis ID"),
             Kind::NetworkInsightsPath => plain("network insights path ID"),

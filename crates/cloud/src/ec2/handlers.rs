@@ -23,6 +23,7 @@ pub fn operations() -> Vec<Entry> {
     entries.extend(super::instance::handlers::operations());
     entries.extend(super::instance_profile::handlers::operations());
     entries.extend(super::internet_gateway::handlers::operations());
+    entries.extend(super::fleet::handlers::operations());
     entries.extend(super::flow_log::handlers::operations());
     entries.extend(super::network_insights::handlers::operations());
     entries.extend(super::key_pair::handlers::operations());

@@ -7,6 +7,7 @@ pub mod credits;
 pub mod dhcp_options;
 pub mod elastic_ip;
 pub mod error;
+pub mod fleet;
 pub mod flow_log;
 pub mod handlers;
 pub mod image;

@@ -99,7 +99,10 @@ fn ended(r: &SpotRequest, expired: bool) -> (Option<Step>, Option<Timestamp>) {
     };
     match r.state {
         State::Cancelled => become_(State::Cancelled, code),
-        _ if r.market.persistent && !expired => become_(State::Open, code),
+        // A fleet replaces its own.
+        _ if r.market.persistent && r.market.fleet_id.is_none() && !expired => {
+            become_(State::Open, code)
+        }
         _ => become_(State::Closed, code),
     }
 }

@@ -22,6 +22,10 @@ impl store::Record for Tagged {
 
 /// What a resource id says its kind is, in the words of DescribeTags.
 pub fn resource_type(id: &str) -> Option<&'static str> {
+    // Its id is a UUID, with more dashes.
+    if id.starts_with("fleet-") {
+        return Some("fleet");
+    }
     let (prefix, _) = id.rsplit_once('-')?;
     TYPES.iter().find(|(known, _)| *known == prefix).map(|(_, name)| *name)
 }

@@ -208,6 +208,9 @@ fn self_describing(cx: &Context, service: &str, value: &str) -> Option<String> {
     if let Some(parts) = arn::parse(value) {
         return (parts.service == service).then(|| value.to_owned());
     }
+    if service == "ec2" && value.starts_with("fleet-") {
+        return Some(ec2_arn(cx, "fleet", value));
+    }
     let (prefix, _) = value.rsplit_once('-').filter(|_| service == "ec2")?;
     let kind = EC2_KINDS.iter().find(|(known, _)| *known == prefix)?.1;
     Some(ec2_arn(cx, kind, value))

@@ -76,6 +76,23 @@ pub fn passed_roles(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Vec<D
             profiles.extend(strings(call.input, &format!("{of}.Arn")));
             profiles.extend(strings(call.input, &format!("{of}.Name")));
         }
+        ("ec2", "CreateFleet") => {
+            // By the launch templates that it launches from.
+            let configs = call.input.get("LaunchTemplateConfigs").and_then(Value::as_array);
+            for config in configs.into_iter().flatten() {
+                let of = config.get("LaunchTemplateSpecification").unwrap_or(&Value::Null);
+                let said = |name: &str| of.get(name).and_then(Value::as_str).map(str::to_owned);
+                let named = Template {
+                    id: said("LaunchTemplateId"),
+                    name: said("LaunchTemplateName"),
+                    version: said("Version"),
+                };
+                let found = launch_template::ops::resolve(snapshot, cx, &named).ok();
+                if let Some(profile) = found.and_then(|found| found.launch.iam_instance_profile) {
+                    profiles.extend(profile.arn.into_iter().chain(profile.name));
+                }
+            }
+        }
         ("iam", "AddRoleToInstanceProfile") => roles.extend(strings(call.input, "RoleName")),
         _ => return vec![],
     }

@@ -65,6 +65,14 @@ const EC2: &[(&str, &str)] = &[
          security-group/{LaunchSpecification.SecurityGroupIds}! \
          key-pair/{LaunchSpecification.KeyName}",
     ),
+    (
+        "CreateFleet",
+        "fleet/* instance/* \
+         launch-template/{LaunchTemplateConfigs.LaunchTemplateSpecification.LaunchTemplateId} \
+         subnet/{LaunchTemplateConfigs.Overrides.SubnetId}",
+    ),
+    ("ModifyFleet", "FleetId"),
+    ("DeleteFleets", "FleetIds"),
     ("CancelSpotInstanceRequests", "SpotInstanceRequestIds"),
     ("ModifyInstanceAttribute", "InstanceId Groups"),
     ("CreateVolume", "volume/* SnapshotId"),

@@ -1,0 +1,10 @@
+//! EC2 Fleets: so much capacity, from whichever types, zones and markets have it.
+
+pub mod controller;
+pub mod handlers;
+pub mod model;
+pub mod ops;
+mod plan;
+
+#[cfg(test)]
+mod tests;
