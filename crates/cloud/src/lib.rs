@@ -1,5 +1,6 @@
 //! The control plane: AWS services as one folder each, over a store, a driver, a fabric and balancers.
 
+pub mod advice;
 pub mod arn;
 pub mod autoscaling;
 pub mod clock;
@@ -7,6 +8,7 @@ pub mod cloudtrail;
 pub mod cloudwatch;
 pub mod context;
 pub mod controller;
+pub mod cost;
 pub mod dns;
 pub mod dynamodb;
 pub mod ebs;

@@ -2,6 +2,7 @@
 
 pub fn schema() -> store::Schema {
     store::Schema::new()
+        .record::<crate::advice::model::Enrollment>()
         .record::<crate::dynamodb::Table>()
         .keyspace(crate::dynamodb::ITEMS)
         .record::<crate::autoscaling::model::Group>()
@@ -9,6 +10,8 @@ pub fn schema() -> store::Schema {
         .record::<crate::autoscaling::model::Activity>()
         .record::<crate::autoscaling::model::Policy>()
         .record::<crate::cloudwatch::alarm::Alarm>()
+        .record::<crate::cost::model::Closed>()
+        .record::<crate::cost::model::Open>()
         .record::<crate::s3::Bucket>()
         .record::<crate::s3::BucketPolicy>()
         .keyspace(crate::s3::OBJECTS)

@@ -187,6 +187,8 @@ pub fn table() -> Vec<Entry> {
     entries.extend(crate::elbv2::handlers::operations());
     entries.extend(crate::ssm::handlers::operations());
     entries.extend(crate::ec2_instance_connect::handlers::operations());
+    entries.extend(crate::advice::handlers::operations());
+    entries.extend(crate::cost::handlers::operations());
     entries.extend(crate::cloudtrail::handlers::operations());
     entries.extend(crate::cloudwatch::handlers::operations());
     entries.extend(crate::iam::handlers::operations());

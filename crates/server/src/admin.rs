@@ -14,12 +14,16 @@
 //!  POST /_drover/images                 registers an archive as a machine image
 //!  POST /_drover/why                    whether one can connect to another, and what decides
 //!  GET  /_drover/resolve/NAME           addresses of a load balancer's live nodes on this host
+//!  GET  /_drover/advice                 which types would do for what runs
+//!  GET  /_drover/cost                   the bill so far, and what an hour costs now
 //!  GET  /_drover/spot/prices/REGION/TYPE   what the type costs as Spot in each zone
 //!  POST /_drover/spot/price             sets such a price
 //!  POST /_drover/spot/interrupt         takes a Spot Instance away
 //!  GET  /_drover/spot/events/REGION     warnings, recommendations, fulfilments
 //! ```
 
+mod advice;
+mod cost;
 mod spot;
 
 use std::path::PathBuf;
@@ -82,6 +86,8 @@ pub async fn answer(gateway: &Gateway, request: http::Request<Incoming>) -> Answ
             Ok(body) => import(gateway, &body.to_bytes()).await,
             Err(error) => Err(anyhow!("{error}")),
         },
+        (&Method::GET, ["advice"]) => Ok(advice::measured(gateway)),
+        (&Method::GET, ["cost"]) => Ok(cost::bill(gateway)),
         (&Method::GET, ["spot", "prices", region, instance_type]) => {
             spot::prices(gateway, region, instance_type)
         }

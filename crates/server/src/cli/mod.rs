@@ -1,8 +1,10 @@
 //! The command line: what each command takes, and where it is done.
 
 mod admin;
+mod advise;
 mod ca;
 mod capacity;
+mod cost;
 mod demo;
 mod dns;
 mod doctor;
@@ -72,6 +74,10 @@ enum Command {
     /// Who called what, and which policy statement decided
     #[command(subcommand)]
     Iam(iam::Command),
+    /// What all this would cost at AWS: so far, and an hour now
+    Cost(cost::Options),
+    /// Which instance types fit: what runs, or a workload in words
+    Advise(advise::Options),
     /// The Spot market: prices, interruptions, events
     #[command(subcommand)]
     Spot(spot::Command),
@@ -137,6 +143,8 @@ pub fn main() -> anyhow::Result<ExitCode> {
         Command::Capacity(command) => capacity::run(command),
         Command::Image(command) => image::run(command),
         Command::Iam(command) => iam::run(command),
+        Command::Cost(options) => cost::run(options),
+        Command::Advise(options) => advise::run(options),
         Command::Spot(command) => spot::run(command),
         Command::Kill(options) => zone::kill(options),
         Command::Demo(options) => demo::run(options),

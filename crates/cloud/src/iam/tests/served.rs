@@ -120,6 +120,7 @@ fn word(name: &str, text: &Text) -> String {
     let long = "a".repeat(100);
     let words = [
         known,
+        "2026-01-01",
         "snap-0123456789abcdef0",
         "v1",
         "aaaaaaaaaaaaaaaaaaaaaaaa",

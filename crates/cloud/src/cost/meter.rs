@@ -1,0 +1,163 @@
+//! The meter: sees in the records what costs something, and keeps from when to when. The records say
+//! when things began, so that nothing is lost while no daemon ran; what ended is noted when it is seen.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use compute::driver::BoxFuture;
+use store::Snapshot;
+
+use super::model::{Closed, Open, Span, Usage};
+use crate::clock::Timestamp;
+use crate::controller::{Controller, Error};
+use crate::ec2::elastic_ip::PublicAddress;
+use crate::ec2::image::model::{ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
+use crate::ec2::instance::model::Instance;
+use crate::ec2::instance::state::InstanceState;
+use crate::ec2::nat_gateway::NatGateway;
+use crate::ec2::nat_gateway::model::State;
+use crate::ec2::tag::model::Tagged;
+use crate::ec2::vpc_endpoint::VpcEndpoint;
+use crate::elbv2::LoadBalancer;
+use crate::env::Env;
+use crate::tag::Tags;
+
+/// Cost Explorer looks back twelve months, and at this one.
+const KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
+
+pub struct Meter;
+
+impl Controller for Meter {
+    fn name(&self) -> &'static str {
+        "cost-meter"
+    }
+
+    fn reconcile<'a>(&'a self, env: &'a Env) -> BoxFuture<'a, Result<Option<Duration>, Error>> {
+        Box::pin(round(env))
+    }
+}
+
+/// What costs something now, by the span's key.
+fn metered(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<String, Span> {
+    let mut spans = BTreeMap::new();
+    let mut put = |account: &str, region: &str, resource: &str, usage, from, tags| {
+        let span = Span {
+            account: account.to_owned(),
+            region: region.to_owned(),
+            resource: resource.to_owned(),
+            usage,
+            tags,
+            from,
+            to: None,
+        };
+        spans.insert(span.key(), span);
+    };
+    let tags = |account: &str, region: &str, id: &str| -> Tags {
+        let found = snapshot.get::<Tagged>(&format!("{account}/{region}/{id}"));
+        found.map(|tagged| tagged.tags.clone()).unwrap_or_default()
+    };
+    for i in snapshot.scan::<Instance>("") {
+        let Instance { account, region, id, volume_id, zone, .. } = &*i;
+        if i.state() == InstanceState::Running {
+            let usage = Usage::Instance {
+                instance_type: i.instance_type.clone(),
+                zone: zone.clone(),
+                spot: i.spot_request_id.is_some(),
+            };
+            let from = i.observed.up_since.unwrap_or(i.launch_time);
+            put(account, region, id, usage, from, tags(account, region, id));
+        }
+        if i.is_alive() {
+            let usage = Usage::Volume {
+                volume_type: ROOT_VOLUME_TYPE.to_owned(),
+                zone: zone.clone(),
+                size_gib: ROOT_SIZE_GIB as u32,
+                iops: 3000,
+                throughput: 125,
+            };
+            put(account, region, volume_id, usage, i.created_at, tags(account, region, volume_id));
+        }
+    }
+    for address in snapshot.scan::<PublicAddress>("") {
+        let PublicAddress { account, region, address, allocation_id, .. } = &*address;
+        let id = allocation_id.clone().unwrap_or_else(|| address.to_string());
+        put(account, region, &id, Usage::Address, now, tags(account, region, &id));
+    }
+    for balancer in snapshot.scan::<LoadBalancer>("") {
+        let LoadBalancer { account, region, arn, created_at, tags, .. } = &*balancer;
+        put(account, region, arn, Usage::ApplicationBalancer, *created_at, tags.clone());
+    }
+    for gateway in snapshot.scan::<NatGateway>("") {
+        let NatGateway { account, region, id, created_at, state, .. } = &*gateway;
+        if *state == State::Available {
+            put(account, region, id, Usage::NatGateway, *created_at, tags(account, region, id));
+        }
+    }
+    for endpoint in snapshot.scan::<VpcEndpoint>("") {
+        let VpcEndpoint { account, region, id, created_at, interface, .. } = &*endpoint;
+        if let Some(interface) = interface {
+            let usage = Usage::Endpoint { zones: interface.interfaces.len() as u32 };
+            put(account, region, id, usage, *created_at, tags(account, region, id));
+        }
+    }
+    spans
+}
+
+async fn round(env: &Env) -> Result<Option<Duration>, Error> {
+    let now = env.clock.now();
+    let snapshot = env.store.read();
+    let mut metered = metered(&snapshot, now);
+    let (mut opened, mut closed, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
+    for open in snapshot.scan::<Open>("") {
+        let span = &open.0;
+        let key = span.key();
+        match metered.remove(&key) {
+            Some(seen) if seen.usage == span.usage && seen.tags == span.tags => {}
+            Some(seen) if seen.usage == span.usage => {
+                opened.push(Open(Span { from: span.from, ..seen }));
+            }
+            // Another type or size from now on.
+            Some(seen) => {
+                closed.push(Closed(Span { to: Some(now), ..span.clone() }));
+                opened.push(Open(Span { from: now, ..seen }));
+            }
+            None => {
+                let to = Some(end(&snapshot, span, now));
+                closed.push(Closed(Span { to, ..span.clone() }));
+                dropped.push(key);
+            }
+        }
+    }
+    opened.extend(metered.into_values().map(Open));
+    if opened.is_empty() && closed.is_empty() {
+        return Ok(None);
+    }
+    let old: Vec<String> = snapshot
+        .scan::<Closed>("")
+        .filter(|closed| closed.0.to.is_some_and(|to| to.plus(KEPT) < now))
+        .map(|closed: Arc<Closed>| store::Record::key(&*closed))
+        .collect();
+    env.store
+        .write(|tx| {
+            for key in &dropped {
+                tx.delete::<Open>(key);
+            }
+            for key in &old {
+                tx.delete::<Closed>(key);
+            }
+            opened.iter().for_each(|open| tx.put(open.clone()));
+            closed.iter().for_each(|closed| tx.put(closed.clone()));
+            Ok::<_, store::Error>(())
+        })
+        .await?;
+    Ok(None)
+}
+
+/// When it ended, as far as a record says.
+fn end(snapshot: &Snapshot, span: &Span, now: Timestamp) -> Timestamp {
+    let Span { account, region, resource, .. } = span;
+    let instance = snapshot.get::<Instance>(&format!("{account}/{region}/{resource}"));
+    let end = instance.and_then(|i| i.observed.terminated_at);
+    end.unwrap_or(now).clamp(span.from, now)
+}
