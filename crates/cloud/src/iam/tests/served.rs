@@ -99,6 +99,10 @@ fn sample(name: &str, ty: &Type) -> Value {
                 // One of its members, since an empty structure is not written in a form.
                 let mut scalars = schema.members.iter();
                 let first = scalars.find(|m| matches!(m.ty, Type::String(_) | Type::Boolean));
+                let first = first.or_else(|| {
+                    let mut members = schema.members.iter();
+                    members.find(|m| matches!(m.ty, Type::Structure(_)))
+                });
                 first.map(|m| json!({m.name: sample(m.name, &m.ty)})).unwrap_or(json!({}))
             }
             made => made,
