@@ -5,6 +5,7 @@ pub mod handlers;
 pub mod model;
 pub mod ops;
 mod plan;
+mod pools;
 
 #[cfg(test)]
 mod tests;

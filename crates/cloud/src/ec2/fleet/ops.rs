@@ -10,19 +10,18 @@ use super::model::{
     Event, Failure, Fleet, Kind, Lifecycle, Member, Place, State, Target, Units, Wanted,
 };
 use super::plan::{self, Pool};
+use super::pools;
 use crate::clock::Timestamp;
-use crate::ec2::catalog::prices;
 use crate::ec2::client_token::{self, ClientToken};
 use crate::ec2::instance;
 use crate::ec2::instance::launch::Launch;
 use crate::ec2::instance::model::Instance;
 use crate::ec2::instance::state::{InstanceState, Status};
 use crate::ec2::listing::{self, Listing};
-use crate::ec2::spot::market;
 use crate::ec2::spot::model::Market;
-use crate::ec2::{Error, Kind as Named, Result, launch_template, tag, vpc};
+use crate::ec2::{Error, Kind as Named, Result, tag};
 use crate::tag::Tags;
-use crate::{Context, id, zone};
+use crate::{Context, id};
 
 /// "Fleets: target capacity per EC2 Fleet" is 10,000; here instances are real.
 const MAX_TARGET: u32 = 1000;
@@ -61,7 +60,7 @@ pub fn create(
         tag::ops::check(tags)?;
     }
     // What is wrong for every pool is wrong with the request.
-    let pools = pools(tx, cx, wanted)?;
+    let pools = pools::pools(tx, cx, wanted)?;
     if pools.is_empty() {
         return Err(Error::value("The fleet has nothing that it could launch."));
     }
@@ -127,113 +126,6 @@ fn check_target(target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// One pool of an override, and what launches from it.
-struct Source {
-    pool: Pool,
-    launch: Launch,
-}
-
-/// Every type in every place that the fleet's configurations name, at on-demand prices.
-fn pools(snapshot: &Snapshot, cx: &Context, wanted: &Wanted) -> Result<Vec<Source>> {
-    let mut sources = Vec::new();
-    for (at, config) in wanted.configs.iter().enumerate() {
-        let template = launch_template::ops::resolve(snapshot, cx, &config.template)?.launch;
-        if template.market.is_some() {
-            return Err(Error::combination(
-                "The launch template of a fleet cannot specify InstanceMarketOptions.",
-            ));
-        }
-        let plain = [Default::default()];
-        let overrides = match config.overrides.is_empty() {
-            true => &plain[..],
-            false => &config.overrides,
-        };
-        for (number, over) in overrides.iter().enumerate() {
-            let place =
-                Place { config: at, over: (!config.overrides.is_empty()).then_some(number) };
-            let said = over.instance_type.as_ref().or(template.instance_type.as_ref());
-            let instance_type = said.cloned().ok_or_else(|| {
-                Error::value("An instance type must be in the launch template or its override.")
-            })?;
-            if crate::ec2::catalog::instance_type(&instance_type).is_none() {
-                return Err(Error::value(format!(
-                    "Invalid value '{instance_type}' for InstanceType."
-                )));
-            }
-            let launch = Launch {
-                image_id: over.image_id.clone(),
-                instance_type: Some(instance_type.clone()),
-                min_count: 1,
-                max_count: 1,
-                template: Some(config.template.clone()),
-                ..Launch::default()
-            };
-            for (zone, launch) in places(snapshot, cx, over, &template, launch)? {
-                let weight = over.weight.unwrap_or(1.0);
-                let price = prices::on_demand(&instance_type).unwrap_or(f64::INFINITY);
-                sources.push(Source {
-                    pool: Pool {
-                        place,
-                        instance_type: instance_type.clone(),
-                        zone,
-                        unit_price: price / weight,
-                        weight,
-                        priority: over.priority,
-                        spare: 1.0,
-                        units: 0.0,
-                        failed: false,
-                    },
-                    launch,
-                });
-            }
-        }
-    }
-    Ok(sources)
-}
-
-/// The zones of an override, and the launch in each.
-fn places(
-    snapshot: &Snapshot,
-    cx: &Context,
-    over: &super::model::Override,
-    template: &Launch,
-    launch: Launch,
-) -> Result<Vec<(String, Launch)>> {
-    if let Some(ids) = &over.subnet_id {
-        let ids = ids.split(',').map(str::trim);
-        let of = |id: &str| -> Result<(String, Launch)> {
-            let subnet = vpc::ops::subnet(snapshot, cx, id)?;
-            let launch = Launch { subnet_id: Some(id.to_owned()), ..launch.clone() };
-            Ok((subnet.zone, launch))
-        };
-        return ids.map(of).collect();
-    }
-    let in_zone = |zone: String| {
-        let launch = Launch { zone: Some(zone.clone()), ..launch.clone() };
-        (zone, launch)
-    };
-    let zones = zone::zones(&cx.region, cx.env.config.zones);
-    if let Some(zone) = &over.zone {
-        if !zones.iter().any(|known| known.name == *zone) {
-            return Err(Error::value(format!("Invalid availability zone: [{zone}]")));
-        }
-        return Ok(vec![in_zone(zone.clone())]);
-    }
-    // As the template has it.
-    let subnet = template.interfaces.iter().find_map(|interface| interface.subnet_id.clone());
-    if let Some(id) = template.subnet_id.clone().or(subnet) {
-        return Ok(vec![(vpc::ops::subnet(snapshot, cx, &id)?.zone, launch)]);
-    }
-    match (&template.zone, &template.zone_id) {
-        (Some(zone), _) => Ok(vec![in_zone(zone.clone())]),
-        (None, Some(id)) => {
-            let found = zones.into_iter().find(|known| known.id == *id);
-            Ok(found.map(|zone| vec![in_zone(zone.name)]).unwrap_or_default())
-        }
-        (None, None) => Ok(zones.into_iter().map(|zone| in_zone(zone.name)).collect()),
-    }
-}
-
 /// Launches what is short, of each kind, as far as there are pools that give it.
 fn fill(tx: &mut Tx, cx: &Context, fleet: &mut Fleet, tags: &BTreeMap<String, Tags>) {
     let target = fleet.wanted.target.units();
@@ -247,7 +139,7 @@ fn fill(tx: &mut Tx, cx: &Context, fleet: &mut Fleet, tags: &BTreeMap<String, Ta
         if short <= 0.0 {
             continue;
         }
-        let sources = match pools(tx, cx, &fleet.wanted) {
+        let sources = match pools::pools(tx, cx, &fleet.wanted) {
             Ok(sources) => sources,
             Err(error) => {
                 let place = Place { config: 0, over: None };
@@ -258,7 +150,7 @@ fn fill(tx: &mut Tx, cx: &Context, fleet: &mut Fleet, tags: &BTreeMap<String, Ta
         let (mut pools, launches): (Vec<Pool>, Vec<Launch>) =
             sources.into_iter().map(|source| (source.pool, source.launch)).unzip();
         for pool in &mut pools {
-            weigh(tx, cx, fleet, lifecycle, pool);
+            pools::weigh(tx, cx, fleet, lifecycle, pool);
         }
         let options = match lifecycle {
             Lifecycle::OnDemand => fleet.wanted.on_demand,
@@ -284,28 +176,6 @@ fn fill(tx: &mut Tx, cx: &Context, fleet: &mut Fleet, tags: &BTreeMap<String, Ta
             let error = Error::value("No launch template and override can be launched.");
             fail(tx, cx, fleet, place, lifecycle, &error);
         }
-    }
-}
-
-/// What the market says of a pool, and what the fleet has of it.
-fn weigh(snapshot: &Snapshot, cx: &Context, fleet: &Fleet, lifecycle: Lifecycle, pool: &mut Pool) {
-    let of_pool = fleet.members.iter().filter(|member| {
-        member.lifecycle == lifecycle
-            && member.instance_type == pool.instance_type
-            && member.zone == pool.zone
-    });
-    pool.units = of_pool.map(|member| member.weight).sum();
-    let series = market::series(snapshot, &cx.env, &pool.instance_type, &pool.zone);
-    let full = prices::on_demand(&pool.instance_type);
-    if let Some((price, full)) = series.map(|series| series.price(cx.now)).zip(full) {
-        // What is cheap compared with its list price is not much asked for.
-        pool.spare = (1.0 - price / full).max(0.01);
-        if lifecycle == Lifecycle::Spot {
-            pool.unit_price = price / pool.weight;
-        }
-    }
-    if zone::is_failed(snapshot, &pool.zone) {
-        pool.spare = 0.0;
     }
 }
 
@@ -636,7 +506,7 @@ pub fn modify(tx: &mut Tx, cx: &Context, id: &str, changes: &Changes) -> Result<
         }
     }
     check(cx, &next.wanted)?;
-    pools(tx, cx, &next.wanted)?;
+    pools::pools(tx, cx, &next.wanted)?;
     next.errors.clear();
     record(tx, cx, &next, "fleetRequestChange", "modify_in_progress", String::new(), None);
     record(tx, cx, &next, "fleetRequestChange", "modify_successful", String::new(), None);

@@ -1,0 +1,146 @@
+//! The pools of a fleet: every type in every place that its configurations name. Reads only.
+
+use store::Snapshot;
+
+use super::model::{Fleet, Lifecycle, Override, Place, Wanted};
+use super::plan::Pool;
+use crate::ec2::catalog::prices;
+use crate::ec2::instance::launch::Launch;
+use crate::ec2::spot::market;
+use crate::ec2::{Error, Result, launch_template, vpc};
+use crate::{Context, zone};
+
+/// One pool of an override, and what launches from it.
+pub struct Source {
+    pub pool: Pool,
+    pub launch: Launch,
+}
+
+/// Every type in every place that the fleet's configurations name, at on-demand prices.
+pub fn pools(snapshot: &Snapshot, cx: &Context, wanted: &Wanted) -> Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    for (at, config) in wanted.configs.iter().enumerate() {
+        let template = launch_template::ops::resolve(snapshot, cx, &config.template)?.launch;
+        if template.market.is_some() {
+            return Err(Error::combination(
+                "The launch template of a fleet cannot specify InstanceMarketOptions.",
+            ));
+        }
+        let plain = [Default::default()];
+        let overrides = match config.overrides.is_empty() {
+            true => &plain[..],
+            false => &config.overrides,
+        };
+        for (number, over) in overrides.iter().enumerate() {
+            let place =
+                Place { config: at, over: (!config.overrides.is_empty()).then_some(number) };
+            let said = over.instance_type.as_ref().or(template.instance_type.as_ref());
+            let instance_type = said.cloned().ok_or_else(|| {
+                Error::value("An instance type must be in the launch template or its override.")
+            })?;
+            if crate::ec2::catalog::instance_type(&instance_type).is_none() {
+                return Err(Error::value(format!(
+                    "Invalid value '{instance_type}' for InstanceType."
+                )));
+            }
+            let launch = Launch {
+                image_id: over.image_id.clone(),
+                instance_type: Some(instance_type.clone()),
+                min_count: 1,
+                max_count: 1,
+                template: Some(config.template.clone()),
+                ..Launch::default()
+            };
+            for (zone, launch) in places(snapshot, cx, over, &template, launch)? {
+                let weight = over.weight.unwrap_or(1.0);
+                let price = prices::on_demand(&instance_type).unwrap_or(f64::INFINITY);
+                sources.push(Source {
+                    pool: Pool {
+                        place,
+                        instance_type: instance_type.clone(),
+                        zone,
+                        unit_price: price / weight,
+                        weight,
+                        priority: over.priority,
+                        spare: 1.0,
+                        units: 0.0,
+                        failed: false,
+                    },
+                    launch,
+                });
+            }
+        }
+    }
+    Ok(sources)
+}
+
+/// The zones of an override, and the launch in each.
+fn places(
+    snapshot: &Snapshot,
+    cx: &Context,
+    over: &Override,
+    template: &Launch,
+    launch: Launch,
+) -> Result<Vec<(String, Launch)>> {
+    if let Some(ids) = &over.subnet_id {
+        let ids = ids.split(',').map(str::trim);
+        let of = |id: &str| -> Result<(String, Launch)> {
+            let subnet = vpc::ops::subnet(snapshot, cx, id)?;
+            let launch = Launch { subnet_id: Some(id.to_owned()), ..launch.clone() };
+            Ok((subnet.zone, launch))
+        };
+        return ids.map(of).collect();
+    }
+    let in_zone = |zone: String| {
+        let launch = Launch { zone: Some(zone.clone()), ..launch.clone() };
+        (zone, launch)
+    };
+    let zones = zone::zones(&cx.region, cx.env.config.zones);
+    if let Some(zone) = &over.zone {
+        if !zones.iter().any(|known| known.name == *zone) {
+            return Err(Error::value(format!("Invalid availability zone: [{zone}]")));
+        }
+        return Ok(vec![in_zone(zone.clone())]);
+    }
+    // As the template has it.
+    let subnet = template.interfaces.iter().find_map(|interface| interface.subnet_id.clone());
+    if let Some(id) = template.subnet_id.clone().or(subnet) {
+        return Ok(vec![(vpc::ops::subnet(snapshot, cx, &id)?.zone, launch)]);
+    }
+    match (&template.zone, &template.zone_id) {
+        (Some(zone), _) => Ok(vec![in_zone(zone.clone())]),
+        (None, Some(id)) => {
+            let found = zones.into_iter().find(|known| known.id == *id);
+            Ok(found.map(|zone| vec![in_zone(zone.name)]).unwrap_or_default())
+        }
+        (None, None) => Ok(zones.into_iter().map(|zone| in_zone(zone.name)).collect()),
+    }
+}
+
+/// What the market says of a pool, and what the fleet has of it.
+pub fn weigh(
+    snapshot: &Snapshot,
+    cx: &Context,
+    fleet: &Fleet,
+    lifecycle: Lifecycle,
+    pool: &mut Pool,
+) {
+    let of_pool = fleet.members.iter().filter(|member| {
+        member.lifecycle == lifecycle
+            && member.instance_type == pool.instance_type
+            && member.zone == pool.zone
+    });
+    pool.units = of_pool.map(|member| member.weight).sum();
+    let series = market::series(snapshot, &cx.env, &pool.instance_type, &pool.zone);
+    let full = prices::on_demand(&pool.instance_type);
+    if let Some((price, full)) = series.map(|series| series.price(cx.now)).zip(full) {
+        // What is cheap compared with its list price is not much asked for.
+        pool.spare = (1.0 - price / full).max(0.01);
+        if lifecycle == Lifecycle::Spot {
+            pool.unit_price = price / pool.weight;
+        }
+    }
+    if zone::is_failed(snapshot, &pool.zone) {
+        pool.spare = 0.0;
+    }
+}
