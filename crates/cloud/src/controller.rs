@@ -41,7 +41,7 @@ pub fn all() -> Vec<Box<dyn Controller>> {
         Box::new(crate::ec2::snapshot::controller::Snapshots),
         Box::new(crate::ec2::image::controller::Images),
         Box::new(crate::ec2::volume::sweep::Sweeper::default()),
-        Box::new(crate::cost::meter::Meter),
+        Box::new(crate::cost::meter::Meter::default()),
         Box::new(crate::elbv2::controller::LoadBalancers::default()),
         Box::new(crate::dynamodb::Sweeper),
         Box::new(crate::sqs::Sweeper),

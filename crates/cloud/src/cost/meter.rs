@@ -2,7 +2,7 @@
 //! when things began, so that nothing is lost while no daemon ran; what ended is noted when it is seen.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use compute::driver::BoxFuture;
@@ -12,12 +12,12 @@ use super::model::{Closed, Open, Span, Usage};
 use crate::clock::Timestamp;
 use crate::controller::{Controller, Error};
 use crate::ec2::elastic_ip::PublicAddress;
-use crate::ec2::image::model::{ROOT_SIZE_GIB, ROOT_VOLUME_TYPE};
 use crate::ec2::instance::model::Instance;
 use crate::ec2::instance::state::InstanceState;
 use crate::ec2::nat_gateway::NatGateway;
 use crate::ec2::nat_gateway::model::State;
 use crate::ec2::tag::model::Tagged;
+use crate::ec2::volume::model::{Stage, Volume};
 use crate::ec2::vpc_endpoint::VpcEndpoint;
 use crate::elbv2::LoadBalancer;
 use crate::env::Env;
@@ -26,7 +26,14 @@ use crate::tag::Tags;
 /// Cost Explorer looks back twelve months, and at this one.
 const KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
 
-pub struct Meter;
+/// How often it looks, of the cloud's time: nothing waits for it, and launches shall not.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+pub struct Meter {
+    /// When it looked last.
+    last: Mutex<Option<Timestamp>>,
+}
 
 impl Controller for Meter {
     fn name(&self) -> &'static str {
@@ -34,7 +41,26 @@ impl Controller for Meter {
     }
 
     fn reconcile<'a>(&'a self, env: &'a Env) -> BoxFuture<'a, Result<Option<Duration>, Error>> {
-        Box::pin(round(env))
+        Box::pin(async move {
+            let now = env.clock.now();
+            if let Some(left) = self.left(now) {
+                return Ok(Some(left));
+            }
+            round(env, now).await?;
+            Ok(None)
+        })
+    }
+}
+
+impl Meter {
+    /// Until it may look again; from then on when it may.
+    fn left(&self, now: Timestamp) -> Option<Duration> {
+        let mut last = self.last.lock().expect("no panics under the lock");
+        let next = last.map(|last| last.plus(INTERVAL)).filter(|next| *next > now);
+        if next.is_none() {
+            *last = Some(now);
+        }
+        next.map(|next| next.since(now))
     }
 }
 
@@ -53,30 +79,26 @@ fn metered(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<String, Span> {
         };
         spans.insert(span.key(), span);
     };
-    let tags = |account: &str, region: &str, id: &str| -> Tags {
-        let found = snapshot.get::<Tagged>(&format!("{account}/{region}/{id}"));
-        found.map(|tagged| tagged.tags.clone()).unwrap_or_default()
-    };
+    let tags = |account: &str, region: &str, id: &str| tags_of(snapshot, account, region, id);
     for i in snapshot.scan::<Instance>("") {
-        let Instance { account, region, id, volume_id, zone, .. } = &*i;
+        let Instance { account, region, id, .. } = &*i;
         if i.state() == InstanceState::Running {
-            let usage = Usage::Instance {
-                instance_type: i.instance_type.clone(),
-                zone: zone.clone(),
-                spot: i.spot_request_id.is_some(),
-            };
+            let usage = of_instance(&i);
             let from = i.observed.up_since.unwrap_or(i.launch_time);
             put(account, region, id, usage, from, tags(account, region, id));
         }
-        if i.is_alive() {
+    }
+    for volume in snapshot.scan::<Volume>("") {
+        let Volume { account, region, id, created, zone, performance, .. } = &*volume;
+        if volume.stage == Stage::Ready {
             let usage = Usage::Volume {
-                volume_type: ROOT_VOLUME_TYPE.to_owned(),
+                volume_type: performance.kind.name().to_owned(),
                 zone: zone.clone(),
-                size_gib: ROOT_SIZE_GIB as u32,
-                iops: 3000,
-                throughput: 125,
+                size_gib: volume.size_gib,
+                iops: performance.iops.unwrap_or(0),
+                throughput: performance.throughput.unwrap_or(0),
             };
-            put(account, region, volume_id, usage, i.created_at, tags(account, region, volume_id));
+            put(account, region, id, usage, *created, tags(account, region, id));
         }
     }
     for address in snapshot.scan::<PublicAddress>("") {
@@ -104,8 +126,7 @@ fn metered(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<String, Span> {
     spans
 }
 
-async fn round(env: &Env) -> Result<Option<Duration>, Error> {
-    let now = env.clock.now();
+async fn round(env: &Env, now: Timestamp) -> Result<(), Error> {
     let snapshot = env.store.read();
     let mut metered = metered(&snapshot, now);
     let (mut opened, mut closed, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
@@ -130,8 +151,9 @@ async fn round(env: &Env) -> Result<Option<Duration>, Error> {
         }
     }
     opened.extend(metered.into_values().map(Open));
+    closed.extend(missed(&snapshot, &closed));
     if opened.is_empty() && closed.is_empty() {
-        return Ok(None);
+        return Ok(());
     }
     let old: Vec<String> = snapshot
         .scan::<Closed>("")
@@ -151,7 +173,42 @@ async fn round(env: &Env) -> Result<Option<Duration>, Error> {
             Ok::<_, store::Error>(())
         })
         .await?;
-    Ok(None)
+    Ok(())
+}
+
+/// Instances that ran between two looks: their records say so for an hour.
+fn missed(snapshot: &Snapshot, closing: &[Closed]) -> Vec<Closed> {
+    let over = |i: &Arc<Instance>| {
+        let span = Span {
+            account: i.account.clone(),
+            region: i.region.clone(),
+            resource: i.id.clone(),
+            usage: of_instance(i),
+            tags: tags_of(snapshot, &i.account, &i.region, &i.id),
+            from: i.observed.up_since?,
+            to: Some(i.observed.terminated_at?),
+        };
+        let same = |closed: &Closed| closed.0.resource == span.resource;
+        let prefix = format!("{}/", span.key());
+        let known = snapshot.get::<Open>(&span.key()).is_some()
+            || snapshot.scan::<Closed>(&prefix).next().is_some()
+            || closing.iter().any(same);
+        (!known).then_some(Closed(span))
+    };
+    snapshot.scan::<Instance>("").filter_map(|i| over(&i)).collect()
+}
+
+fn of_instance(i: &Instance) -> Usage {
+    Usage::Instance {
+        instance_type: i.instance_type.clone(),
+        zone: i.zone.clone(),
+        spot: i.spot_request_id.is_some(),
+    }
+}
+
+fn tags_of(snapshot: &Snapshot, account: &str, region: &str, id: &str) -> Tags {
+    let found = snapshot.get::<Tagged>(&format!("{account}/{region}/{id}"));
+    found.map(|tagged| tagged.tags.clone()).unwrap_or_default()
 }
 
 /// When it ended, as far as a record says.

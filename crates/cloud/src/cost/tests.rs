@@ -34,7 +34,7 @@ impl World {
             let (store, driver) = (self.cx.env.store.changes(), self.driver.changes());
             self.instances.reconcile(&self.cx.env).await.unwrap();
             SpotRequests.reconcile(&self.cx.env).await.unwrap();
-            Meter.reconcile(&self.cx.env).await.unwrap();
+            Meter::default().reconcile(&self.cx.env).await.unwrap();
             if !store.has_changed().unwrap() && !driver.has_changed().unwrap() {
                 return;
             }
@@ -194,9 +194,35 @@ async fn the_meter_sees_all_kinds_once() {
     assert!(near(world.total(), 0.005), "{}", world.total());
     // A round more writes nothing.
     let store = world.cx.env.store.changes();
-    Meter.reconcile(&world.cx.env).await.unwrap();
+    Meter::default().reconcile(&world.cx.env).await.unwrap();
     assert!(!store.has_changed().unwrap());
     assert_eq!(world.cx.now, NOW.plus(Duration::from_secs(3600)));
+}
+
+#[tokio::test]
+async fn what_ran_between_two_looks_is_billed() {
+    let mut world = World::new();
+    let image = image::ops::built_in_id();
+    let members = format!("ImageId={image}&MinCount=1&MaxCount=1&InstanceType=m5.large");
+    let id = text(&ok(&world.cx, "RunInstances", &members).await, "instanceId");
+    // The meter sleeps from before its boot until after its end.
+    let instances = |cx: Context| async move { Instances::default().reconcile(&cx.env).await };
+    instances(world.cx.clone()).await.unwrap();
+    for step in 0..2 {
+        world.cx.env.clock.advance(world.cx.now.plus(Duration::from_secs(1)));
+        world.cx.now = world.cx.env.clock.now();
+        world.driver.tick();
+        instances(world.cx.clone()).await.unwrap();
+        if step == 0 {
+            ok(&world.cx, "TerminateInstances", &format!("InstanceId.1={id}&Force=true")).await;
+        }
+        instances(world.cx.clone()).await.unwrap();
+        instances(world.cx.clone()).await.unwrap();
+    }
+    world.settle().await;
+    world.settle().await;
+    let by = world.by(json!({"Type": "DIMENSION", "Key": "PURCHASE_TYPE"})).await;
+    assert!(near(by.iter().find(|(key, _)| key.starts_with("On")).unwrap().1, 0.096 / 60.0));
 }
 
 #[tokio::test]
