@@ -183,6 +183,16 @@ pub struct Observed {
     pub phase: Phase,
 }
 
+/// When a boot got how far, by the host's clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootTimes {
+    pub boot: u64,
+    /// What pid 1 is: `drover`, or the path of the image's own init.
+    pub init: String,
+    /// What was reached, and when: microseconds since the Unix epoch. In no order.
+    pub marks: Vec<(String, u64)>,
+}
+
 /// Cumulative since the boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -247,6 +257,11 @@ pub trait Driver: Send + Sync {
 
     /// `None` when unknown. From the cgroup and the interfaces; reads a few files.
     fn usage(&self, id: &str) -> Option<Usage>;
+
+    /// Of the newest boot that came up. `None`: unknown, or nothing is measured here.
+    fn boot_times(&self, _id: &str) -> Option<BootTimes> {
+        None
+    }
 
     /// The last 64 KiB of console output, all boots, newest last. Empty when unknown.
     fn console(&self, id: &str) -> Vec<u8>;

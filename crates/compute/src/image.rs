@@ -8,11 +8,13 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
 use ruzstd::decoding::StreamingDecoder;
+use sha2::{Digest, Sha256};
 use tar::{Archive, Entry, EntryType};
 
-use crate::Layer;
-use crate::namespace::sys;
+use crate::namespace::within;
+use crate::{Layer, oci};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -54,7 +56,7 @@ pub fn os_of(layers: &[Layer]) -> Os {
         let directory = File::open(root).ok()?;
         let found = ["etc/os-release", "usr/lib/os-release"]
             .into_iter()
-            .find_map(|path| sys::resolve_within(directory.as_fd(), path))?;
+            .find_map(|path| within::resolve_within(directory.as_fd(), path))?;
         fs::read_to_string(root.join(found.strip_prefix("/").ok()?)).ok()
     };
     layers.iter().rev().find_map(read).map(|text| parse_os_release(&text)).unwrap_or_default()
@@ -74,7 +76,83 @@ fn parse_os_release(text: &str) -> Os {
     }
 }
 
-/// Unpacks a tar archive, plain or compressed by gzip or zstd (told by its first bytes), as the new
+/// Brings in whatever `source` is, with its layers, lowest first: a root file system as the new directory
+/// `destination`, or a container image (`oci`), whose layers go beside that by their digests. Blocking.
+pub fn import_any(source: &Path, destination: &Path) -> Result<(Vec<PathBuf>, Imported)> {
+    let place = destination.parent().unwrap_or(Path::new("."));
+    let of_image = |layout: &Path| {
+        let unpacked = oci::unpack(layout, place)?;
+        check_layers(&unpacked.layers)?;
+        Ok((unpacked.layers, unpacked.imported))
+    };
+    if source.is_dir() {
+        if oci::is_image(source) {
+            return of_image(source);
+        }
+        let why = "a directory must be an OCI image layout; make a tar of a root file system";
+        return Err(Error::NotARoot(why.into()));
+    }
+    let mut image = false;
+    let imported = import_checked(source, destination, |root| {
+        image = oci::is_image(root);
+        if image { Ok(()) } else { check_root(root) }
+    })?;
+    if !image {
+        return Ok((vec![destination.to_owned()], imported));
+    }
+    let result = of_image(destination);
+    fs::remove_dir_all(destination).map_err(io_error(destination))?;
+    result
+}
+
+/// Together they must be a root file system.
+fn check_layers(layers: &[PathBuf]) -> Result<()> {
+    match layers.iter().any(|layer| check_root(layer).is_ok()) {
+        true => Ok(()),
+        false => Err(Error::NotARoot("there is neither /usr nor /bin in it".into())),
+    }
+}
+
+/// A layer from a blob that may be compressed; `check` gets its directory and the digest of its archive.
+pub fn import_blob(
+    blob: &Path,
+    destination: &Path,
+    check: impl FnOnce(&Path, &str) -> Result<()>,
+) -> Result<Imported> {
+    let fresh = beside(destination);
+    let _ = fs::remove_dir_all(&fresh);
+    fs::create_dir_all(&fresh).map_err(io_error(&fresh))?;
+    let unpacked = || {
+        let mut reader =
+            Hashing { inner: open(blob).map_err(io_error(blob))?, hasher: Sha256::new() };
+        let imported = unpack_from(&mut reader, blob, &fresh)?;
+        // What comes after the archive's end is part of the digest.
+        io::copy(&mut reader, &mut io::sink()).map_err(io_error(blob))?;
+        check(&fresh, &oci::hex(&reader.hasher.finalize()))?;
+        fs::rename(&fresh, destination).map_err(io_error(destination))?;
+        Ok(imported)
+    };
+    let result = unpacked();
+    if result.is_err() {
+        let _ = fs::remove_dir_all(&fresh);
+    }
+    result
+}
+
+struct Hashing<R> {
+    inner: R,
+    hasher: Sha256,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..n]);
+        Ok(n)
+    }
+}
+
+/// Unpacks a tar archive, plain or compressed by gzip, xz or zstd (told by its first bytes), as the new
 /// directory `destination`. Owners, modes and extended attributes are kept when root does it. Blocking.
 pub fn import(archive: &Path, destination: &Path) -> Result<Imported> {
     import_checked(archive, destination, check_root)
@@ -118,7 +196,10 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
 }
 
 fn unpack(archive: &Path, root: &Path) -> Result<Imported> {
-    let reader = open(archive).map_err(io_error(archive))?;
+    unpack_from(open(archive).map_err(io_error(archive))?, archive, root)
+}
+
+fn unpack_from(reader: impl Read, archive: &Path, root: &Path) -> Result<Imported> {
     let mut tar = Archive::new(reader);
     // SAFETY: no arguments.
     let privileged = unsafe { libc::geteuid() } == 0;
@@ -137,6 +218,7 @@ fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
     Ok(match file.fill_buf()? {
         [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(file)),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Box::new(XzReader::new(file, true)),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
             Box::new(StreamingDecoder::new(file).map_err(io::Error::other)?)
         }
@@ -209,11 +291,6 @@ fn leads_elsewhere(root: &Path, path: &Path) -> io::Result<bool> {
 
 fn check_root(root: &Path) -> Result<()> {
     let has = |name: &str| root.join(name).symlink_metadata().is_ok();
-    if has("manifest.json") && !has("etc") {
-        let why =
-            "this is an archive of a container image; export a container's file system instead";
-        return Err(Error::NotARoot(why.into()));
-    }
     if !has("usr") && !has("bin") {
         return Err(Error::NotARoot("there is neither /usr nor /bin in it".into()));
     }

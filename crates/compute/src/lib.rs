@@ -6,10 +6,11 @@ pub mod exec;
 pub mod fake;
 pub mod image;
 pub mod namespace;
+pub mod oci;
 pub mod storage;
 
 pub use driver::{
-    Disk, DiskSource, Driver, Error, Exit, Init, Layer, Nic, Observed, Phase, Resolver, Result,
-    Spec, Usage,
+    BootTimes, Disk, DiskSource, Driver, Error, Exit, Init, Layer, Nic, Observed, Phase, Resolver,
+    Result, Spec, Usage,
 };
 pub use storage::Storage;

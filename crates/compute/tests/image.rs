@@ -5,7 +5,9 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use compute::image::{Error, import};
+use compute::image::{Error, import, import_any};
+use serde_json::json;
+use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
 struct Place(PathBuf);
@@ -175,4 +177,135 @@ fn refuses_what_is_no_root_file_system() {
         assert!(!place.root().exists());
     }
     assert!(import(&place.0.join("none"), &place.root()).is_err());
+}
+
+fn digest(data: &[u8]) -> String {
+    Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn layer(entries: &[(EntryType, &str, &str)]) -> Vec<u8> {
+    let mut tar = Builder::new(Vec::new());
+    for (kind, name, text) in entries {
+        add(&mut tar, *kind, name, "", text.as_bytes());
+    }
+    tar.into_inner().unwrap()
+}
+
+fn two_layers() -> [Vec<u8>; 2] {
+    use EntryType::{Directory, Regular};
+    [
+        layer(&[
+            (Directory, "usr/", ""),
+            (Regular, "usr/kept", "1"),
+            (Regular, "usr/gone", "1"),
+            (Directory, "etc/", ""),
+            (Directory, "etc/all/", ""),
+            (Regular, "etc/all/old", "1"),
+        ]),
+        layer(&[
+            (Directory, "usr/", ""),
+            (Regular, "usr/.wh.gone", ""),
+            (Directory, "etc/", ""),
+            (Directory, "etc/all/", ""),
+            (Regular, "etc/all/.wh..wh..opq", ""),
+            (Regular, "etc/all/new", "2"),
+        ]),
+    ]
+}
+
+fn config(architecture: &str, layers: &[Vec<u8>]) -> Vec<u8> {
+    let ids: Vec<String> = layers.iter().map(|data| format!("sha256:{}", digest(data))).collect();
+    json!({"architecture": architecture, "os": "linux", "rootfs": {"diff_ids": ids}})
+        .to_string()
+        .into_bytes()
+}
+
+/// As `docker save` writes it.
+fn saved(architecture: &str) -> Vec<u8> {
+    let layers = two_layers();
+    let config = config(architecture, &layers);
+    let manifest = json!([{"Config": "config.json", "Layers": ["a/layer.tar", "b/layer.tar"]}]);
+    let mut tar = Builder::new(Vec::new());
+    for (name, data) in [
+        ("a/layer.tar", &layers[0]),
+        ("b/layer.tar", &layers[1]),
+        ("config.json", &config),
+        ("manifest.json", &manifest.to_string().into_bytes()),
+    ] {
+        add(&mut tar, EntryType::Regular, name, "", data);
+    }
+    tar.into_inner().unwrap()
+}
+
+#[test]
+fn container_images_share_layers_and_take_files_away() {
+    // SAFETY: no arguments.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("ignored: whiteouts need root");
+        return;
+    }
+    let place = Place::new("oci");
+    let archive = place.write(&saved(compute::oci::host_architecture()));
+    let (layers, _) = import_any(&archive, &place.root()).unwrap();
+    assert!(!place.root().exists(), "the archive's own form is not kept");
+    let [lower, upper] = &layers[..] else { panic!("{layers:?}") };
+    assert!(lower.join("usr/gone").is_file());
+    let gone = fs::symlink_metadata(upper.join("usr/gone")).unwrap();
+    assert_eq!((gone.mode() & libc::S_IFMT, gone.rdev()), (libc::S_IFCHR, 0));
+    assert!(!upper.join("usr/.wh.gone").exists() && upper.join("etc/all/new").is_file());
+
+    // What overlayfs makes of it.
+    let merged = place.0.join("merged");
+    fs::create_dir(&merged).unwrap();
+    let status = std::process::Command::new("mount")
+        .args(["-t", "overlay", "overlay", "-o"])
+        .arg(format!("lowerdir={}:{},userxattr", upper.display(), lower.display()))
+        .arg(&merged)
+        .status();
+    assert!(status.unwrap().success());
+    let seen = |path: &str| merged.join(path).exists();
+    let all = ["usr/kept", "usr/gone", "etc/all/old", "etc/all/new"].map(seen);
+    let status = std::process::Command::new("umount").arg(&merged).status();
+    assert!(status.unwrap().success());
+    assert_eq!(all, [true, false, false, true]);
+
+    // The same layers again, by an OCI layout that compresses them.
+    let marker = lower.join("usr/marker");
+    fs::write(&marker, "").unwrap();
+    let layout = place.0.join("layout");
+    fs::create_dir_all(layout.join("blobs/sha256")).unwrap();
+    let blob = |data: &[u8]| {
+        fs::write(layout.join("blobs/sha256").join(digest(data)), data).unwrap();
+        json!({"digest": format!("sha256:{}", digest(data)), "size": data.len()})
+    };
+    let layers = two_layers();
+    let packed = layers.each_ref().map(|data| {
+        let mut writer = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+        writer.write_all(data).unwrap();
+        blob(&writer.finish().unwrap())
+    });
+    let config = blob(&config(compute::oci::host_architecture(), &layers));
+    let manifest = json!({"config": config, "layers": packed}).to_string().into_bytes();
+    let index = json!({"manifests": [blob(&manifest)]});
+    fs::write(layout.join("index.json"), index.to_string()).unwrap();
+    let (again, imported) = import_any(&layout, &place.root()).unwrap();
+    assert_eq!((again.len(), imported.files), (2, 0));
+    assert!(marker.exists(), "a layer that is there is not unpacked again");
+
+    // A blob that is not what it is called.
+    fs::write(layout.join("blobs/sha256").join(digest(&manifest)), "{}").unwrap();
+    let error = import_any(&layout, &place.root()).unwrap_err();
+    assert!(error.to_string().contains("in truth"), "{error}");
+}
+
+#[test]
+fn images_for_other_processors_and_plain_directories_are_refused() {
+    let place = Place::new("foreign");
+    let archive = place.write(&saved("s390x"));
+    let error = import_any(&archive, &place.root()).unwrap_err();
+    assert!(error.to_string().contains("s390x"), "{error}");
+    assert!(!place.root().exists());
+    let directory = place.0.join("plain");
+    fs::create_dir_all(directory.join("usr")).unwrap();
+    assert!(matches!(import_any(&directory, &place.root()), Err(Error::NotARoot(_))));
 }

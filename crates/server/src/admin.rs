@@ -8,6 +8,7 @@
 //!  POST /_drover/capacity               sets pools, or takes them away
 //!  POST /_drover/reset                  empties the cloud
 //!  POST /_drover/zones/ZONE/fail|heal   takes a zone down, brings it back
+//!  GET  /_drover/instances/ID/boot      when its newest boot got how far
 //!  POST /_drover/instances/ID/kill      pulls an instance's power cord
 //!  POST /_drover/instances/ID/ssh       lets a key in for a minute, and tells the host's keys
 //!  GET  /_drover/instances/ID/exec|console|connect/PORT      upgraded: see `stream`
@@ -29,10 +30,12 @@ mod spot;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow};
-use cloud::Context;
 use cloud::ec2::image;
+use cloud::ec2::instance::model::Instance;
 use cloud::ec2::network::path;
+use cloud::elbv2::model::Target;
 use cloud::iam::Event;
+use cloud::{Context, Timestamp};
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -77,6 +80,7 @@ pub async fn answer(gateway: &Gateway, request: http::Request<Incoming>) -> Answ
                 Err(error) => Err(anyhow!("{error}")),
             }
         }
+        (&Method::GET, ["instances", id, "boot"]) => boot(gateway, id),
         (&Method::GET, ["resolve", name]) => resolve(gateway, name),
         (&Method::POST, ["why"]) => match Limited::new(body, 1 << 16).collect().await {
             Ok(body) => why(gateway, &body.to_bytes()),
@@ -181,6 +185,56 @@ fn kill(gateway: &Gateway, id: &str) -> Result<Value> {
     Ok(json!({"instance": id}))
 }
 
+/// All by the host's clock, in milliseconds since the Unix epoch.
+fn boot(gateway: &Gateway, id: &str) -> Result<Value> {
+    let env = &gateway.env;
+    let snapshot = env.store.read();
+    let instance = snapshot.scan::<Instance>("").find(|instance| instance.id == id);
+    let instance = instance.with_context(|| format!("there is no instance {id}"))?;
+    let times = env.driver.boot_times(id).with_context(|| match env.config.fake_compute {
+        true => "instances are simulated here; nothing boots that could be measured".to_owned(),
+        false => format!("no boot of {id} is known: it was not up yet, or is gone"),
+    })?;
+    let (now, host_now) = (env.clock.now(), env.clock.host_now().0 as f64);
+    let of_cloud =
+        |at: Timestamp| host_now - env.clock.to_host(now.since(at)).as_secs_f64() * 1000.0;
+    let mut steps: Vec<(String, f64)> =
+        times.marks.iter().map(|(what, at)| (step(what), *at as f64 / 1000.0)).collect();
+    if instance.desired.since_boot == times.boot {
+        steps.push(("API call".to_owned(), of_cloud(instance.launch_time)));
+    }
+    let healthy = snapshot
+        .scan::<Target>("")
+        .filter(|target| target.id == instance.id || target.id == instance.private_ip.to_string())
+        .filter_map(|target| target.healthy_at)
+        .filter(|at| *at >= instance.launch_time)
+        .min();
+    steps.extend(healthy.map(|at| ("healthy in a target group".to_owned(), of_cloud(at))));
+    steps.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let begin = steps.first().map_or(0.0, |(_, at)| *at);
+    let shown =
+        |(what, at): &(String, f64)| json!({"step": what, "at_ms": at, "after_ms": at - begin});
+    Ok(json!({
+        "instance": id,
+        "boot": times.boot,
+        "init": times.init,
+        "steps": steps.iter().map(shown).collect::<Vec<_>>(),
+    }))
+}
+
+/// The driver's word, in ours.
+fn step(mark: &str) -> String {
+    match mark {
+        "asked" => "placed, recorded, driver asked",
+        "shim" => "host process for it runs",
+        "root" => "root file system mounted",
+        "network" => "interfaces attached",
+        "init" => "pid 1 runs",
+        other => other,
+    }
+    .to_owned()
+}
+
 fn resolve(gateway: &Gateway, name: &str) -> Result<Value> {
     let nodes = tunnel::nodes(&gateway.env, &name.to_ascii_lowercase())
         .context("no load balancer has this name")?;
@@ -235,15 +289,16 @@ async fn import(gateway: &Gateway, body: &[u8]) -> Result<Value> {
         }
     };
     let directory = gateway.images.join(cloud::id::resource(&env.rng, "img"));
-    layers.push(compute::Layer::Dir(directory.clone()));
     let (archive, unpacked) = (import.archive.clone(), directory.clone());
-    let unpack = match import.base {
-        None => compute::image::import,
-        Some(_) => compute::image::import_layer,
+    let layered = import.base.is_some();
+    let unpack = move || match layered {
+        false => compute::image::import_any(&archive, &unpacked).map(|(layers, _)| layers),
+        true => compute::image::import_layer(&archive, &unpacked).map(|_| vec![unpacked]),
     };
-    tokio::task::spawn_blocking(move || unpack(&archive, &unpacked))
+    let unpacked = tokio::task::spawn_blocking(unpack)
         .await?
         .with_context(|| format!("cannot import {}", import.archive.display()))?;
+    layers.extend(unpacked.into_iter().map(compute::Layer::Dir));
     let description = import.description.unwrap_or_default();
     let content = tokio::task::spawn_blocking(move || {
         let os = compute::image::os_of(&layers);

@@ -16,6 +16,7 @@ mod networks;
 mod outbound;
 mod paths;
 mod pool;
+mod registry;
 mod slot;
 mod status;
 mod stream;

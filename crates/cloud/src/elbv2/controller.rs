@@ -191,7 +191,13 @@ fn write(tx: &mut store::Tx, changes: &[Change], now: Timestamp) {
                     target::begin_draining(tx, seen, now);
                 }
                 Next::Become(state, reason) => {
-                    tx.put(Target { state: *state, reason: reason.clone(), ..Target::clone(seen) });
+                    let first = (*state == TargetState::Healthy).then_some(now);
+                    tx.put(Target {
+                        state: *state,
+                        reason: reason.clone(),
+                        healthy_at: seen.healthy_at.or(first),
+                        ..Target::clone(seen)
+                    });
                 }
             },
             Change::Left(node) if unchanged(tx, &**node) => {

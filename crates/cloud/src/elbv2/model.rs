@@ -190,6 +190,9 @@ pub struct Target {
     /// `None` while healthy.
     pub reason: Option<Reason>,
     pub registered_at: Timestamp,
+    /// When it was healthy for the first time.
+    #[serde(default)]
+    pub healthy_at: Option<Timestamp>,
     pub draining_since: Option<Timestamp>,
 }
 

@@ -228,6 +228,7 @@ mod tests {
             state,
             reason,
             registered_at: Timestamp(0),
+            healthy_at: None,
             draining_since: (state == Draining).then_some(NOW),
         }
     }

@@ -6,6 +6,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     #[error("Parameter {0} not found.")]
     ParameterNotFound(String),
+    /// A public parameter of an image that this installation has not.
+    #[error("Parameter {name} not found: there is no such image here. `{command}` gets it.")]
+    NoSuchImage { name: String, command: String },
     #[error(
         "The parameter already exists. To overwrite this value, set the overwrite option in the \
          request to true."
@@ -93,7 +96,7 @@ impl Error {
 
     pub fn code(&self) -> &'static str {
         match self {
-            Error::ParameterNotFound(_) => "ParameterNotFound",
+            Error::ParameterNotFound(_) | Error::NoSuchImage { .. } => "ParameterNotFound",
             Error::ParameterAlreadyExists => "ParameterAlreadyExists",
             Error::ParameterVersionNotFound(_) => "ParameterVersionNotFound",
             Error::ParameterMaxVersionLimitExceeded { .. } => "ParameterMaxVersionLimitExceeded",

@@ -65,6 +65,10 @@ fn split(text: &str) -> (&str, Option<&str>) {
 
 /// `arn:aws:ssm:us-east-1:123456789012:parameter/a/b`.
 pub fn arn(cx: &Context, name: &str) -> String {
+    // A public one is nobody's.
+    if name.starts_with("/aws/service/") {
+        return format!("arn:aws:ssm:{}::parameter{name}", cx.region);
+    }
     let slash = if name.starts_with('/') { "" } else { "/" };
     cx.arn("ssm", &format!("parameter{slash}{name}"))
 }

@@ -9,7 +9,7 @@ use store::{Snapshot, Tx};
 use super::filter::{self, Call, Filter, Listed};
 use super::model::{DEFAULT_KEY_ID, Kind, MAX_VERSIONS, Parameter, Tier, Version};
 use super::name::{self, Reference, Selector};
-use super::{Error, Result};
+use super::{Error, Result, public};
 use crate::tag::{self, Invalid, Tags};
 use crate::{Context, ec2, page};
 
@@ -247,6 +247,9 @@ pub fn get(
     cx: &Context,
     text: &str,
 ) -> Result<(Arc<Version>, Option<String>)> {
+    if let Some(public) = public::version(snapshot, cx, text) {
+        return Ok((Arc::new(public?), None));
+    }
     let (parameter, selector) = find(snapshot, cx, text)?;
     let name = &parameter.name;
     let (number, selector) = match selector {

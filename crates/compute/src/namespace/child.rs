@@ -29,6 +29,8 @@ pub const TREES: u8 = b't';
 pub const NETWORK: u8 = b'n';
 /// From the child: with what its filter hands over (`notify.rs`).
 pub const LISTENER: u8 = b'l';
+/// The root is in place.
+pub const ROOTED: u8 = b'r';
 pub const GROUP: u8 = b'g';
 /// To the shim: this instance's root is to have its cgroup.
 pub const WANTS_GROUP: u8 = b'w';
@@ -103,6 +105,7 @@ fn enter(
     sys::umask(0o022);
     sys::set_hostname(&record.spec.hostname).step("hostname")?;
     sys::loopback_up().step("loopback")?;
+    sys::send(channel.as_fd(), &[ROOTED], &[]).step("shim")?;
     wait_for(channel, NETWORK)?;
     if image.is_some() {
         sys::send(channel.as_fd(), &[WANTS_GROUP], &[]).step("shim")?;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::cgroup::{Layout, Limits};
+use super::first_boot;
 use super::follow::{self, Shared, Slot};
 use super::host::{self, HostLayer};
 use super::launcher::Launcher;
@@ -23,7 +24,9 @@ use super::trash::Trash;
 use super::{Config, IDS_PER_INSTANCE, attachments, console, plug, sys};
 use crate::driver::BoxFuture;
 use crate::exec::{self, ConsoleFollower, Keys, Program, Running};
-use crate::{Disk, Driver, Error, Exit, Layer, Nic, Observed, Phase, Result, Spec, Usage};
+use crate::{
+    BootTimes, Disk, Driver, Error, Exit, Layer, Nic, Observed, Phase, Result, Spec, Usage,
+};
 
 /// How long a killed instance may take to be gone. Killing is the kernel's work; this is for a host
 /// that is very busy.
@@ -165,6 +168,21 @@ impl Driver for NamespaceDriver {
         })
     }
 
+    fn boot_times(&self, id: &str) -> Option<BootTimes> {
+        let slot = self.inner.slot(id)?;
+        let mut times: BootTimes = record::read(&slot.home.times())?;
+        let (now, pid) = {
+            let state = slot.state();
+            (state.now, state.pid)
+        };
+        if let (Some((boot, Phase::Up)), Some(pid)) = (now, pid)
+            && boot == times.boot
+        {
+            times.marks.extend(first_boot::marks(pid));
+        }
+        Some(times)
+    }
+
     fn console(&self, id: &str) -> Vec<u8> {
         self.inner.slot(id).map(|slot| console::read(&slot.home.0)).unwrap_or_default()
     }
@@ -297,6 +315,7 @@ impl Inner {
 
     /// Writes the record, makes the directories and asks the launcher. Blocking.
     fn begin(self: &Arc<Self>, slot: &Slot, spec: &Spec) -> Result<std::os::unix::net::UnixStream> {
+        let asked_us = sys::realtime_us();
         let range = self.range(slot)?;
         let root = self.layers(&spec.layers)?;
         let group = self.layout.group(&self.config.cgroup, &spec.id);
@@ -318,6 +337,7 @@ impl Inner {
             group,
             limits,
             root,
+            asked_us,
             trusted,
             disks: spec
                 .disks

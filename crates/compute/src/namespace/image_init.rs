@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::record::Record;
-use super::{child, first_boot, init, mount, sys};
+use super::{child, first_boot, init, mount, sys, within};
 use crate::{Init, Spec};
 
 /// Where an image's init is, if it has one.
@@ -72,7 +72,7 @@ pub fn choose(root: &Path, record: &Record) -> Result<Option<ImageInit>, String>
         return Ok(None);
     }
     let root = fs::File::open(root).map_err(|error| error.to_string())?;
-    let there = |path: &str| sys::resolve_within(root.as_fd(), path);
+    let there = |path: &str| within::resolve_within(root.as_fd(), path);
     let Some(program) = there(INIT) else {
         return match wanted {
             Init::Image => {

@@ -45,6 +45,7 @@ pub(crate) mod sys;
 mod trash;
 mod trust;
 mod volumes;
+pub(crate) mod within;
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};

@@ -13,6 +13,7 @@
 //!     socket                  where the shim listens
 //!     calls                   where it takes calls of programs that are run inside
 //!     exit.json               how the boot ended
+//!     boot.json               when the boot got how far
 //!     console, console.old    its output
 //!     root/{upper,work,usr,usr-work}    of one whose root has no size of its own
 //! ```
@@ -51,6 +52,9 @@ impl Home {
     pub fn exit(&self) -> PathBuf {
         self.0.join("exit.json")
     }
+    pub fn times(&self) -> PathBuf {
+        self.0.join("boot.json")
+    }
     pub fn root(&self) -> PathBuf {
         self.0.join("root")
     }
@@ -69,6 +73,9 @@ pub struct Record {
     pub limits: Limits,
     /// What the root is made of, as directories of this host.
     pub root: RootLayers,
+    /// When the driver was asked for this boot, as in `BootTimes`.
+    #[serde(default)]
+    pub asked_us: u64,
     /// A certificate authority to trust, PEM.
     #[serde(default)]
     pub trusted: Option<String>,

@@ -21,7 +21,7 @@ use super::helper::Helper;
 use super::record::{self, ExitRecord, Home, Record, ShimRecord};
 use super::sys::Forked;
 use super::{child, console, mount, oom, roots, sys};
-use crate::{Disk, Exit};
+use crate::{BootTimes, Disk, Exit};
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToDaemon {
@@ -143,6 +143,7 @@ pub struct Shim {
     started_ms: u64,
     wants_network: bool,
     up: bool,
+    times: BootTimes,
     /// The image's init, from when it is executed.
     image_init: Option<String>,
     failed: bool,
@@ -177,6 +178,12 @@ impl Shim {
         let record: Record = record::read(&home.record())
             .ok_or_else(|| io::Error::other("record cannot be read"))?;
         sys::set_title(&format!("drover-shim {}", record.spec.id));
+        let begun = [("asked", record.asked_us), ("shim", sys::realtime_us())];
+        let times = BootTimes {
+            boot: record.spec.boot,
+            init: "drover".to_owned(),
+            marks: begun.map(|(what, at)| (what.to_owned(), at)).into(),
+        };
         let shim = ShimRecord { boot: record.spec.boot, pid: std::process::id() as i32 };
         record::write(&home.shim(), &shim)?;
         // By a relative name: the full path may be longer than a socket's address can be.
@@ -219,6 +226,7 @@ impl Shim {
                 _slave: slave,
                 console,
                 up: false,
+                times,
                 image_init: None,
                 failed: false,
                 asked: false,
@@ -487,8 +495,11 @@ impl Shim {
                     }
                 }
             }
+            Ok((n, _)) if n > 0 && buffer[0] == child::ROOTED => self.mark("root"),
             Ok((n, _)) if n > 0 && buffer[0] == child::EXEC => {
-                self.image_init = Some(String::from_utf8_lossy(&buffer[1..n]).into_owned());
+                let init = String::from_utf8_lossy(&buffer[1..n]).into_owned();
+                self.times.init.clone_from(&init);
+                self.image_init = Some(init);
             }
             Ok((n, _)) if n > 0 => {}
             _ => {
@@ -500,9 +511,16 @@ impl Shim {
         }
     }
 
+    fn mark(&mut self, what: &str) {
+        self.times.marks.push((what.to_owned(), sys::realtime_us()));
+    }
+
     fn is_up(&mut self) {
         self.up = true;
+        self.mark("init");
         self.tell(&ToDaemon::Up);
+        // Only for who wants to know.
+        let _ = record::write(&self.home.times(), &self.times);
         for (number, request) in std::mem::take(&mut self.early) {
             self.answer_to(number, request);
         }
@@ -545,6 +563,7 @@ impl Shim {
         match message {
             ToShim::Network(Ok(())) if self.wants_network => {
                 self.wants_network = false;
+                self.mark("network");
                 if let Some(channel) = &self.channel {
                     let _ = sys::send(channel.as_fd(), &[child::NETWORK], &[]);
                 }

@@ -6,35 +6,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Where `path` leads when `root` is taken for `/`, links and all; `None` when nowhere.
-pub fn resolve_within(root: BorrowedFd<'_>, path: &str) -> Option<std::path::PathBuf> {
-    const RESOLVE_IN_ROOT: u64 = 0x10;
-    let how = [(libc::O_PATH | libc::O_CLOEXEC) as u64, 0, RESOLVE_IN_ROOT];
-    let path = CString::new(path).ok()?;
-    let named =
-        |fd: BorrowedFd<'_>| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-    // SAFETY: a live descriptor, a terminated string, and an open_how (three u64) of the given size;
-    // the result is a new descriptor.
-    let found = unsafe {
-        let fd = libc::syscall(
-            libc::SYS_openat2,
-            root.as_raw_fd(),
-            path.as_ptr(),
-            how.as_ptr(),
-            size_of_val(&how),
-        );
-        (fd >= 0).then(|| OwnedFd::from_raw_fd(fd as RawFd))?
-    };
-    let (top, found) = (named(root).ok()?, named(found.as_fd()).ok()?);
-    Some(Path::new("/").join(found.strip_prefix(top).ok()?))
-}
-
 /// Turns a `-1` result into the error it stands for.
 pub fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-fn check_long(result: libc::c_long) -> io::Result<libc::c_long> {
+pub fn check_long(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
@@ -597,6 +574,14 @@ pub fn set_xattr(path: &Path, name: &CStr, value: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// What overlayfs takes for "not there": a character device of number zero.
+pub fn make_whiteout(path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: a terminated string and plain integers.
+    check(unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o600, 0) })?;
+    Ok(())
+}
+
 /// Ends this process without running anything more.
 pub fn exit(code: i32) -> ! {
     // SAFETY: never returns.
@@ -609,6 +594,11 @@ pub fn umask(mask: u32) {
 }
 
 /// The time on the monotonic clock, in milliseconds.
+pub fn realtime_us() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_micros() as u64)
+}
+
 pub fn monotonic_ms() -> u64 {
     // SAFETY: timespec is plain data, filled by the call.
     unsafe {

@@ -8,7 +8,7 @@ use clap::Args;
 use fabric::network::Block;
 use serde_json::json;
 
-use super::image::installed;
+use super::bootstrap::installed;
 use crate::paths::Paths;
 use crate::pool::Pool;
 use crate::slot;
@@ -81,11 +81,11 @@ fn checks() -> Result<Vec<Check>> {
         .collect();
     let bootstrap = ["mmdebstrap", "debootstrap"].into_iter().find(|tool| installed(tool));
     checks.push(Check {
-        name: "Debian images".into(),
+        name: "images of packages".into(),
         state: if bootstrap.is_some() { State::Ok } else { State::Optional },
         detail: bootstrap
-            .map_or("no bootstrap tool; `drover image build debian` needs one".into(), |tool| {
-                format!("`drover image build debian` uses {tool}")
+            .map_or("no bootstrap tool; `drover image build` needs one".into(), |tool| {
+                format!("`drover image build` uses {tool}")
             }),
         fix: if bootstrap.is_some() { String::new() } else { "apt-get install mmdebstrap".into() },
     });

@@ -1,38 +1,40 @@
-//! `drover image`: machine images from root file systems.
+//! `drover image`: machine images from root file systems, from registries, from packages.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::{Cloud, Output};
+use super::{Cloud, Output, bootstrap};
+use crate::registry;
 
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
+  drover image build debian                        Debian with systemd, cloud-init and sshd
+  drover image build ubuntu --release noble --packages nginx,awscli
+  drover image pull REGISTRY/library/alpine:3.20 --name alpine
   drover image import alpine alpine-minirootfs.tar.gz
-  drover image import app app.tar --base drover-host
-  drover image build debian --name debian-12")]
+  drover image import app app.tar --base drover-host")]
 pub enum Command {
-    /// Register a root file system as a machine image
+    /// Register a root file system or a container image as a machine image
     Import(Import),
-    /// Make an image with the host's own tools, and register it
+    /// Get a container image from a registry, and register it
+    Pull(Pull),
+    /// Make an image of packages with the host's own tools, and register it
     #[command(subcommand)]
     Build(Build),
 }
 
+/// How an image becomes one of a cloud.
 #[derive(Args)]
-pub struct Import {
-    /// Name of the image
-    name: String,
-    /// Root file system: .tar, .tar.gz or .tar.zst
-    archive: PathBuf,
-    /// Put the archive's files on top of this image (name or AMI id)
-    #[arg(long)]
-    base: Option<String>,
+struct Registering {
     /// What DescribeImages says of it
     #[arg(long)]
     description: Option<String>,
+    /// Whose pid 1 its instances have
+    #[arg(long, value_enum, default_value_t = Init::Auto)]
+    init: Init,
     /// Region to register it in
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
     region: String,
@@ -42,107 +44,165 @@ pub struct Import {
     output: Output,
 }
 
-#[derive(Subcommand)]
-pub enum Build {
-    /// Debian by mmdebstrap or debootstrap, whichever this host has
-    Debian {
-        /// Name of the image
-        #[arg(long, default_value = "debian")]
-        name: String,
-        /// Release to install
-        #[arg(long, default_value = "bookworm")]
-        suite: String,
-        /// Further packages, separated by commas
-        #[arg(long, default_value = "ca-certificates,curl,iproute2,python3")]
-        packages: String,
-        /// Region to register it in
-        #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
-        region: String,
-        #[command(flatten)]
-        cloud: Cloud,
-        #[command(flatten)]
-        output: Output,
-    },
+#[derive(Clone, Copy, ValueEnum)]
+enum Init {
+    /// The image's, if it is systemd; Drover's otherwise
+    Auto,
+    /// Drover's, whatever the image has
+    Drover,
+    /// The image's /sbin/init, whatever it is
+    Image,
 }
 
-pub fn run(command: Command) -> Result<()> {
-    match command {
-        Command::Import(import) => register(import),
-        Command::Build(Build::Debian { name, suite, packages, region, cloud, output }) => {
-            let directory = tempdir()?;
-            let archive = directory.join("root.tar");
-            let built = debian(&suite, &packages, &archive);
-            let registered = built.and_then(|()| {
-                let description = Some(format!("Debian {suite}"));
-                let base = None;
-                register(Import { name, archive, base, description, region, cloud, output })
-            });
-            std::fs::remove_dir_all(&directory)?;
-            registered
+impl Init {
+    fn word(self) -> &'static str {
+        match self {
+            Init::Auto => "auto",
+            Init::Drover => "drover",
+            Init::Image => "image",
         }
     }
 }
 
-fn register(import: Import) -> Result<()> {
-    let archive = std::fs::canonicalize(&import.archive)
-        .with_context(|| format!("cannot read {}", import.archive.display()))?;
-    let answer = import.cloud.call(
+#[derive(Args)]
+pub struct Import {
+    /// Name of the image
+    name: String,
+    /// A root file system (.tar, also .gz, .xz or .zst), what `docker save` wrote, or an OCI image layout
+    /// (a directory or a tar). Of a container image its files are used: an instance boots an init and runs
+    /// user data, so that entrypoint, command, user and environment are not
+    #[arg(verbatim_doc_comment)]
+    archive: PathBuf,
+    /// Put the archive's files on top of this image (name or AMI id)
+    #[arg(long)]
+    base: Option<String>,
+    #[command(flatten)]
+    registering: Registering,
+}
+
+#[derive(Args)]
+pub struct Pull {
+    /// REGISTRY/NAME[:TAG][@DIGEST]; without a login
+    reference: String,
+    /// Name of the image; without it, the reference's own
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    registering: Registering,
+}
+
+#[derive(Subcommand)]
+pub enum Build {
+    /// Debian, by mmdebstrap or debootstrap, whichever this host has
+    Debian(Packages),
+    /// Ubuntu, likewise
+    Ubuntu(Packages),
+}
+
+#[derive(Args)]
+pub struct Packages {
+    /// Name of the image; without it, made of system and release
+    #[arg(long)]
+    name: Option<String>,
+    /// Release to install, by name or number; the newest that is known without it
+    #[arg(long)]
+    release: Option<String>,
+    /// Packages besides systemd, cloud-init, openssh-server, ca-certificates, iproute2, python3, curl and
+    /// sudo; separated by commas
+    #[arg(long, default_value = "")]
+    packages: String,
+    /// Where packages come from; without it the host's own source if it has this release, else the tool's
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
+    /// Only write the root file system to this file (.tar), for `drover image import`
+    #[arg(long, value_name = "FILE")]
+    archive: Option<PathBuf>,
+    #[command(flatten)]
+    registering: Registering,
+}
+
+pub fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Import(Import { name, archive, base, registering }) => {
+            register(&name, &archive, base, registering)
+        }
+        Command::Pull(pull) => self::pull(pull),
+        Command::Build(Build::Debian(packages)) => build(&bootstrap::DEBIAN, packages),
+        Command::Build(Build::Ubuntu(packages)) => build(&bootstrap::UBUNTU, packages),
+    }
+}
+
+fn register(
+    name: &str,
+    archive: &Path,
+    base: Option<String>,
+    registering: Registering,
+) -> Result<()> {
+    let archive = std::fs::canonicalize(archive)
+        .with_context(|| format!("cannot read {}", archive.display()))?;
+    let answer = registering.cloud.call(
         "POST",
         "/_drover/images",
         Some(json!({
-            "name": import.name,
+            "name": name,
             "archive": archive,
-            "base": import.base,
-            "description": import.description,
-            "region": import.region,
+            "base": base,
+            "description": registering.description,
+            "region": registering.region,
+            "init": registering.init.word(),
         })),
     )?;
-    import.output.print(answer["image_id"].as_str().unwrap_or_default(), answer.clone());
+    registering.output.print(answer["image_id"].as_str().unwrap_or_default(), answer.clone());
     Ok(())
 }
 
-/// Runs the host's bootstrap tool, its progress on this terminal.
-fn debian(suite: &str, packages: &str, archive: &std::path::Path) -> Result<()> {
-    let Some(tool) = ["mmdebstrap", "debootstrap"].into_iter().find(|tool| installed(tool)) else {
-        bail!(
-            "building Debian needs mmdebstrap or debootstrap; `apt-get install mmdebstrap` gets it"
-        );
-    };
-    let include = format!("--include={packages}");
-    eprintln!("Making Debian {suite} with {tool} …");
-    if tool == "mmdebstrap" {
-        return succeed(
-            std::process::Command::new(tool)
-                .args(["--variant=minbase", &include, suite])
-                .arg(archive),
-        );
-    }
-    let root = archive.with_extension("d");
-    succeed(
-        std::process::Command::new(tool).args(["--variant=minbase", &include, suite]).arg(&root),
-    )?;
-    succeed(
-        std::process::Command::new("tar")
-            .args(["--numeric-owner", "--one-file-system", "-cf"])
-            .arg(archive)
-            .arg("-C")
-            .arg(&root)
-            .arg("."),
-    )
+fn pull(pull: Pull) -> Result<()> {
+    let reference = registry::Reference::parse(&pull.reference)?;
+    let directory = tempdir()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let say = |line: String| eprintln!("{line}");
+    let pulled = runtime.block_on(registry::pull(&reference, &directory, &say));
+    let name = pull.name.unwrap_or_else(|| image_name(&reference));
+    let registered = pulled.and_then(|()| {
+        let mut registering = pull.registering;
+        registering.description.get_or_insert(pull.reference);
+        register(&name, &directory, None, registering)
+    });
+    std::fs::remove_dir_all(&directory)?;
+    registered
 }
 
-pub fn installed(tool: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let extra = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(extra).any(|dir| dir.join(tool).is_file())
+/// `library/alpine:3.20` → `alpine-3.20`
+fn image_name(reference: &registry::Reference) -> String {
+    let last = reference.name.rsplit('/').next().unwrap_or_default();
+    let version = reference.version.replace(':', "-");
+    format!("{last}-{}", &version[..version.len().min(40)])
 }
 
-fn succeed(command: &mut std::process::Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
-    if !status.success() {
-        bail!("{command:?} failed: {status}");
+fn build(system: &bootstrap::System, packages: Packages) -> Result<()> {
+    let release = system.release(packages.release.as_deref())?;
+    let more: Vec<&str> =
+        packages.packages.split(',').map(str::trim).filter(|p| !p.is_empty()).collect();
+    let mirror = packages.mirror.as_deref();
+    if let Some(archive) = &packages.archive {
+        if archive.exists() {
+            bail!("{} exists already", archive.display());
+        }
+        return bootstrap::build(system, &release, &more, mirror, archive);
     }
-    Ok(())
+    // Whether there is a cloud is better known before minutes of work.
+    packages.registering.cloud.endpoint()?;
+    let directory = tempdir()?;
+    let archive = directory.join("root.tar");
+    let built = bootstrap::build(system, &release, &more, mirror, &archive);
+    let name = packages.name.unwrap_or_else(|| format!("{}-{release}", system.id));
+    let registered = built.and_then(|()| {
+        let mut registering = packages.registering;
+        registering.description.get_or_insert(format!("{} {release}", system.id));
+        register(&name, &archive, None, registering)
+    });
+    std::fs::remove_dir_all(&directory)?;
+    registered
 }
 
 fn tempdir() -> Result<PathBuf> {

@@ -2,6 +2,8 @@
 
 mod admin;
 mod advise;
+mod boot;
+mod bootstrap;
 mod ca;
 mod capacity;
 mod cost;
@@ -68,6 +70,8 @@ enum Command {
     Capacity(capacity::Command),
     /// Say whether one instance can connect to another, and what decides
     Why(why::Options),
+    /// How long an instance's boot took, step by step
+    Boot(boot::Options),
     /// Machine images
     #[command(subcommand)]
     Image(image::Command),
@@ -141,6 +145,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
         Command::Why(options) => why::run(options),
         Command::Zone(command) => zone::run(command),
         Command::Capacity(command) => capacity::run(command),
+        Command::Boot(options) => boot::run(options),
         Command::Image(command) => image::run(command),
         Command::Iam(command) => iam::run(command),
         Command::Cost(options) => cost::run(options),

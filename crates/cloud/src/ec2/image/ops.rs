@@ -7,7 +7,10 @@ use store::{Snapshot, Tx};
 
 use super::model::{Image, Origin, Protection, Stage, host_architecture};
 use crate::ec2::{Error, Kind, Result};
-use crate::{Context, Timestamp, id};
+use crate::{Context, Timestamp, id, ssm};
+
+/// How an image is named by a parameter that holds its id.
+pub const BY_PARAMETER: &str = "resolve:ssm:";
 
 pub const BUILT_IN: &str = "drover-host";
 
@@ -89,6 +92,20 @@ pub fn launchable(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<Image> 
             image.state()
         ))),
     }
+}
+
+/// The id that a launch names: as it is, or by way of a parameter (`resolve:ssm:NAME[:VERSION|:LABEL]`).
+pub fn resolve_id(snapshot: &Snapshot, cx: &Context, text: &str) -> Result<String> {
+    let Some(name) = text.strip_prefix(BY_PARAMETER) else { return Ok(text.to_owned()) };
+    let found = ssm::ops::get(snapshot, cx, name);
+    let (version, _) = found.map_err(|error| {
+        Error::value(format!("Invalid value '{text}' for the image id. {error}"))
+    })?;
+    if version.kind != ssm::model::Kind::String || !Kind::Image.is_id(&version.value) {
+        let why = "the parameter is no String that holds the id of an image";
+        return Err(Error::value(format!("Invalid value '{text}' for the image id: {why}.")));
+    }
+    Ok(version.value.clone())
 }
 
 /// The root file system of an image, lowest layer first.

@@ -46,7 +46,8 @@ pub fn is_service(cx: &Context) -> bool {
 /// `launch` has its template merged in already.
 pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Resolved> {
     check_counts(launch)?;
-    let image_id = launch.image_id.clone().ok_or(Error::MissingParameter("ImageId"))?;
+    let named = launch.image_id.as_ref().ok_or(Error::MissingParameter("ImageId"))?;
+    let image_id = image::ops::resolve_id(snapshot, cx, named)?;
     let image = image::ops::launchable(snapshot, cx, &image_id)?;
     let instance_type = launch.instance_type.clone().unwrap_or_else(|| DEFAULT_TYPE.to_owned());
     check_type(&instance_type, &image.architecture)?;

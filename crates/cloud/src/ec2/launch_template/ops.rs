@@ -8,7 +8,7 @@ use super::model::{LaunchTemplate, Version, Which};
 use crate::ec2::instance::launch::{self, Launch};
 use crate::ec2::instance::{interfaces, resolve, user_data};
 use crate::ec2::volume::mapping;
-use crate::ec2::{Error, Kind, Result, catalog, tag};
+use crate::ec2::{Error, Kind, Result, catalog, image, tag};
 use crate::tag::Tags;
 use crate::{Context, id};
 
@@ -347,6 +347,7 @@ fn check_launch(launch: &Launch) -> Result<()> {
     }
     if let Some(image_id) = &launch.image_id
         && !Kind::Image.is_id(image_id)
+        && !image_id.starts_with(image::ops::BY_PARAMETER)
     {
         return Err(Error::malformed(Kind::Image, image_id));
     }

@@ -104,6 +104,7 @@ fn new_target(tx: &Tx, cx: &Context, group: &TargetGroup, id: &str, port: u16) -
         state,
         reason,
         registered_at: cx.now,
+        healthy_at: None,
         draining_since: None,
     })
 }

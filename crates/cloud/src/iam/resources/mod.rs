@@ -93,6 +93,7 @@ pub fn demands(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Vec<Demand
     }
     tag(call, &mut demands);
     demands.extend(special::passed_roles(snapshot, cx, call));
+    demands.extend(special::read_parameters(snapshot, cx, call));
     demands
 }
 

@@ -1,13 +1,13 @@
 //! What the table cannot say: values that a launch template brings, roles that are passed on, and what
 //! is launched for the caller.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use store::Snapshot;
 
 use super::super::ops::profile;
 use super::{Call, Demand, keys, resolve, strings};
 use crate::ec2::instance::launch::{Launch, Template};
-use crate::ec2::launch_template;
+use crate::ec2::{image, launch_template};
 use crate::{Context, arn};
 
 /// Where an operation names a launch template.
@@ -22,6 +22,13 @@ pub fn completed(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Value {
     if (call.service, call.operation) != ("ec2", "RunInstances") {
         return input;
     }
+    let complete = |members: &mut Map<String, Value>| {
+        let named = strings(call.input, "ImageId").into_iter().next();
+        if let Some(id) = named.and_then(|id| image::ops::resolve_id(snapshot, cx, &id).ok()) {
+            members.insert("ImageId".to_owned(), json!(id));
+        }
+    };
+    complete(members);
     let Some((id, launch)) = template(snapshot, cx, call.input) else { return input };
     members.insert("LaunchTemplate".to_owned(), json!({"LaunchTemplateId": id}));
     let of_interfaces = |pick: fn(&crate::ec2::instance::launch::Interface) -> Vec<String>| {
@@ -34,7 +41,8 @@ pub fn completed(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Value {
             members.entry(name).or_insert(json!(values));
         }
     };
-    fill("ImageId", launch.image_id.iter().cloned().collect());
+    let resolved = |id: &String| image::ops::resolve_id(snapshot, cx, id).unwrap_or(id.clone());
+    fill("ImageId", launch.image_id.iter().map(resolved).collect());
     fill("InstanceType", launch.instance_type.iter().cloned().collect());
     fill("KeyName", launch.key_name.iter().cloned().collect());
     fill("SubnetId", launch.subnet_id.iter().cloned().chain(subnets).collect());
@@ -59,6 +67,23 @@ fn named_template(input: &Value) -> Option<Template> {
         let named = id.is_some() || name.is_some();
         named.then(|| Template { id, name, version: at("Version") })
     })
+}
+
+/// Who launches an image by a parameter must be allowed to read that. Source: EC2 User Guide, "Reference
+/// AMIs using Systems Manager parameters".
+pub fn read_parameters(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Vec<Demand> {
+    if (call.service, call.operation) != ("ec2", "RunInstances") {
+        return vec![];
+    }
+    let own = strings(call.input, "ImageId").into_iter().next();
+    let named = own.or_else(|| template(snapshot, cx, call.input)?.1.image_id);
+    let parameter = named.as_deref().and_then(|id| id.strip_prefix(image::ops::BY_PARAMETER));
+    let Some(parameter) = parameter else { return vec![] };
+    let name = match parameter.starts_with("arn:") {
+        true => return vec![Demand::new("ssm:GetParameters", parameter.to_owned())],
+        false => parameter.split(':').next().unwrap_or_default(),
+    };
+    vec![Demand::new("ssm:GetParameters", crate::ssm::name::arn(cx, name))]
 }
 
 /// `iam:PassRole` on each role that the call gives to a service.

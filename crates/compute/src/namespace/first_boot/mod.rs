@@ -33,9 +33,12 @@ use self::config::Plan;
 use self::parts::Part;
 use super::init::{self, say};
 use super::sys::{self, Forked};
+use super::within;
 use crate::Spec;
 
 const LOG: &str = "/var/log/cloud-init-output.log";
+/// When the agent got how far at this boot: lines of a word and microseconds.
+const TIMES: &str = "/run/drover/first-boot";
 const CLOUD: &str = "/var/lib/cloud";
 
 /// How long the image's init may take until services can be started.
@@ -137,6 +140,12 @@ fn watch(spec: &Spec, home: &Path, first: bool, systemd: bool) -> io::Result<()>
     // SAFETY: descriptor 1 is the console and stays open.
     let console = unsafe { std::os::fd::BorrowedFd::borrow_raw(1) };
     let mut buffer = vec![0; 16 * 1024];
+    let mut times = format!("begun {}\n", sys::realtime_us());
+    let note = |times: &str| {
+        let _ = fs::create_dir_all("/run/drover").and_then(|()| fs::write(TIMES, times));
+    };
+    note(&times);
+    let mut silent = true;
     let (mut open, mut runs) = (true, true);
     while open {
         let none = libc::pollfd { fd: -1, events: 0, revents: 0 };
@@ -145,6 +154,10 @@ fn watch(spec: &Spec, home: &Path, first: bool, systemd: bool) -> io::Result<()>
         loop {
             match sys::read(reader.as_fd(), &mut buffer) {
                 Ok(n) if n > 0 => {
+                    if std::mem::take(&mut silent) {
+                        times += &format!("first {}\n", sys::realtime_us());
+                        note(&times);
+                    }
                     let _ = log.write_all(&buffer[..n]);
                     let _ = sys::write_all(console, &buffer[..n]);
                 }
@@ -157,6 +170,8 @@ fn watch(spec: &Spec, home: &Path, first: bool, systemd: bool) -> io::Result<()>
         }
         if runs && (fds[1].revents != 0 || !open) {
             runs = false;
+            times += &format!("ended {}\n", sys::realtime_us());
+            note(&times);
             ended(sys::wait(worker)?, home, first);
         }
     }
@@ -354,6 +369,43 @@ impl Worker<'_> {
     }
 }
 
+/// How far user data got in the instance of this process, by what its agent or cloud-init notes there.
+pub fn marks(pid: i32) -> Vec<(String, u64)> {
+    let Ok(root) = File::open(format!("/proc/{pid}/root")) else { return Vec::new() };
+    let read = |path: &str| within::read_within(root.as_fd(), path).unwrap_or_default();
+    let mut marks = agent_marks(&read(TIMES));
+    marks.extend(cloud_init_marks(&read("/run/cloud-init/status.json")));
+    marks
+}
+
+fn agent_marks(text: &str) -> Vec<(String, u64)> {
+    let mark = |line: &str| {
+        let (word, at) = line.split_once(' ')?;
+        let what = match word {
+            "begun" => "user data begins",
+            "first" => "first line of user data",
+            "ended" => "user data done",
+            _ => return None,
+        };
+        Some((what.to_owned(), at.parse().ok()?))
+    };
+    text.lines().filter_map(mark).collect()
+}
+
+/// Seconds since the epoch, as fractions, for each of its stages.
+fn cloud_init_marks(status: &str) -> Vec<(String, u64)> {
+    let status: serde_json::Value = serde_json::from_str(status).unwrap_or_default();
+    let at = |stage: &str, end: &str| status["v1"][stage][end].as_f64().filter(|at| *at > 0.0);
+    [
+        ("init-local", "start", "cloud-init begins"),
+        ("modules-final", "start", "cloud-init's final stage begins, with user data"),
+        ("modules-final", "finished", "user data done"),
+    ]
+    .into_iter()
+    .filter_map(|(stage, end, what)| Some((what.to_owned(), (at(stage, end)? * 1e6) as u64)))
+    .collect()
+}
+
 /// Whether something of it is done at every boot.
 fn every_boot(parts: &[Part], plan: &Plan) -> bool {
     !plan.boot_commands.is_empty()
@@ -426,6 +478,15 @@ fn fetch(address: &str) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_read_from_what_the_guest_notes() {
+        let marks = agent_marks("begun 1\nfirst 2\nnoise\nended 3\nended x\n");
+        assert_eq!(marks.iter().map(|(_, at)| *at).collect::<Vec<_>>(), [1, 2, 3]);
+        let status = r#"{"v1": {"init-local": {"start": 1.5}, "modules-final": {"start": null}}}"#;
+        assert_eq!(cloud_init_marks(status), [("cloud-init begins".to_owned(), 1_500_000)]);
+        assert_eq!(cloud_init_marks("nonsense"), []);
+    }
 
     #[test]
     fn commands_become_a_script() {
