@@ -33,6 +33,8 @@ pub struct Cloud {
     /// Kept, so that the daemon can go on writing.
     _stdout: BufReader<ChildStdout>,
     pub data_dir: PathBuf,
+    /// `host:port` of the gateway.
+    authority: String,
     pub ec2: Ec2,
     /// From the start of the program to its word that it is up.
     pub ready: Duration,
@@ -74,12 +76,8 @@ impl Cloud {
         let Some(authority) = authority else {
             bail!("the daemon did not start, see {}", log_path.display());
         };
-        let ec2 = Ec2(Client::new(Target {
-            authority: authority.trim().to_owned(),
-            region: "us-east-1".into(),
-            access_key_id: "test".into(),
-            secret_access_key: "test".into(),
-        }));
+        let authority = authority.trim().to_owned();
+        let ec2 = Ec2(client(&authority, "test", "test"));
         let data_dir = match directory {
             Some(directory) => directory,
             None => data_dir_of(daemon.pid())?,
@@ -89,6 +87,7 @@ impl Cloud {
             daemon,
             _stdout: stdout,
             data_dir,
+            authority,
             ec2,
             ready,
             answered: ready,
@@ -97,6 +96,11 @@ impl Cloud {
         cloud.ec2.call("DescribeAvailabilityZones", &[]).await?;
         cloud.answered = begin.elapsed();
         Ok(cloud)
+    }
+
+    /// A client of whoever has the key.
+    pub fn client(&self, access_key: &str, secret: &str) -> Client {
+        client(&self.authority, access_key, secret)
     }
 
     /// Ends the daemon; its directory can be started `at` again.
@@ -122,6 +126,15 @@ impl Drop for Cloud {
     }
 }
 
+fn client(authority: &str, access_key: &str, secret: &str) -> Client {
+    Client::new(Target {
+        authority: authority.to_owned(),
+        region: "us-east-1".into(),
+        access_key_id: access_key.to_owned(),
+        secret_access_key: secret.to_owned(),
+    })
+}
+
 /// Where an ephemeral cloud keeps its sockets and networks.
 fn data_dir_of(pid: u32) -> Result<PathBuf> {
     for entry in std::fs::read_dir("/run/drover/slots")? {
@@ -144,6 +157,10 @@ pub struct Launched {
 }
 
 impl Ec2 {
+    pub fn of(client: Client) -> Ec2 {
+        Ec2(client)
+    }
+
     pub async fn call(&self, action: &str, parameters: &[(&str, &str)]) -> Result<String> {
         self.0.query("ec2", EC2, action, parameters).await
     }

@@ -95,7 +95,7 @@ async fn measure(options: &Options) -> Result<Report> {
         packets::measure(options, &mut report).await?;
     }
     if wanted(Part::Iam) {
-        iam::measure(options, &mut report)?;
+        iam::measure(options, &mut report).await?;
     }
     Ok(report)
 }

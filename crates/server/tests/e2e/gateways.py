@@ -5,7 +5,7 @@ import signal
 
 from harness import alone, error, wait
 from networks import group, tcp
-from nodes import Node, SHUT, Server, Vpc, outsider, reached, state_of_route
+from nodes import Node, SHUT, Server, Vpc, expect, outsider, reached, state_of_route
 
 
 def leads_out(ec2, table, **target):
@@ -146,6 +146,32 @@ def test_peerings_join_two_networks_and_no_third(cloud):
     ec2.delete_vpc_peering_connection(VpcPeeringConnectionId=twin)
     wait("the route to be a blackhole", lambda: state_of_route(ec2, tables["b"], "10.0.1.10/32") == "blackhole")
     nodes["b"].expect(a=SHUT, c="c:10.1.1.10")
+
+
+def test_rules_name_groups_of_a_peered_network(cloud):
+    ec2 = cloud.client("ec2")
+    here, there = Vpc(cloud, "10.0.0.0/16"), Vpc(cloud, "10.1.0.0/16")
+    (subnet, table), (far, far_table) = here.subnet("10.0.1.0/24"), there.subnet("10.1.1.0/24")
+    clients, server = group(ec2, "clients", VpcId=here.id), group(ec2, "server", VpcId=there.id)
+    peering = ec2.create_vpc_peering_connection(
+        VpcId=here.id, PeerVpcId=there.id)["VpcPeeringConnection"]["VpcPeeringConnectionId"]
+    ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=peering)
+    ec2.create_route(RouteTableId=table, DestinationCidrBlock="10.1.0.0/16", VpcPeeringConnectionId=peering)
+    ec2.create_route(RouteTableId=far_table, DestinationCidrBlock="10.0.0.0/16", VpcPeeringConnectionId=peering)
+    there.node("server", far, "10.1.1.10", groups=[server])
+    target = {"server": "10.1.1.10"}
+    member = here.node("member", subnet, "10.0.1.10", target, groups=[clients])
+    stranger = here.node("stranger", subnet, "10.0.1.20", target)
+    expect((member, {"server": SHUT}), (stranger, {"server": SHUT}))
+    from_clients = tcp(80, UserIdGroupPairs=[{"GroupId": clients}])
+    ec2.authorize_security_group_ingress(GroupId=server, IpPermissions=from_clients)
+    expect((member, {"server": "server:10.0.1.10"}), (stranger, {"server": SHUT}))
+    # Who joins the group is let in, who leaves it is not.
+    ec2.modify_instance_attribute(InstanceId=stranger.id, Groups=[clients])
+    ec2.modify_instance_attribute(InstanceId=member.id, Groups=[here.open])
+    expect((member, {"server": SHUT}), (stranger, {"server": "server:10.0.1.20"}))
+    ec2.revoke_security_group_ingress(GroupId=server, IpPermissions=from_clients)
+    expect((member, {"server": SHUT}), (stranger, {"server": SHUT}))
 
 
 def test_prefix_lists_in_rules_and_routes(cloud):

@@ -2,13 +2,16 @@
 credentials of instances."""
 
 import json
+import pathlib
+import tarfile
 import urllib.error
 import urllib.request
 
+import awscli
 import boto3
 from botocore.config import Config
 
-from harness import error
+from harness import error, wait
 
 
 def statement(action, resource="*", effect="Allow", **more):
@@ -258,3 +261,107 @@ def test_an_instance_acts_in_its_role(cloud):
         AssociationId=replaced["IamInstanceProfileAssociation"]["AssociationId"])
     assert ec2.describe_iam_instance_profile_associations()["IamInstanceProfileAssociations"] == []
     assert iam.get_role(RoleName="web")["Role"]["RoleLastUsed"]["Region"] == "us-east-1"
+
+
+def answer(url):
+    """Status and text."""
+    try:
+        with urllib.request.urlopen(url) as got:
+            return got.status, got.read().decode()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read().decode()
+
+
+def test_presigned_urls_are_as_good_as_their_signers(api):
+    root = api.client("s3")
+    root.create_bucket(Bucket="pictures")
+    root.put_object(Bucket="pictures", Key="a", Body=b"a picture")
+    ann = client(api, "s3", user(api, "ann", statement("s3:GetObject", "arn:aws:s3:::pictures/*")))
+
+    def presign(method, seconds=600):
+        return ann.generate_presigned_url(
+            method, Params={"Bucket": "pictures", "Key": "a"}, ExpiresIn=seconds)
+
+    good, brief = presign("get_object"), presign("get_object", 1)
+    assert answer(good) == (200, "a picture")
+    status, text = answer(good[:-4] + ("0000" if not good.endswith("0000") else "1111"))
+    assert status == 403 and "<Code>SignatureDoesNotMatch</Code>" in text, text
+    status, text = answer(good.replace("/pictures/a?", "/pictures/b?"))
+    assert status == 403 and "<Code>SignatureDoesNotMatch</Code>" in text, text
+    # She may not put, nor may who has her URL.
+    put = urllib.request.Request(presign("put_object"), method="PUT", data=b"other")
+    status, text = answer(put)
+    assert status == 403 and "<Code>AccessDenied</Code>" in text and "s3:PutObject" in text, text
+    wait("the URL to be over", lambda: answer(brief)[0] == 403)
+    assert "<Code>AccessDenied</Code>" in (text := answer(brief)[1]) and "expired" in text, text
+    arn = api.client("iam").get_user(UserName="ann")["User"]["Arn"]
+    root.put_bucket_policy(Bucket="pictures", Policy=statement(
+        "s3:GetObject", "arn:aws:s3:::pictures/*", effect="Deny", Principal={"AWS": arn}))
+    status, text = answer(good)
+    assert status == 403 and "explicit deny in a resource-based policy" in text, text
+
+
+# User data as it is written for AWS: the AWS CLI, no endpoint, no keys.
+CLI = """#!/bin/bash
+unset AWS_ENDPOINT_URL
+export PYTHONPATH=/opt/awscli AWS_EC2_METADATA_SERVICE_NUM_ATTEMPTS=5
+aws() { python3 -m awscli "$@" 2>&1; }
+echo "secret=$(aws ssm get-parameter --name /db/password --with-decryption --query Parameter.Value --output text)"
+mkdir -p /srv/site && aws s3 sync s3://site /srv/site >/tmp/sync || echo "sync failed: $(tail -n 1 /tmp/sync)"
+echo "files=$(cd /srv/site && find . -type f | sort | paste -sd,)"
+url=$(aws sqs get-queue-url --queue-name jobs --query QueueUrl --output text)
+echo "queue=$url"
+aws sqs send-message --queue-url "$url" --message-body "from $(hostname)" >/dev/null
+echo end of script
+"""
+
+
+def test_user_data_with_the_aws_cli_works_in_a_role_and_is_denied_without(cloud):
+    # An image with the CLI, which brings a botocore of its own.
+    packages = pathlib.Path(awscli.__file__).parent.parent
+
+    def kept(item):
+        steps = pathlib.PurePath(item.name).parts
+        unused = len(steps) == 3 and steps[-1] in ("boto3", "botocore", "pip", "setuptools")
+        return None if unused or steps[-1] in ("__pycache__", "examples") else item
+
+    archive = pathlib.Path(cloud.data_dir, "cli.tar")
+    with tarfile.open(archive, "w") as tar:
+        tar.add(packages, "opt/awscli", filter=kept)
+    cloud.drover("image", "import", "cli", str(archive), "--base", "drover-host")
+    [image] = cloud.client("ec2").describe_images(
+        Filters=[{"Name": "name", "Values": ["cli"]}])["Images"]
+
+    iam, s3, sqs = (cloud.client(name) for name in ("iam", "s3", "sqs"))
+    cloud.client("ssm").put_parameter(Name="/db/password", Value="hunter2", Type="SecureString")
+    s3.create_bucket(Bucket="site")
+    for key in ("index.html", "css/main.css"):
+        s3.put_object(Bucket="site", Key=key, Body=key.encode())
+    url = sqs.create_queue(QueueName="jobs")["QueueUrl"]
+    iam.create_role(RoleName="web", AssumeRolePolicyDocument=trust(Service="ec2.amazonaws.com"))
+    for policy in ("AmazonSSMManagedInstanceCore", "AmazonS3ReadOnlyAccess"):
+        iam.attach_role_policy(RoleName="web", PolicyArn=f"arn:aws:iam::aws:policy/{policy}")
+    iam.put_role_policy(RoleName="web", PolicyName="queue", PolicyDocument=statement(
+        ["sqs:GetQueueUrl", "sqs:SendMessage"], "arn:aws:sqs:us-east-1:*:jobs"))
+    iam.create_instance_profile(InstanceProfileName="web")
+    iam.add_role_to_instance_profile(InstanceProfileName="web", RoleName="web")
+
+    [able] = cloud.run(CLI, ImageId=image["ImageId"], IamInstanceProfile={"Name": "web"})
+    console = cloud.wait_console(able, "end of script", 120)
+    assert "secret=hunter2" in console, console
+    assert "files=./css/main.css,./index.html" in console, console
+    # By the name that version 1 of the CLI knows.
+    assert "queue=https://queue.amazonaws.com/123456789012/jobs" in console, console
+    [message] = sqs.receive_message(QueueUrl=url, MessageSystemAttributeNames=["SenderId"])["Messages"]
+    assert message["Attributes"]["SenderId"].endswith(f":{able}"), message
+
+    [unable] = cloud.run(CLI, ImageId=image["ImageId"])
+    console = cloud.wait_console(unable, "end of script", 120)
+    assert "hunter2" not in console and "sync failed" in console, console
+    assert "Unable to locate credentials" in console, console
+    for policy in ("AmazonSSMManagedInstanceCore", "AmazonS3ReadOnlyAccess"):
+        iam.detach_role_policy(RoleName="web", PolicyArn=f"arn:aws:iam::aws:policy/{policy}")
+    [denied] = cloud.run(CLI, ImageId=image["ImageId"], IamInstanceProfile={"Name": "web"})
+    console = cloud.wait_console(denied, "end of script", 120)
+    assert "hunter2" not in console and "AccessDeniedException" in console, console
+    assert "sync failed" in console and "AccessDenied" in console, console

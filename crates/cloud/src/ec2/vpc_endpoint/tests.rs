@@ -42,7 +42,7 @@ async fn an_endpoint_brings_its_routes_and_takes_them_along() {
     assert_eq!(twice.code(), "RouteAlreadyExists");
     create(&cx, "com.amazonaws.us-east-1.dynamodb", &tables).await.unwrap();
     assert_eq!(routes(), 2);
-    for unknown in ["com.amazonaws.us-east-1.sqs", "com.amazonaws.eu-west-1.s3", "s3"] {
+    for unknown in ["com.amazonaws.us-east-1.sns", "com.amazonaws.eu-west-1.s3", "s3"] {
         assert_eq!(create(&cx, unknown, &[]).await.unwrap_err().code(), "InvalidServiceName");
     }
     let remove = Change { remove_tables: tables.to_vec(), ..Change::default() };
