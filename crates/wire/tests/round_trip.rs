@@ -7,7 +7,7 @@ use proptest::prelude::Rng;
 use proptest::test_runner::{TestRng, TestRunner};
 use quick_xml::events::Event;
 use wire::query::params::percent_encode;
-use wire::schema::{Place, Structure, Text, Type};
+use wire::schema::{Map, Place, Structure, Text, Type};
 use wire::value::{self, Fields, Value, View};
 use wire::{Operation, Protocol, Shape};
 
@@ -45,7 +45,7 @@ fn request_in<O: Operation>(protocol: Protocol) {
         } else if xml {
             let mut form = format!("Action={}&Version={}", O::NAME, O::SERVICE.api_version);
             write_form(
-                protocol,
+                protocol == Protocol::Ec2 || O::SERVICE.query_compatible(),
                 "",
                 &Type::Structure(O::Input::SCHEMA),
                 View::Structure(&input),
@@ -69,8 +69,11 @@ fn response<O: Operation>() {
 
 fn response_in<O: Operation>(protocol: Protocol) {
     let mut random = Random::new(false);
+    let flat = protocol == Protocol::Query && O::SERVICE.query_compatible();
     for _ in 0..CASES {
-        let output: O::Output = value::shape(random.structure(O::Output::SCHEMA, 0));
+        let output = random.structure(O::Output::SCHEMA, 0);
+        let output = if flat { without_empties(output) } else { output };
+        let output: O::Output = value::shape(output);
         let response = wire::encode::<O>(&wire_request::<O>(protocol, vec![]), &output, "r-1");
         let decoded = match protocol {
             Protocol::Ec2 | Protocol::Query => {
@@ -82,7 +85,7 @@ fn response_in<O: Operation>(protocol: Protocol) {
                     _ => root.children.iter().find(|child| child.name == result),
                 };
                 match holder {
-                    Some(holder) => read_xml(&Type::Structure(O::Output::SCHEMA), holder),
+                    Some(holder) => read_xml(flat, &Type::Structure(O::Output::SCHEMA), holder),
                     None => Value::Structure(vec![]),
                 }
             }
@@ -180,8 +183,8 @@ fn same<S: Shape>(decoded: &S, expected: &S, text: &[u8]) {
     assert_eq!(json(decoded), json(expected), "{}", String::from_utf8_lossy(text));
 }
 
-/// As botocore serialises parameters.
-fn write_form(protocol: Protocol, name: &str, ty: &Type, view: View<'_>, form: &mut String) {
+/// As botocore serialises parameters; `flat` where nothing stands between a list's name and its numbers.
+fn write_form(flat: bool, name: &str, ty: &Type, view: View<'_>, form: &mut String) {
     use base64::Engine;
     let join =
         |step: &str| if name.is_empty() { step.to_owned() } else { format!("{name}.{step}") };
@@ -189,7 +192,7 @@ fn write_form(protocol: Protocol, name: &str, ty: &Type, view: View<'_>, form: &
         (Type::Structure(schema), View::Structure(fields)) => {
             for (index, member) in schema.members.iter().enumerate() {
                 if let Some(view) = fields.field(index) {
-                    write_form(protocol, &join(member.request), &member.ty, view, form);
+                    write_form(flat, &join(member.request), &member.ty, view, form);
                 }
             }
             return;
@@ -199,11 +202,11 @@ fn write_form(protocol: Protocol, name: &str, ty: &Type, view: View<'_>, form: &
                 form.push_str(&format!("&{name}="));
             }
             for i in 0..items.count() {
-                let step = match protocol {
-                    Protocol::Ec2 => (i + 1).to_string(),
-                    _ => format!("{}.{}", list.item_name, i + 1),
+                let step = match flat {
+                    true => (i + 1).to_string(),
+                    false => format!("{}.{}", list.item_name, i + 1),
                 };
-                write_form(protocol, &join(&step), &list.item, items.at(i), form);
+                write_form(flat, &join(&step), &list.item, items.at(i), form);
             }
             return;
         }
@@ -212,9 +215,13 @@ fn write_form(protocol: Protocol, name: &str, ty: &Type, view: View<'_>, form: &
             entries.each(&mut |key, value| {
                 n += 1;
                 let key = percent_encode(key.as_bytes(), false);
-                form.push_str(&format!("&{}={key}", join(&format!("entry.{n}.key"))));
-                let value_name = join(&format!("entry.{n}.value"));
-                write_form(protocol, &value_name, &map.value, value, form);
+                let (key_name, value_name) = match flat {
+                    true => (format!("{n}.Name"), format!("{n}.Value")),
+                    false => (format!("entry.{n}.key"), format!("entry.{n}.value")),
+                };
+                form.push_str(&format!("&{}={key}", join(&key_name)));
+                let value_name = join(&value_name);
+                write_form(flat, &value_name, &map.value, value, form);
             });
             return;
         }
@@ -281,29 +288,46 @@ fn parse(xml: &[u8]) -> Element {
 }
 
 /// As clients read answers: what the schema does not know is skipped.
-fn read_xml(ty: &Type, element: &Element) -> Value {
+fn read_xml(flat: bool, ty: &Type, element: &Element) -> Value {
     use base64::Engine;
     let text = element.text.as_str();
     match ty {
+        Type::Structure(schema) if flat => {
+            let members = schema.members.iter().enumerate();
+            let members = members.filter_map(|(index, member)| {
+                let named = |child: &&Element| child.name == member.request;
+                let mut found = element.children.iter().filter(named).peekable();
+                found.peek()?;
+                let value = match &member.ty {
+                    Type::List(list) => {
+                        Value::List(found.map(|child| read_xml(flat, &list.item, child)).collect())
+                    }
+                    Type::Map(map) => {
+                        Value::Map(found.map(|child| pair(flat, map, child)).collect())
+                    }
+                    ty => read_xml(flat, ty, found.next()?),
+                };
+                Some((index, value))
+            });
+            Value::Structure(members.collect())
+        }
         Type::Structure(schema) => {
             let mut members = Vec::new();
             for child in &element.children {
                 let index = schema.members.iter().position(|m| m.response == child.name);
                 if let Some(index) = index {
-                    members.push((index, read_xml(&schema.members[index].ty, child)));
+                    members.push((index, read_xml(flat, &schema.members[index].ty, child)));
                 }
             }
             Value::Structure(members)
         }
         Type::List(list) => {
             assert!(element.children.iter().all(|child| child.name == list.item_name));
-            Value::List(element.children.iter().map(|child| read_xml(&list.item, child)).collect())
+            let items = element.children.iter();
+            Value::List(items.map(|child| read_xml(flat, &list.item, child)).collect())
         }
         Type::Map(map) => {
-            let pair = |entry: &Element| {
-                (entry.children[0].text.clone(), read_xml(&map.value, &entry.children[1]))
-            };
-            Value::Map(element.children.iter().map(pair).collect())
+            Value::Map(element.children.iter().map(|entry| pair(flat, map, entry)).collect())
         }
         Type::String(_) => Value::String(text.to_owned()),
         Type::Integer(_) | Type::Long(_) => Value::Integer(text.parse().unwrap()),
@@ -320,6 +344,32 @@ fn read_xml(ty: &Type, element: &Element) -> Value {
             let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
             Value::Blob(bytes.into())
         }
+    }
+}
+
+/// An entry of a map: its key, then its value.
+fn pair(flat: bool, map: &Map, entry: &Element) -> (String, Value) {
+    (entry.children[0].text.clone(), read_xml(flat, &map.value, &entry.children[1]))
+}
+
+/// Where lists have no element of their own, an empty one is the same as none.
+fn without_empties(value: Value) -> Value {
+    let says_something = |value: &Value| match value {
+        Value::List(items) => !items.is_empty(),
+        Value::Map(entries) => !entries.is_empty(),
+        _ => true,
+    };
+    match value {
+        Value::Structure(members) => {
+            let members = members.into_iter().map(|(index, value)| (index, without_empties(value)));
+            Value::Structure(members.filter(|(_, value)| says_something(value)).collect())
+        }
+        Value::List(items) => Value::List(items.into_iter().map(without_empties).collect()),
+        Value::Map(entries) => {
+            let entries = entries.into_iter().map(|(key, value)| (key, without_empties(value)));
+            Value::Map(entries.collect())
+        }
+        other => other,
     }
 }
 
@@ -459,9 +509,9 @@ impl Random {
     }
 }
 
-/// A structure of which a form would not say a word.
+/// A structure or map of which a form would not say a word.
 fn nothing(value: &Value) -> bool {
-    matches!(value, Value::Structure(_)) && empty(value)
+    matches!(value, Value::Structure(_) | Value::Map(_)) && empty(value)
 }
 
 fn empty(value: &Value) -> bool {

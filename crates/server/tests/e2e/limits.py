@@ -45,7 +45,8 @@ def test_metrics_of_a_real_load_are_read_over_cbor_and_by_the_cli(cloud):
     points = cloudwatch.get_metric_statistics(
         Namespace="AWS/EC2", MetricName="CPUUtilization", Dimensions=dimensions, Period=60,
         Statistics=["Maximum"], **span)["Datapoints"]
-    assert max(point["Maximum"] for point in points) > 10 and points[0]["Unit"] == "Percent", points
+    # An idle one uses hundredths; how much a busy one gets is up to what else this host does.
+    assert max(point["Maximum"] for point in points) > 1 and points[0]["Unit"] == "Percent", points
     [used] = cloudwatch.get_metric_data(MetricDataQueries=[{
         "Id": "used", "MetricStat": {"Metric": {
             "Namespace": "AWS/EC2", "MetricName": "CPUCreditUsage", "Dimensions": dimensions},

@@ -170,7 +170,7 @@ def test_launch_templates(api):
     done = ec2.delete_launch_template_versions(LaunchTemplateId=id, Versions=["1", "2"])
     assert [v["VersionNumber"] for v in done["SuccessfullyDeletedLaunchTemplateVersions"]] == [1]
     assert [v["VersionNumber"] for v in done["UnsuccessfullyDeletedLaunchTemplateVersions"]] == [2]
-    for refused in ({"InstanceMarketOptions": {"MarketType": "spot"}}, {"KernelId": "aki-12345678"},
+    for refused in ({"KernelId": "aki-12345678"},
                     {"NetworkInterfaces": [{"DeviceIndex": 0, "Ipv6AddressCount": 1}]}):
         error("UnsupportedOperation", ec2.create_launch_template, LaunchTemplateName="refused",
               LaunchTemplateData=refused)
