@@ -49,6 +49,7 @@ use crate::{status, stream, tunnel};
 pub async fn answer(gateway: &Gateway, request: http::Request<Incoming>) -> Answer {
     if request.method() == Method::GET
         && let Some(rest) = request.uri().path().strip_prefix("/_drover/instances/")
+        && !rest.ends_with("/boot")
     {
         let rest = rest.to_owned();
         let rest: Vec<&str> = rest.split('/').collect();

@@ -17,8 +17,8 @@ pub struct Options {
 
 pub fn run(Options { instance, cloud, output }: Options) -> Result<()> {
     let answer = cloud.call("GET", &format!("/_drover/instances/{instance}/boot"), None)?;
-    let mut lines =
-        vec![format!("boot {} of {instance}, pid 1: {}", answer["boot"], answer["init"])];
+    let init = answer["init"].as_str().unwrap_or_default();
+    let mut lines = vec![format!("boot {} of {instance}, pid 1: {init}", answer["boot"])];
     let mut before = 0.0;
     for step in answer["steps"].as_array().into_iter().flatten() {
         let after = step["after_ms"].as_f64().unwrap_or_default();

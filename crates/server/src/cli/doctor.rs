@@ -89,9 +89,28 @@ fn checks() -> Result<Vec<Check>> {
             }),
         fix: if bootstrap.is_some() { String::new() } else { "apt-get install mmdebstrap".into() },
     });
+    checks.push(services());
     checks.push(packet_filter());
     checks.extend(public_addresses()?);
     Ok(checks)
+}
+
+/// A system with services takes several inotify instances, and all of this host's count as root's.
+fn services() -> Check {
+    const EACH: u64 = 10;
+    const ENOUGH: u64 = 1024;
+    let file = "/proc/sys/fs/inotify/max_user_instances";
+    let most = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok());
+    let most: u64 = most.unwrap_or(0);
+    Check {
+        name: "systemd in instances".into(),
+        state: if most >= ENOUGH { State::Ok } else { State::Optional },
+        detail: format!("{most} inotify instances: enough for about {} of them", most / EACH),
+        fix: match most >= ENOUGH {
+            true => String::new(),
+            false => format!("sysctl fs.inotify.max_user_instances={}", 8 * ENOUGH),
+        },
+    }
 }
 
 /// Security groups, ACLs and gateways are rules of nftables.

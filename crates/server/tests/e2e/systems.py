@@ -1,9 +1,9 @@
 """Real operating systems: a Debian of packages, its own systemd, cloud-init and sshd."""
 
 import hashlib
+import json
 import os
 import pathlib
-import re
 import subprocess
 
 from harness import DROVER, error, needs, wait
@@ -49,6 +49,12 @@ def test_debian_boots_its_own_system(cloud):
     # What waits for the end of the boot is asked of a later unit.
     console = cloud.wait_console(id, "STATE-", 60)
     assert "STATE-running" in console, console[-6000:]
+
+    times = json.loads(cloud.drover("boot", id, "--json"))
+    steps = [step["step"] for step in times["steps"]]
+    assert steps[0] == "API call" and times["init"].endswith("/systemd"), times
+    for step in ["root file system mounted", "interfaces attached", "pid 1 runs", "user data done"]:
+        assert step in steps, times
 
     ec2.stop_instances(InstanceIds=[id])
     cloud.wait_state(id, "stopped", 30)
