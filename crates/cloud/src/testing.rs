@@ -75,6 +75,30 @@ pub fn with_balancers(cx: &Context, balancers: Arc<FakeBalancers>) -> Context {
     Context { env, ..cx.clone() }
 }
 
+/// Rounds of these controllers until nothing changes any more; time stands.
+#[cfg(test)]
+pub async fn settle(env: &Env, driver: &Fake, controllers: &[&dyn crate::controller::Controller]) {
+    use compute::Driver as _;
+    for _ in 0..40 {
+        let (store, seen) = (env.store.changes(), driver.changes());
+        for controller in controllers {
+            controller.reconcile(env).await.unwrap();
+        }
+        if !store.has_changed().unwrap() && !seen.has_changed().unwrap() {
+            return;
+        }
+    }
+    panic!("does not settle");
+}
+
+/// Lets time go by, for the context and for what the driver runs.
+#[cfg(test)]
+pub fn pass(cx: &mut Context, driver: &Fake, seconds: u64) {
+    cx.env.clock.advance(cx.now.plus(Duration::from_secs(seconds)));
+    cx.now = cx.env.clock.now();
+    driver.tick();
+}
+
 /// The controllers of EC2's instances and disks, for tests of what comes of a call.
 #[cfg(test)]
 pub struct Disks {

@@ -21,6 +21,7 @@ mod snapshot;
 
 use std::fs::{File, TryLockError};
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -268,6 +269,34 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Removes the entries of `range` whose values are `unwanted`, a part at a time: stopped in between,
+    /// the rest is still there.
+    pub async fn sweep(
+        &self,
+        keyspace: &Keyspace,
+        range: &Range,
+        unwanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<()> {
+        const AT_ONCE: usize = 1000;
+        loop {
+            let mut batch = Batch::default();
+            let mut left = AT_ONCE;
+            keyspace.scan(range, |key, value| {
+                if unwanted(&value) {
+                    batch.delete(keyspace, key);
+                    left -= 1;
+                }
+                let full = left == 0;
+                let flow = if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+                Ok::<_, Error>(flow)
+            })?;
+            self.apply(batch).await?;
+            if left > 0 {
+                return Ok(());
+            }
+        }
     }
 }
 

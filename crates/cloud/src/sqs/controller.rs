@@ -1,7 +1,6 @@
 //! Sweeps what is no more: messages of deleted and purged queues, those that were kept long enough, and
 //! ids of deduplication that no longer count.
 
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use compute::driver::BoxFuture;
@@ -14,7 +13,6 @@ use crate::Timestamp;
 use crate::controller::{Controller, Error};
 use crate::env::Env;
 
-const AT_ONCE: usize = 1000;
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 pub struct Sweeper;
@@ -33,7 +31,8 @@ impl Controller for Sweeper {
                 let left = PAUSE.saturating_sub(env.clock.now().since(gone.at));
                 if !gone.swept || left.is_zero() {
                     // Whoever was still writing when it was deleted has long done so in the end.
-                    remove(env, &messages, &Range::prefix(&gone.number.to_be_bytes())).await?;
+                    let all = Range::prefix(&gone.number.to_be_bytes());
+                    env.store.sweep(&messages, &all, |_| true).await?;
                     let key = store::Record::key(&*gone);
                     let write = env.store.write(|tx| {
                         if tx.get::<Gone>(&key).as_deref() == Some(&*gone) {
@@ -69,7 +68,7 @@ async fn sweep(env: &Env, messages: &Keyspace, queue: &Queue) -> Result<(), Erro
         for kind in [message::ENTRY, message::BODY] {
             let old = Range::prefix(&message::prefix(queue.number, kind));
             let end = message::key(queue.number, kind, purge.before);
-            remove(env, messages, &old.before(&end)).await?;
+            env.store.sweep(messages, &old.before(&end), |_| true).await?;
         }
         let key = store::Record::key(queue);
         let write = env.store.write(|tx| {
@@ -98,21 +97,4 @@ async fn sweep(env: &Env, messages: &Keyspace, queue: &Queue) -> Result<(), Erro
     }
     env.store.apply(batch).await?;
     Ok(())
-}
-
-async fn remove(env: &Env, messages: &Keyspace, range: &Range) -> Result<(), Error> {
-    loop {
-        let mut batch = Batch::default();
-        let mut left = AT_ONCE;
-        messages.scan(range, |key, _| {
-            batch.delete(messages, key);
-            left -= 1;
-            let flow = if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-            Ok::<_, store::Error>(flow)
-        })?;
-        env.store.apply(batch).await?;
-        if left > 0 {
-            return Ok(());
-        }
-    }
 }

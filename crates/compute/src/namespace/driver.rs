@@ -18,10 +18,10 @@ use super::host::{self, HostLayer};
 use super::launcher::Launcher;
 use super::pool::Pool;
 use super::record::{self, Home, Record, RootLayers, ShimRecord};
-use super::roots::{self, Prepared, Stock};
+use super::roots::{Prepared, Stock};
 use super::shim::ToShim;
 use super::trash::Trash;
-use super::{Config, IDS_PER_INSTANCE, attachments, console, plug, sys};
+use super::{Config, IDS_PER_INSTANCE, check, console, plug, sys, usage};
 use crate::driver::BoxFuture;
 use crate::exec::{self, ConsoleFollower, Keys, Program, Running};
 use crate::{
@@ -31,8 +31,6 @@ use crate::{
 /// How long a killed instance may take to be gone. Killing is the kernel's work; this is for a host
 /// that is very busy.
 const DYING: Duration = Duration::from_secs(20);
-/// More layers than this do not fit into one mount's options.
-const MOST_LAYERS: usize = 40;
 
 /// See the module.
 pub struct NamespaceDriver {
@@ -160,7 +158,7 @@ impl Driver for NamespaceDriver {
             let state = slot.state();
             (state.group.clone()?, state.pid?)
         };
-        let network = network_usage(pid).unwrap_or_default();
+        let network = usage::of_network(pid).unwrap_or_default();
         Some(Usage {
             cpu: group.cpu()?,
             memory_bytes: group.memory_bytes().unwrap_or_default(),
@@ -241,7 +239,7 @@ impl Inner {
     }
 
     async fn ensure(self: &Arc<Self>, spec: &Spec) -> Result<()> {
-        check(spec, self.memory_bytes)?;
+        check::check(spec, self.memory_bytes)?;
         loop {
             let slot = {
                 let mut slots = self.slots();
@@ -537,115 +535,4 @@ pub(super) fn kill_shim(home: &Home) -> io::Result<()> {
 
 pub(super) fn host_error(error: io::Error) -> Error {
     Error::Host(error.to_string())
-}
-
-/// What can never work, whatever the host.
-fn check(spec: &Spec, host_memory_bytes: u64) -> Result<()> {
-    let refuse = |why: String| Err(Error::Spec(why));
-    let plain = |text: &str, extra: &str| {
-        !text.is_empty()
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
-            && !text.starts_with(['.', '-'])
-    };
-    if !plain(&spec.id, "-_.") || spec.id.len() > 64 {
-        return refuse(format!("{:?} cannot be an id", spec.id));
-    }
-    if !plain(&spec.hostname, "-.") || spec.hostname.len() > 64 {
-        return refuse(format!("{:?} cannot be a host name", spec.hostname));
-    }
-    if spec.layers.is_empty() || spec.layers.len() > MOST_LAYERS {
-        return refuse(format!("{} layers; there must be 1 to {MOST_LAYERS}", spec.layers.len()));
-    }
-    if spec.vcpus == 0 || spec.memory_mib == 0 {
-        return refuse("an instance needs a vCPU and memory".into());
-    }
-    spec.root_bytes.map_or(Ok(()), roots::check)?;
-    attachments::check(&spec.disks)?;
-    for (key, value) in &spec.env {
-        if !plain(key, "_") || value.contains(['\n', '\0']) {
-            return refuse(format!("environment variable {key:?} cannot be set"));
-        }
-    }
-    let memory_mib = host_memory_bytes >> 20;
-    if spec.memory_mib > memory_mib {
-        let wanted = spec.memory_mib;
-        return Err(Error::Capacity(format!("{wanted} MiB wanted, the host has {memory_mib}")));
-    }
-    Ok(())
-}
-
-/// What went through the interfaces of the network namespace that this process is in.
-fn network_usage(pid: i32) -> Option<Usage> {
-    Some(parse_net_dev(&fs::read_to_string(format!("/proc/{pid}/net/dev")).ok()?))
-}
-
-/// See proc_pid_net(5): after the name eight columns received, eight transmitted.
-fn parse_net_dev(table: &str) -> Usage {
-    let mut usage = Usage::default();
-    for line in table.lines() {
-        let Some((name, columns)) = line.split_once(':') else { continue };
-        if name.trim() == "lo" {
-            continue;
-        }
-        let n: Vec<u64> = columns.split_whitespace().filter_map(|n| n.parse().ok()).collect();
-        let [in_bytes, in_packets, _, _, _, _, _, _, out_bytes, out_packets, ..] = n[..] else {
-            continue;
-        };
-        usage.network_in_bytes += in_bytes;
-        usage.network_in_packets += in_packets;
-        usage.network_out_bytes += out_bytes;
-        usage.network_out_packets += out_packets;
-    }
-    usage
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refuses_what_cannot_work() {
-        let good = Spec {
-            id: "i-1".into(),
-            boot: 1,
-            layers: vec![Layer::Host],
-            vcpus: 1,
-            memory_mib: 64,
-            nics: vec![],
-            hostname: "ip-10-0-0-1.ec2.internal".into(),
-            env: [("AWS_REGION".to_owned(), "us-east-1".to_owned())].into(),
-            user_data: None,
-            ssh_keys: vec![],
-            resolver: Default::default(),
-            root_bytes: None,
-            disks: vec![],
-            init: Default::default(),
-        };
-        let memory = 1 << 30;
-        assert!(check(&good, memory).is_ok());
-        for (what, bad) in [
-            ("path", Spec { id: "../x".into(), ..good.clone() }),
-            ("empty id", Spec { id: String::new(), ..good.clone() }),
-            ("slash", Spec { id: "a/b".into(), ..good.clone() }),
-            ("host name", Spec { hostname: "a b".into(), ..good.clone() }),
-            ("no layer", Spec { layers: vec![], ..good.clone() }),
-            ("no memory", Spec { memory_mib: 0, ..good.clone() }),
-            ("newline", Spec { env: [("A".into(), "1\n2".into())].into(), ..good.clone() }),
-        ] {
-            assert!(matches!(check(&bad, memory), Err(Error::Spec(_))), "{what}");
-        }
-        let large = Spec { memory_mib: 4096, ..good };
-        assert!(matches!(check(&large, memory), Err(Error::Capacity(_))));
-    }
-
-    #[test]
-    fn adds_interfaces_up() {
-        let table = "Inter-|   Receive  |  Transmit\n face |bytes packets errs\n\
-            \x20   lo: 9 9 0 0 0 0 0 0 9 9 0 0 0 0 0 0\n\
-            \x20 eth0: 100 2 0 0 0 0 0 0 300 4 0 0 0 0 0 0\n\
-            \x20 eth1: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n";
-        let usage = parse_net_dev(table);
-        assert_eq!((usage.network_in_bytes, usage.network_in_packets), (101, 3));
-        assert_eq!((usage.network_out_bytes, usage.network_out_packets), (301, 5));
-    }
 }

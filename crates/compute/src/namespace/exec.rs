@@ -97,7 +97,7 @@ impl Inner {
             let namespace = plug::namespace(inside.pid)?;
             // A thread of its own: it does not come back from there.
             let connect = std::thread::spawn(move || {
-                sys::enter_network(namespace.as_fd())?;
+                sys::setns(namespace.as_fd(), libc::CLONE_NEWNET)?;
                 std::net::TcpStream::connect(SocketAddrV4::new(address, port))
             });
             connect.join().unwrap_or_else(|_| Err(io::Error::other("panicked")))

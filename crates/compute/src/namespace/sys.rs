@@ -1,5 +1,11 @@
 //! The few system calls the driver needs and no safe wrapper offers. No policy.
 
+mod message;
+mod terminal;
+
+pub use message::{receive, send, socketpair};
+pub use terminal::{controlling_terminal, set_window_size, terminal, terminal_number};
+
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -105,13 +111,6 @@ pub fn enter(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes this thread into a network namespace, for good.
-pub fn enter_network(namespace: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: a live descriptor.
-    check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) })?;
-    Ok(())
-}
-
 /// Kills the process group that a child leads which was not waited for.
 pub fn kill_group(leader: libc::pid_t) {
     // SAFETY: plain integers.
@@ -150,106 +149,6 @@ pub fn wait(pid: libc::pid_t) -> io::Result<libc::c_int> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-    }
-}
-
-/// A connected pair of sockets that keep message boundaries.
-pub fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let mut fds = [0; 2];
-    // SAFETY: `fds` has room for the two new descriptors, which nothing else owns.
-    unsafe {
-        check(libc::socketpair(
-            libc::AF_UNIX,
-            libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC,
-            0,
-            fds.as_mut_ptr(),
-        ))?;
-        Ok((OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])))
-    }
-}
-
-/// Most descriptors one message may carry (the kernel allows 253).
-pub const MAX_FDS: usize = 64;
-
-#[repr(C)]
-union Control {
-    _align: libc::cmsghdr,
-    buffer: [u8; 64 + MAX_FDS * size_of::<RawFd>()],
-}
-
-/// Sends one message with descriptors.
-pub fn send(socket: BorrowedFd<'_>, data: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    if fds.len() > MAX_FDS || data.is_empty() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let mut control = Control { buffer: [0; _] };
-    let mut part = libc::iovec { iov_base: data.as_ptr() as *mut _, iov_len: data.len() };
-    // SAFETY: msghdr is plain data; every pointer in it outlives the call; the control buffer is
-    // aligned for cmsghdr and large enough for MAX_FDS descriptors.
-    unsafe {
-        let mut message: libc::msghdr = std::mem::zeroed();
-        message.msg_iov = &raw mut part;
-        message.msg_iovlen = 1;
-        if !fds.is_empty() {
-            let length = size_of_val(fds) as u32;
-            message.msg_control = (&raw mut control).cast();
-            message.msg_controllen = libc::CMSG_SPACE(length) as _;
-            let header = libc::CMSG_FIRSTHDR(&raw const message);
-            (*header).cmsg_level = libc::SOL_SOCKET;
-            (*header).cmsg_type = libc::SCM_RIGHTS;
-            (*header).cmsg_len = libc::CMSG_LEN(length) as _;
-            let data = libc::CMSG_DATA(header).cast::<RawFd>();
-            for (i, fd) in fds.iter().enumerate() {
-                data.add(i).write_unaligned(fd.as_raw_fd());
-            }
-        }
-        loop {
-            let sent = libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL);
-            if sent >= 0 {
-                return Ok(());
-            }
-            let error = io::Error::last_os_error();
-            if error.kind() != io::ErrorKind::Interrupted {
-                return Err(error);
-            }
-        }
-    }
-}
-
-/// Receives one message into `data`. `Ok(0, _)` is the end.
-pub fn receive(socket: BorrowedFd<'_>, data: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut control = Control { buffer: [0; _] };
-    let mut part = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
-    let mut fds = Vec::new();
-    // SAFETY: as in `send`; the received descriptors are new and owned by nobody else.
-    unsafe {
-        let mut message: libc::msghdr = std::mem::zeroed();
-        message.msg_iov = &raw mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = (&raw mut control).cast();
-        message.msg_controllen = size_of::<Control>() as _;
-        let received = loop {
-            let n = libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC);
-            if n >= 0 {
-                break n as usize;
-            }
-            let error = io::Error::last_os_error();
-            if error.kind() != io::ErrorKind::Interrupted {
-                return Err(error);
-            }
-        };
-        let mut header = libc::CMSG_FIRSTHDR(&raw const message);
-        while !header.is_null() {
-            if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
-                let bytes = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
-                let data = libc::CMSG_DATA(header).cast::<RawFd>();
-                for i in 0..bytes / size_of::<RawFd>() {
-                    fds.push(OwnedFd::from_raw_fd(data.add(i).read_unaligned()));
-                }
-            }
-            header = libc::CMSG_NXTHDR(&raw const message, header);
-        }
-        Ok((received, fds))
     }
 }
 
@@ -331,16 +230,7 @@ pub fn read(fd: BorrowedFd<'_>, data: &mut [u8]) -> io::Result<usize> {
 /// Writes all of `data`.
 pub fn write_all(fd: BorrowedFd<'_>, mut data: &[u8]) -> io::Result<()> {
     while !data.is_empty() {
-        // SAFETY: a live descriptor and a valid buffer.
-        let n = unsafe { libc::write(fd.as_raw_fd(), data.as_ptr().cast(), data.len()) };
-        if n < 0 {
-            let error = io::Error::last_os_error();
-            if error.kind() != io::ErrorKind::Interrupted {
-                return Err(error);
-            }
-        } else {
-            data = &data[n as usize..];
-        }
+        data = &data[write(fd, data)?..];
     }
     Ok(())
 }
@@ -367,54 +257,6 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
         check(libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK))?;
     }
     Ok(())
-}
-
-/// A new terminal: its master and its slave, raw (no echo, no newline translation).
-pub fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
-    // SAFETY: the calls get valid descriptors and buffers; the results are new descriptors.
-    unsafe {
-        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-        let master = OwnedFd::from_raw_fd(check(libc::open(c"/dev/ptmx".as_ptr(), flags))?);
-        let unlock: libc::c_int = 0;
-        check(libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock))?;
-        let slave = check(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags))?;
-        let slave = OwnedFd::from_raw_fd(slave);
-        let mut mode: libc::termios = std::mem::zeroed();
-        check(libc::tcgetattr(slave.as_raw_fd(), &raw mut mode))?;
-        libc::cfmakeraw(&raw mut mode);
-        check(libc::tcsetattr(slave.as_raw_fd(), libc::TCSANOW, &raw const mode))?;
-        Ok((master, slave))
-    }
-}
-
-/// A new terminal that this session has from now on: its master, and its slave as logins have it.
-pub fn controlling_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
-    // SAFETY: the calls get valid descriptors; the results are new descriptors.
-    unsafe {
-        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-        let master = OwnedFd::from_raw_fd(check(libc::open(c"/dev/ptmx".as_ptr(), flags))?);
-        let unlock: libc::c_int = 0;
-        check(libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock))?;
-        let slave = check(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags))?;
-        let slave = OwnedFd::from_raw_fd(slave);
-        check(libc::ioctl(slave.as_raw_fd(), libc::TIOCSCTTY, 0))?;
-        Ok((master, slave))
-    }
-}
-
-pub fn set_window_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> io::Result<()> {
-    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: a live descriptor and a valid size.
-    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) })?;
-    Ok(())
-}
-
-/// The number of the terminal behind a master, as under /dev/pts.
-pub fn terminal_number(master: BorrowedFd<'_>) -> io::Result<u32> {
-    let mut number: libc::c_uint = 0;
-    // SAFETY: a live descriptor and a valid place for the result.
-    check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) })?;
-    Ok(number)
 }
 
 /// Becomes root of this user namespace, with no other groups. Raw calls: the library's wrappers
@@ -593,12 +435,13 @@ pub fn umask(mask: u32) {
     unsafe { libc::umask(mask) };
 }
 
-/// The time on the monotonic clock, in milliseconds.
+/// The host's time, in microseconds since 1970.
 pub fn realtime_us() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |since| since.as_micros() as u64)
 }
 
+/// The time on the monotonic clock, in milliseconds.
 pub fn monotonic_ms() -> u64 {
     // SAFETY: timespec is plain data, filled by the call.
     unsafe {
@@ -617,9 +460,9 @@ pub fn alarm(seconds: u32) {
     }
 }
 
-/// Enters a namespace of this kind.
+/// Takes this thread into a namespace of this kind.
 pub fn setns(namespace: BorrowedFd<'_>, kind: libc::c_int) -> io::Result<()> {
-    // SAFETY: a live descriptor; this process has one thread.
+    // SAFETY: a live descriptor. Kinds that many threads cannot enter the kernel refuses.
     check(unsafe { libc::setns(namespace.as_raw_fd(), kind) })?;
     Ok(())
 }

@@ -44,7 +44,7 @@ fn a_frozen_root_holds_every_byte() {
     world.ok("i-a", "rm /usr/bin/od && echo tool > /usr/local/bin/tool && rm /etc/hostname");
     let freeze = |id: &str, name: &str| world.wait_for(store.freeze_root(id, name));
     // Running, while it writes.
-    world.ok("i-a", "( while :; do date >> /srv/log; done ) > /dev/null 2>&1 & sleep 0.2");
+    world.ok("i-a", "( while :; do date >> /srv/log; done ) > /dev/null 2>&1 & until [ -s /srv/log ]; do :; done");
     let layer = freeze("i-a", "snap-1").unwrap();
     assert_eq!(freeze("i-a", "snap-1").unwrap(), layer, "again");
     world.ok("i-a", "echo later > /srv/www/index && touch /srv/still-writable");

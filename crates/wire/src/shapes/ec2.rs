@@ -1022,26 +1022,6 @@ impl Operation for AuthorizeSecurityGroupIngress {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct CancelCapacityReservation;
-
-impl Operation for CancelCapacityReservation {
-    type Input = CancelCapacityReservationRequest;
-    type Output = CancelCapacityReservationResult;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "CancelCapacityReservation";
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct CancelSpotFleetRequests;
-
-impl Operation for CancelSpotFleetRequests {
-    type Input = CancelSpotFleetRequestsRequest;
-    type Output = CancelSpotFleetRequestsResponse;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "CancelSpotFleetRequests";
-}
-
-#[derive(Clone, Copy, Debug)]
 pub struct CancelSpotInstanceRequests;
 
 impl Operation for CancelSpotInstanceRequests {
@@ -1069,16 +1049,6 @@ impl Operation for CopySnapshot {
     type Output = CopySnapshotResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "CopySnapshot";
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct CreateCapacityReservation;
-
-impl Operation for CreateCapacityReservation {
-    type Input = CreateCapacityReservationRequest;
-    type Output = CreateCapacityReservationResult;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "CreateCapacityReservation";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -1254,16 +1224,6 @@ impl Operation for CreateNetworkInterface {
     type Output = CreateNetworkInterfaceResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "CreateNetworkInterface";
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct CreatePlacementGroup;
-
-impl Operation for CreatePlacementGroup {
-    type Input = CreatePlacementGroupRequest;
-    type Output = CreatePlacementGroupResult;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "CreatePlacementGroup";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -1607,31 +1567,6 @@ impl Shape for DeleteNetworkInterfaceOutput {
 static DELETE_NETWORK_INTERFACE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
-pub struct DeletePlacementGroup;
-
-impl Operation for DeletePlacementGroup {
-    type Input = DeletePlacementGroupRequest;
-    type Output = DeletePlacementGroupOutput;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "DeletePlacementGroup";
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DeletePlacementGroupOutput {}
-
-impl Shape for DeletePlacementGroupOutput {
-    const SCHEMA: &'static s::Structure = &DELETE_PLACEMENT_GROUP_OUTPUT;
-
-    fn set(&mut self, _: usize, _: v::Value) {}
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        None
-    }
-}
-
-static DELETE_PLACEMENT_GROUP_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
-
-#[derive(Clone, Copy, Debug)]
 pub struct DeleteRoute;
 
 impl Operation for DeleteRoute {
@@ -1887,16 +1822,6 @@ impl Operation for DescribeAvailabilityZones {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct DescribeCapacityReservations;
-
-impl Operation for DescribeCapacityReservations {
-    type Input = DescribeCapacityReservationsRequest;
-    type Output = DescribeCapacityReservationsResult;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "DescribeCapacityReservations";
-}
-
-#[derive(Clone, Copy, Debug)]
 pub struct DescribeDhcpOptions;
 
 impl Operation for DescribeDhcpOptions {
@@ -2147,16 +2072,6 @@ impl Operation for DescribeNetworkInterfaces {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct DescribePlacementGroups;
-
-impl Operation for DescribePlacementGroups {
-    type Input = DescribePlacementGroupsRequest;
-    type Output = DescribePlacementGroupsResult;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "DescribePlacementGroups";
-}
-
-#[derive(Clone, Copy, Debug)]
 pub struct DescribePrefixLists;
 
 impl Operation for DescribePrefixLists {
@@ -2234,36 +2149,6 @@ impl Operation for DescribeSnapshots {
     type Output = DescribeSnapshotsResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "DescribeSnapshots";
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct DescribeSpotFleetInstances;
-
-impl Operation for DescribeSpotFleetInstances {
-    type Input = DescribeSpotFleetInstancesRequest;
-    type Output = DescribeSpotFleetInstancesResponse;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "DescribeSpotFleetInstances";
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct DescribeSpotFleetRequestHistory;
-
-impl Operation for DescribeSpotFleetRequestHistory {
-    type Input = DescribeSpotFleetRequestHistoryRequest;
-    type Output = DescribeSpotFleetRequestHistoryResponse;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "DescribeSpotFleetRequestHistory";
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct DescribeSpotFleetRequests;
-
-impl Operation for DescribeSpotFleetRequests {
-    type Input = DescribeSpotFleetRequestsRequest;
-    type Output = DescribeSpotFleetRequestsResponse;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "DescribeSpotFleetRequests";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -2672,16 +2557,6 @@ impl Shape for EnableVolumeIOOutput {
 static ENABLE_VOLUME_IO_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
-pub struct GetCapacityReservationUsage;
-
-impl Operation for GetCapacityReservationUsage {
-    type Input = GetCapacityReservationUsageRequest;
-    type Output = GetCapacityReservationUsageResult;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "GetCapacityReservationUsage";
-}
-
-#[derive(Clone, Copy, Debug)]
 pub struct GetConsoleOutput;
 
 impl Operation for GetConsoleOutput {
@@ -2709,16 +2584,6 @@ impl Operation for GetDefaultCreditSpecification {
     type Output = GetDefaultCreditSpecificationResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "GetDefaultCreditSpecification";
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct GetEbsDefaultKmsKeyId;
-
-impl Operation for GetEbsDefaultKmsKeyId {
-    type Input = GetEbsDefaultKmsKeyIdRequest;
-    type Output = GetEbsDefaultKmsKeyIdResult;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "GetEbsDefaultKmsKeyId";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -2782,16 +2647,6 @@ impl Operation for GetSerialConsoleAccessStatus {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct GetSpotPlacementScores;
-
-impl Operation for GetSpotPlacementScores {
-    type Input = GetSpotPlacementScoresRequest;
-    type Output = GetSpotPlacementScoresResult;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "GetSpotPlacementScores";
-}
-
-#[derive(Clone, Copy, Debug)]
 pub struct ImportKeyPair;
 
 impl Operation for ImportKeyPair {
@@ -2799,16 +2654,6 @@ impl Operation for ImportKeyPair {
     type Output = ImportKeyPairResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "ImportKeyPair";
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct ModifyCapacityReservation;
-
-impl Operation for ModifyCapacityReservation {
-    type Input = ModifyCapacityReservationRequest;
-    type Output = ModifyCapacityReservationResult;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "ModifyCapacityReservation";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -2882,16 +2727,6 @@ impl Shape for ModifyInstanceAttributeOutput {
 static MODIFY_INSTANCE_ATTRIBUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
-pub struct ModifyInstanceCapacityReservationAttributes;
-
-impl Operation for ModifyInstanceCapacityReservationAttributes {
-    type Input = ModifyInstanceCapacityReservationAttributesRequest;
-    type Output = ModifyInstanceCapacityReservationAttributesResult;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "ModifyInstanceCapacityReservationAttributes";
-}
-
-#[derive(Clone, Copy, Debug)]
 pub struct ModifyInstanceCreditSpecification;
 
 impl Operation for ModifyInstanceCreditSpecification {
@@ -2909,16 +2744,6 @@ impl Operation for ModifyInstanceMetadataOptions {
     type Output = ModifyInstanceMetadataOptionsResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "ModifyInstanceMetadataOptions";
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct ModifyInstancePlacement;
-
-impl Operation for ModifyInstancePlacement {
-    type Input = ModifyInstancePlacementRequest;
-    type Output = ModifyInstancePlacementResult;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "ModifyInstancePlacement";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -3001,16 +2826,6 @@ impl Shape for ModifySnapshotAttributeOutput {
 }
 
 static MODIFY_SNAPSHOT_ATTRIBUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
-
-#[derive(Clone, Copy, Debug)]
-pub struct ModifySpotFleetRequest;
-
-impl Operation for ModifySpotFleetRequest {
-    type Input = ModifySpotFleetRequestRequest;
-    type Output = ModifySpotFleetRequestResponse;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "ModifySpotFleetRequest";
-}
 
 #[derive(Clone, Copy, Debug)]
 pub struct ModifySubnetAttribute;
@@ -3275,16 +3090,6 @@ impl Operation for ReplaceRouteTableAssociation {
     type Output = ReplaceRouteTableAssociationResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "ReplaceRouteTableAssociation";
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct RequestSpotFleet;
-
-impl Operation for RequestSpotFleet {
-    type Input = RequestSpotFleetRequest;
-    type Output = RequestSpotFleetResponse;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "RequestSpotFleet";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -6564,291 +6369,6 @@ static BLOCK_PUBLIC_ACCESS_STATES: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct CancelCapacityReservationRequest {
-    pub apply_cancellation_charges: Option<String>,
-    pub capacity_reservation_id: String,
-    pub dry_run: Option<bool>,
-    pub quote_id: Option<String>,
-}
-
-impl Shape for CancelCapacityReservationRequest {
-    const SCHEMA: &'static s::Structure = &CANCEL_CAPACITY_RESERVATION_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.apply_cancellation_charges = v::from(value),
-            1 => self.capacity_reservation_id = v::from(value),
-            2 => self.dry_run = v::from(value),
-            _ => self.quote_id = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.apply_cancellation_charges),
-            1 => v::view(&self.capacity_reservation_id),
-            2 => v::view(&self.dry_run),
-            _ => v::view(&self.quote_id),
-        }
-    }
-}
-
-static CANCEL_CAPACITY_RESERVATION_REQUEST: s::Structure = s::Structure {
-    name: "CancelCapacityReservationRequest",
-    members: &[
-        s::optional(
-            "ApplyCancellationCharges",
-            "ApplyCancellationCharges",
-            "ApplyCancellationCharges",
-            s::Type::String(&APPLY_CANCELLATION_CHARGES),
-        ),
-        s::required(
-            "CapacityReservationId",
-            "CapacityReservationId",
-            "CapacityReservationId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
-        s::optional("QuoteId", "QuoteId", "QuoteId", s::Type::String(&s::ANY_TEXT)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CancelCapacityReservationResult {
-    pub r#return: Option<bool>,
-}
-
-impl Shape for CancelCapacityReservationResult {
-    const SCHEMA: &'static s::Structure = &CANCEL_CAPACITY_RESERVATION_RESULT;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.r#return = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.r#return)
-    }
-}
-
-static CANCEL_CAPACITY_RESERVATION_RESULT: s::Structure = s::Structure {
-    name: "CancelCapacityReservationResult",
-    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CancelSpotFleetRequestsError {
-    pub code: Option<String>,
-    pub message: Option<String>,
-}
-
-impl Shape for CancelSpotFleetRequestsError {
-    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_FLEET_REQUESTS_ERROR;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.code = v::from(value),
-            _ => self.message = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.code),
-            _ => v::view(&self.message),
-        }
-    }
-}
-
-static CANCEL_SPOT_FLEET_REQUESTS_ERROR: s::Structure = s::Structure {
-    name: "CancelSpotFleetRequestsError",
-    members: &[
-        s::optional("Code", "Code", "code", s::Type::String(&CANCEL_BATCH_ERROR_CODE)),
-        s::optional("Message", "Message", "message", s::Type::String(&s::ANY_TEXT)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CancelSpotFleetRequestsErrorItem {
-    pub error: Option<CancelSpotFleetRequestsError>,
-    pub spot_fleet_request_id: Option<String>,
-}
-
-impl Shape for CancelSpotFleetRequestsErrorItem {
-    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_FLEET_REQUESTS_ERROR_ITEM;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.error = v::from(value),
-            _ => self.spot_fleet_request_id = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.error),
-            _ => v::view(&self.spot_fleet_request_id),
-        }
-    }
-}
-
-static CANCEL_SPOT_FLEET_REQUESTS_ERROR_ITEM: s::Structure = s::Structure {
-    name: "CancelSpotFleetRequestsErrorItem",
-    members: &[
-        s::optional(
-            "Error",
-            "Error",
-            "error",
-            s::Type::Structure(&CANCEL_SPOT_FLEET_REQUESTS_ERROR),
-        ),
-        s::optional(
-            "SpotFleetRequestId",
-            "SpotFleetRequestId",
-            "spotFleetRequestId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CancelSpotFleetRequestsRequest {
-    pub dry_run: Option<bool>,
-    pub spot_fleet_request_ids: Vec<String>,
-    pub terminate_instances: bool,
-}
-
-impl Shape for CancelSpotFleetRequestsRequest {
-    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_FLEET_REQUESTS_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.dry_run = v::from(value),
-            1 => self.spot_fleet_request_ids = v::from(value),
-            _ => self.terminate_instances = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.dry_run),
-            1 => v::view(&self.spot_fleet_request_ids),
-            _ => v::view(&self.terminate_instances),
-        }
-    }
-}
-
-static CANCEL_SPOT_FLEET_REQUESTS_REQUEST: s::Structure = s::Structure {
-    name: "CancelSpotFleetRequestsRequest",
-    members: &[
-        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
-        s::required(
-            "SpotFleetRequestIds",
-            "SpotFleetRequestId",
-            "spotFleetRequestId",
-            s::Type::List(&SPOT_FLEET_REQUEST_ID_LIST),
-        ),
-        s::required(
-            "TerminateInstances",
-            "TerminateInstances",
-            "terminateInstances",
-            s::Type::Boolean,
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CancelSpotFleetRequestsResponse {
-    pub successful_fleet_requests: Option<Vec<CancelSpotFleetRequestsSuccessItem>>,
-    pub unsuccessful_fleet_requests: Option<Vec<CancelSpotFleetRequestsErrorItem>>,
-}
-
-impl Shape for CancelSpotFleetRequestsResponse {
-    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_FLEET_REQUESTS_RESPONSE;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.successful_fleet_requests = v::from(value),
-            _ => self.unsuccessful_fleet_requests = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.successful_fleet_requests),
-            _ => v::view(&self.unsuccessful_fleet_requests),
-        }
-    }
-}
-
-static CANCEL_SPOT_FLEET_REQUESTS_RESPONSE: s::Structure = s::Structure {
-    name: "CancelSpotFleetRequestsResponse",
-    members: &[
-        s::optional(
-            "SuccessfulFleetRequests",
-            "SuccessfulFleetRequestSet",
-            "successfulFleetRequestSet",
-            s::Type::List(&CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_SET),
-        ),
-        s::optional(
-            "UnsuccessfulFleetRequests",
-            "UnsuccessfulFleetRequestSet",
-            "unsuccessfulFleetRequestSet",
-            s::Type::List(&CANCEL_SPOT_FLEET_REQUESTS_ERROR_SET),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CancelSpotFleetRequestsSuccessItem {
-    pub current_spot_fleet_request_state: Option<String>,
-    pub previous_spot_fleet_request_state: Option<String>,
-    pub spot_fleet_request_id: Option<String>,
-}
-
-impl Shape for CancelSpotFleetRequestsSuccessItem {
-    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_ITEM;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.current_spot_fleet_request_state = v::from(value),
-            1 => self.previous_spot_fleet_request_state = v::from(value),
-            _ => self.spot_fleet_request_id = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.current_spot_fleet_request_state),
-            1 => v::view(&self.previous_spot_fleet_request_state),
-            _ => v::view(&self.spot_fleet_request_id),
-        }
-    }
-}
-
-static CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_ITEM: s::Structure = s::Structure {
-    name: "CancelSpotFleetRequestsSuccessItem",
-    members: &[
-        s::optional(
-            "CurrentSpotFleetRequestState",
-            "CurrentSpotFleetRequestState",
-            "currentSpotFleetRequestState",
-            s::Type::String(&BATCH_STATE),
-        ),
-        s::optional(
-            "PreviousSpotFleetRequestState",
-            "PreviousSpotFleetRequestState",
-            "previousSpotFleetRequestState",
-            s::Type::String(&BATCH_STATE),
-        ),
-        s::optional(
-            "SpotFleetRequestId",
-            "SpotFleetRequestId",
-            "spotFleetRequestId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CancelSpotInstanceRequestsRequest {
     pub dry_run: Option<bool>,
     pub spot_instance_request_ids: Vec<String>,
@@ -6950,477 +6470,6 @@ static CANCELLED_SPOT_INSTANCE_REQUEST: s::Structure = s::Structure {
             "State",
             "state",
             s::Type::String(&CANCEL_SPOT_INSTANCE_REQUEST_STATE),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CapacityAllocation {
-    pub allocation_metadata: Option<Vec<CapacityAllocationMetadataEntry>>,
-    pub allocation_type: Option<String>,
-    pub count: Option<i32>,
-}
-
-impl Shape for CapacityAllocation {
-    const SCHEMA: &'static s::Structure = &CAPACITY_ALLOCATION;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.allocation_metadata = v::from(value),
-            1 => self.allocation_type = v::from(value),
-            _ => self.count = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.allocation_metadata),
-            1 => v::view(&self.allocation_type),
-            _ => v::view(&self.count),
-        }
-    }
-}
-
-static CAPACITY_ALLOCATION: s::Structure = s::Structure {
-    name: "CapacityAllocation",
-    members: &[
-        s::optional(
-            "AllocationMetadata",
-            "AllocationMetadataList",
-            "allocationMetadataList",
-            s::Type::List(&CAPACITY_ALLOCATION_METADATA_LIST),
-        ),
-        s::optional(
-            "AllocationType",
-            "AllocationType",
-            "allocationType",
-            s::Type::String(&ALLOCATION_TYPE),
-        ),
-        s::optional("Count", "Count", "count", s::Type::Integer(&s::ANY_NUMBER)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CapacityAllocationMetadataEntry {
-    pub key: Option<String>,
-    pub value: Option<String>,
-}
-
-impl Shape for CapacityAllocationMetadataEntry {
-    const SCHEMA: &'static s::Structure = &CAPACITY_ALLOCATION_METADATA_ENTRY;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.key = v::from(value),
-            _ => self.value = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.key),
-            _ => v::view(&self.value),
-        }
-    }
-}
-
-static CAPACITY_ALLOCATION_METADATA_ENTRY: s::Structure = s::Structure {
-    name: "CapacityAllocationMetadataEntry",
-    members: &[
-        s::optional("Key", "Key", "key", s::Type::String(&s::ANY_TEXT)),
-        s::optional("Value", "Value", "value", s::Type::String(&s::ANY_TEXT)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CapacityReservation {
-    pub adjustment_details: Option<CapacityReservationAdjustmentDetails>,
-    pub adjustment_status: Option<String>,
-    pub availability_zone: Option<String>,
-    pub availability_zone_id: Option<String>,
-    pub available_instance_count: Option<i32>,
-    pub capacity_allocations: Option<Vec<CapacityAllocation>>,
-    pub capacity_block_id: Option<String>,
-    pub capacity_reservation_arn: Option<String>,
-    pub capacity_reservation_fleet_id: Option<String>,
-    pub capacity_reservation_id: Option<String>,
-    pub commitment_info: Option<CapacityReservationCommitmentInfo>,
-    pub create_date: Option<Timestamp>,
-    pub delivery_preference: Option<String>,
-    pub ebs_optimized: Option<bool>,
-    pub end_date: Option<Timestamp>,
-    pub end_date_type: Option<String>,
-    pub ephemeral_storage: Option<bool>,
-    pub instance_match_criteria: Option<String>,
-    pub instance_platform: Option<String>,
-    pub instance_type: Option<String>,
-    pub interruptible: Option<bool>,
-    pub interruptible_capacity_allocation: Option<InterruptibleCapacityAllocation>,
-    pub interruption_info: Option<InterruptionInfo>,
-    pub launch_status: Option<String>,
-    pub original_start_date: Option<Timestamp>,
-    pub outpost_arn: Option<String>,
-    pub owner_id: Option<String>,
-    pub placement_group_arn: Option<String>,
-    pub reservation_type: Option<String>,
-    pub start_date: Option<Timestamp>,
-    pub state: Option<String>,
-    pub tags: Option<Vec<Tag>>,
-    pub tenancy: Option<String>,
-    pub total_instance_count: Option<i32>,
-    pub unused_reservation_billing_owner_id: Option<String>,
-    pub zero_size_preference: Option<String>,
-}
-
-impl Shape for CapacityReservation {
-    const SCHEMA: &'static s::Structure = &CAPACITY_RESERVATION;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.adjustment_details = v::from(value),
-            1 => self.adjustment_status = v::from(value),
-            2 => self.availability_zone = v::from(value),
-            3 => self.availability_zone_id = v::from(value),
-            4 => self.available_instance_count = v::from(value),
-            5 => self.capacity_allocations = v::from(value),
-            6 => self.capacity_block_id = v::from(value),
-            7 => self.capacity_reservation_arn = v::from(value),
-            8 => self.capacity_reservation_fleet_id = v::from(value),
-            9 => self.capacity_reservation_id = v::from(value),
-            10 => self.commitment_info = v::from(value),
-            11 => self.create_date = v::from(value),
-            12 => self.delivery_preference = v::from(value),
-            13 => self.ebs_optimized = v::from(value),
-            14 => self.end_date = v::from(value),
-            15 => self.end_date_type = v::from(value),
-            16 => self.ephemeral_storage = v::from(value),
-            17 => self.instance_match_criteria = v::from(value),
-            18 => self.instance_platform = v::from(value),
-            19 => self.instance_type = v::from(value),
-            20 => self.interruptible = v::from(value),
-            21 => self.interruptible_capacity_allocation = v::from(value),
-            22 => self.interruption_info = v::from(value),
-            23 => self.launch_status = v::from(value),
-            24 => self.original_start_date = v::from(value),
-            25 => self.outpost_arn = v::from(value),
-            26 => self.owner_id = v::from(value),
-            27 => self.placement_group_arn = v::from(value),
-            28 => self.reservation_type = v::from(value),
-            29 => self.start_date = v::from(value),
-            30 => self.state = v::from(value),
-            31 => self.tags = v::from(value),
-            32 => self.tenancy = v::from(value),
-            33 => self.total_instance_count = v::from(value),
-            34 => self.unused_reservation_billing_owner_id = v::from(value),
-            _ => self.zero_size_preference = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.adjustment_details),
-            1 => v::view(&self.adjustment_status),
-            2 => v::view(&self.availability_zone),
-            3 => v::view(&self.availability_zone_id),
-            4 => v::view(&self.available_instance_count),
-            5 => v::view(&self.capacity_allocations),
-            6 => v::view(&self.capacity_block_id),
-            7 => v::view(&self.capacity_reservation_arn),
-            8 => v::view(&self.capacity_reservation_fleet_id),
-            9 => v::view(&self.capacity_reservation_id),
-            10 => v::view(&self.commitment_info),
-            11 => v::view(&self.create_date),
-            12 => v::view(&self.delivery_preference),
-            13 => v::view(&self.ebs_optimized),
-            14 => v::view(&self.end_date),
-            15 => v::view(&self.end_date_type),
-            16 => v::view(&self.ephemeral_storage),
-            17 => v::view(&self.instance_match_criteria),
-            18 => v::view(&self.instance_platform),
-            19 => v::view(&self.instance_type),
-            20 => v::view(&self.interruptible),
-            21 => v::view(&self.interruptible_capacity_allocation),
-            22 => v::view(&self.interruption_info),
-            23 => v::view(&self.launch_status),
-            24 => v::view(&self.original_start_date),
-            25 => v::view(&self.outpost_arn),
-            26 => v::view(&self.owner_id),
-            27 => v::view(&self.placement_group_arn),
-            28 => v::view(&self.reservation_type),
-            29 => v::view(&self.start_date),
-            30 => v::view(&self.state),
-            31 => v::view(&self.tags),
-            32 => v::view(&self.tenancy),
-            33 => v::view(&self.total_instance_count),
-            34 => v::view(&self.unused_reservation_billing_owner_id),
-            _ => v::view(&self.zero_size_preference),
-        }
-    }
-}
-
-static CAPACITY_RESERVATION: s::Structure = s::Structure {
-    name: "CapacityReservation",
-    members: &[
-        s::optional(
-            "AdjustmentDetails",
-            "AdjustmentDetails",
-            "adjustmentDetails",
-            s::Type::Structure(&CAPACITY_RESERVATION_ADJUSTMENT_DETAILS),
-        ),
-        s::optional(
-            "AdjustmentStatus",
-            "AdjustmentStatus",
-            "adjustmentStatus",
-            s::Type::String(&CAPACITY_RESERVATION_ADJUSTMENT_STATUS),
-        ),
-        s::optional(
-            "AvailabilityZone",
-            "AvailabilityZone",
-            "availabilityZone",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "AvailabilityZoneId",
-            "AvailabilityZoneId",
-            "availabilityZoneId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "AvailableInstanceCount",
-            "AvailableInstanceCount",
-            "availableInstanceCount",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-        s::optional(
-            "CapacityAllocations",
-            "CapacityAllocationSet",
-            "capacityAllocationSet",
-            s::Type::List(&CAPACITY_ALLOCATIONS),
-        ),
-        s::optional(
-            "CapacityBlockId",
-            "CapacityBlockId",
-            "capacityBlockId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "CapacityReservationArn",
-            "CapacityReservationArn",
-            "capacityReservationArn",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "CapacityReservationFleetId",
-            "CapacityReservationFleetId",
-            "capacityReservationFleetId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "CapacityReservationId",
-            "CapacityReservationId",
-            "capacityReservationId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "CommitmentInfo",
-            "CommitmentInfo",
-            "commitmentInfo",
-            s::Type::Structure(&CAPACITY_RESERVATION_COMMITMENT_INFO),
-        ),
-        s::optional("CreateDate", "CreateDate", "createDate", s::Type::Timestamp),
-        s::optional(
-            "DeliveryPreference",
-            "DeliveryPreference",
-            "deliveryPreference",
-            s::Type::String(&CAPACITY_RESERVATION_DELIVERY_PREFERENCE),
-        ),
-        s::optional("EbsOptimized", "EbsOptimized", "ebsOptimized", s::Type::Boolean),
-        s::optional("EndDate", "EndDate", "endDate", s::Type::Timestamp),
-        s::optional("EndDateType", "EndDateType", "endDateType", s::Type::String(&END_DATE_TYPE)),
-        s::optional("EphemeralStorage", "EphemeralStorage", "ephemeralStorage", s::Type::Boolean),
-        s::optional(
-            "InstanceMatchCriteria",
-            "InstanceMatchCriteria",
-            "instanceMatchCriteria",
-            s::Type::String(&INSTANCE_MATCH_CRITERIA),
-        ),
-        s::optional(
-            "InstancePlatform",
-            "InstancePlatform",
-            "instancePlatform",
-            s::Type::String(&CAPACITY_RESERVATION_INSTANCE_PLATFORM),
-        ),
-        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
-        s::optional("Interruptible", "Interruptible", "interruptible", s::Type::Boolean),
-        s::optional(
-            "InterruptibleCapacityAllocation",
-            "InterruptibleCapacityAllocation",
-            "interruptibleCapacityAllocation",
-            s::Type::Structure(&INTERRUPTIBLE_CAPACITY_ALLOCATION),
-        ),
-        s::optional(
-            "InterruptionInfo",
-            "InterruptionInfo",
-            "interruptionInfo",
-            s::Type::Structure(&INTERRUPTION_INFO),
-        ),
-        s::optional(
-            "LaunchStatus",
-            "LaunchStatus",
-            "launchStatus",
-            s::Type::String(&CAPACITY_RESERVATION_LAUNCH_STATUS),
-        ),
-        s::optional(
-            "OriginalStartDate",
-            "OriginalStartDate",
-            "originalStartDate",
-            s::Type::Timestamp,
-        ),
-        s::optional("OutpostArn", "OutpostArn", "outpostArn", s::Type::String(&OUTPOST_ARN)),
-        s::optional("OwnerId", "OwnerId", "ownerId", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "PlacementGroupArn",
-            "PlacementGroupArn",
-            "placementGroupArn",
-            s::Type::String(&PLACEMENT_GROUP_ARN),
-        ),
-        s::optional(
-            "ReservationType",
-            "ReservationType",
-            "reservationType",
-            s::Type::String(&CAPACITY_RESERVATION_TYPE),
-        ),
-        s::optional("StartDate", "StartDate", "startDate", s::Type::Timestamp),
-        s::optional("State", "State", "state", s::Type::String(&CAPACITY_RESERVATION_STATE)),
-        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
-        s::optional(
-            "Tenancy",
-            "Tenancy",
-            "tenancy",
-            s::Type::String(&CAPACITY_RESERVATION_TENANCY),
-        ),
-        s::optional(
-            "TotalInstanceCount",
-            "TotalInstanceCount",
-            "totalInstanceCount",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-        s::optional(
-            "UnusedReservationBillingOwnerId",
-            "UnusedReservationBillingOwnerId",
-            "unusedReservationBillingOwnerId",
-            s::Type::String(&ACCOUNT_ID),
-        ),
-        s::optional(
-            "ZeroSizePreference",
-            "ZeroSizePreference",
-            "zeroSizePreference",
-            s::Type::String(&ZERO_SIZE_PREFERENCE),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CapacityReservationAdjustmentDetails {
-    pub commitment_duration: Option<i64>,
-    pub commitment_end_date: Option<Timestamp>,
-    pub end_date: Option<Timestamp>,
-    pub end_date_type: Option<String>,
-    pub start_date: Option<Timestamp>,
-}
-
-impl Shape for CapacityReservationAdjustmentDetails {
-    const SCHEMA: &'static s::Structure = &CAPACITY_RESERVATION_ADJUSTMENT_DETAILS;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.commitment_duration = v::from(value),
-            1 => self.commitment_end_date = v::from(value),
-            2 => self.end_date = v::from(value),
-            3 => self.end_date_type = v::from(value),
-            _ => self.start_date = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.commitment_duration),
-            1 => v::view(&self.commitment_end_date),
-            2 => v::view(&self.end_date),
-            3 => v::view(&self.end_date_type),
-            _ => v::view(&self.start_date),
-        }
-    }
-}
-
-static CAPACITY_RESERVATION_ADJUSTMENT_DETAILS: s::Structure = s::Structure {
-    name: "CapacityReservationAdjustmentDetails",
-    members: &[
-        s::optional(
-            "CommitmentDuration",
-            "CommitmentDuration",
-            "commitmentDuration",
-            s::Type::Long(&s::ANY_NUMBER),
-        ),
-        s::optional(
-            "CommitmentEndDate",
-            "CommitmentEndDate",
-            "commitmentEndDate",
-            s::Type::Timestamp,
-        ),
-        s::optional("EndDate", "EndDate", "endDate", s::Type::Timestamp),
-        s::optional("EndDateType", "EndDateType", "endDateType", s::Type::String(&s::ANY_TEXT)),
-        s::optional("StartDate", "StartDate", "startDate", s::Type::Timestamp),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CapacityReservationCommitmentInfo {
-    pub commitment_duration: Option<i64>,
-    pub commitment_end_date: Option<Timestamp>,
-    pub committed_instance_count: Option<i32>,
-}
-
-impl Shape for CapacityReservationCommitmentInfo {
-    const SCHEMA: &'static s::Structure = &CAPACITY_RESERVATION_COMMITMENT_INFO;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.commitment_duration = v::from(value),
-            1 => self.commitment_end_date = v::from(value),
-            _ => self.committed_instance_count = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.commitment_duration),
-            1 => v::view(&self.commitment_end_date),
-            _ => v::view(&self.committed_instance_count),
-        }
-    }
-}
-
-static CAPACITY_RESERVATION_COMMITMENT_INFO: s::Structure = s::Structure {
-    name: "CapacityReservationCommitmentInfo",
-    members: &[
-        s::optional(
-            "CommitmentDuration",
-            "CommitmentDuration",
-            "commitmentDuration",
-            s::Type::Long(&s::ANY_NUMBER),
-        ),
-        s::optional(
-            "CommitmentEndDate",
-            "CommitmentEndDate",
-            "commitmentEndDate",
-            s::Type::Timestamp,
-        ),
-        s::optional(
-            "CommittedInstanceCount",
-            "CommittedInstanceCount",
-            "committedInstanceCount",
-            s::Type::Integer(&s::ANY_NUMBER),
         ),
     ],
 };
@@ -7667,55 +6716,6 @@ impl Shape for CidrBlock {
 static CIDR_BLOCK: s::Structure = s::Structure {
     name: "CidrBlock",
     members: &[s::optional("CidrBlock", "CidrBlock", "cidrBlock", s::Type::String(&s::ANY_TEXT))],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ClassicLoadBalancer {
-    pub name: Option<String>,
-}
-
-impl Shape for ClassicLoadBalancer {
-    const SCHEMA: &'static s::Structure = &CLASSIC_LOAD_BALANCER;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.name = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.name)
-    }
-}
-
-static CLASSIC_LOAD_BALANCER: s::Structure = s::Structure {
-    name: "ClassicLoadBalancer",
-    members: &[s::optional("Name", "Name", "name", s::Type::String(&s::ANY_TEXT))],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ClassicLoadBalancersConfig {
-    pub classic_load_balancers: Option<Vec<ClassicLoadBalancer>>,
-}
-
-impl Shape for ClassicLoadBalancersConfig {
-    const SCHEMA: &'static s::Structure = &CLASSIC_LOAD_BALANCERS_CONFIG;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.classic_load_balancers = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.classic_load_balancers)
-    }
-}
-
-static CLASSIC_LOAD_BALANCERS_CONFIG: s::Structure = s::Structure {
-    name: "ClassicLoadBalancersConfig",
-    members: &[s::optional(
-        "ClassicLoadBalancers",
-        "ClassicLoadBalancers",
-        "classicLoadBalancers",
-        s::Type::List(&CLASSIC_LOAD_BALANCERS),
-    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -8344,183 +7344,6 @@ static CPU_PERFORMANCE_FACTOR_REQUEST: s::Structure = s::Structure {
         "Reference",
         "Reference",
         s::Type::List(&PERFORMANCE_FACTOR_REFERENCE_SET_REQUEST),
-    )],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CreateCapacityReservationRequest {
-    pub availability_zone: Option<String>,
-    pub availability_zone_id: Option<String>,
-    pub client_token: Option<String>,
-    pub commitment_duration: Option<i64>,
-    pub delivery_preference: Option<String>,
-    pub dry_run: Option<bool>,
-    pub ebs_optimized: Option<bool>,
-    pub end_date: Option<Timestamp>,
-    pub end_date_type: Option<String>,
-    pub ephemeral_storage: Option<bool>,
-    pub instance_count: i32,
-    pub instance_match_criteria: Option<String>,
-    pub instance_platform: String,
-    pub instance_type: String,
-    pub outpost_arn: Option<String>,
-    pub placement_group_arn: Option<String>,
-    pub start_date: Option<Timestamp>,
-    pub tag_specifications: Option<Vec<TagSpecification>>,
-    pub tenancy: Option<String>,
-}
-
-impl Shape for CreateCapacityReservationRequest {
-    const SCHEMA: &'static s::Structure = &CREATE_CAPACITY_RESERVATION_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.availability_zone = v::from(value),
-            1 => self.availability_zone_id = v::from(value),
-            2 => self.client_token = v::from(value),
-            3 => self.commitment_duration = v::from(value),
-            4 => self.delivery_preference = v::from(value),
-            5 => self.dry_run = v::from(value),
-            6 => self.ebs_optimized = v::from(value),
-            7 => self.end_date = v::from(value),
-            8 => self.end_date_type = v::from(value),
-            9 => self.ephemeral_storage = v::from(value),
-            10 => self.instance_count = v::from(value),
-            11 => self.instance_match_criteria = v::from(value),
-            12 => self.instance_platform = v::from(value),
-            13 => self.instance_type = v::from(value),
-            14 => self.outpost_arn = v::from(value),
-            15 => self.placement_group_arn = v::from(value),
-            16 => self.start_date = v::from(value),
-            17 => self.tag_specifications = v::from(value),
-            _ => self.tenancy = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.availability_zone),
-            1 => v::view(&self.availability_zone_id),
-            2 => v::view(&self.client_token),
-            3 => v::view(&self.commitment_duration),
-            4 => v::view(&self.delivery_preference),
-            5 => v::view(&self.dry_run),
-            6 => v::view(&self.ebs_optimized),
-            7 => v::view(&self.end_date),
-            8 => v::view(&self.end_date_type),
-            9 => v::view(&self.ephemeral_storage),
-            10 => v::view(&self.instance_count),
-            11 => v::view(&self.instance_match_criteria),
-            12 => v::view(&self.instance_platform),
-            13 => v::view(&self.instance_type),
-            14 => v::view(&self.outpost_arn),
-            15 => v::view(&self.placement_group_arn),
-            16 => v::view(&self.start_date),
-            17 => v::view(&self.tag_specifications),
-            _ => v::view(&self.tenancy),
-        }
-    }
-}
-
-static CREATE_CAPACITY_RESERVATION_REQUEST: s::Structure = s::Structure {
-    name: "CreateCapacityReservationRequest",
-    members: &[
-        s::optional(
-            "AvailabilityZone",
-            "AvailabilityZone",
-            "AvailabilityZone",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "AvailabilityZoneId",
-            "AvailabilityZoneId",
-            "AvailabilityZoneId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional("ClientToken", "ClientToken", "ClientToken", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "CommitmentDuration",
-            "CommitmentDuration",
-            "CommitmentDuration",
-            s::Type::Long(&CAPACITY_RESERVATION_COMMITMENT_DURATION),
-        ),
-        s::optional(
-            "DeliveryPreference",
-            "DeliveryPreference",
-            "DeliveryPreference",
-            s::Type::String(&CAPACITY_RESERVATION_DELIVERY_PREFERENCE),
-        ),
-        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
-        s::optional("EbsOptimized", "EbsOptimized", "EbsOptimized", s::Type::Boolean),
-        s::optional("EndDate", "EndDate", "EndDate", s::Type::Timestamp),
-        s::optional("EndDateType", "EndDateType", "EndDateType", s::Type::String(&END_DATE_TYPE)),
-        s::optional("EphemeralStorage", "EphemeralStorage", "EphemeralStorage", s::Type::Boolean),
-        s::required(
-            "InstanceCount",
-            "InstanceCount",
-            "InstanceCount",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-        s::optional(
-            "InstanceMatchCriteria",
-            "InstanceMatchCriteria",
-            "InstanceMatchCriteria",
-            s::Type::String(&INSTANCE_MATCH_CRITERIA),
-        ),
-        s::required(
-            "InstancePlatform",
-            "InstancePlatform",
-            "InstancePlatform",
-            s::Type::String(&CAPACITY_RESERVATION_INSTANCE_PLATFORM),
-        ),
-        s::required("InstanceType", "InstanceType", "InstanceType", s::Type::String(&s::ANY_TEXT)),
-        s::optional("OutpostArn", "OutpostArn", "OutpostArn", s::Type::String(&OUTPOST_ARN)),
-        s::optional(
-            "PlacementGroupArn",
-            "PlacementGroupArn",
-            "PlacementGroupArn",
-            s::Type::String(&PLACEMENT_GROUP_ARN),
-        ),
-        s::optional("StartDate", "StartDate", "StartDate", s::Type::Timestamp),
-        s::optional(
-            "TagSpecifications",
-            "TagSpecifications",
-            "TagSpecifications",
-            s::Type::List(&TAG_SPECIFICATION_LIST),
-        ),
-        s::optional(
-            "Tenancy",
-            "Tenancy",
-            "Tenancy",
-            s::Type::String(&CAPACITY_RESERVATION_TENANCY),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CreateCapacityReservationResult {
-    pub capacity_reservation: Option<CapacityReservation>,
-}
-
-impl Shape for CreateCapacityReservationResult {
-    const SCHEMA: &'static s::Structure = &CREATE_CAPACITY_RESERVATION_RESULT;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.capacity_reservation = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.capacity_reservation)
-    }
-}
-
-static CREATE_CAPACITY_RESERVATION_RESULT: s::Structure = s::Structure {
-    name: "CreateCapacityReservationResult",
-    members: &[s::optional(
-        "CapacityReservation",
-        "CapacityReservation",
-        "capacityReservation",
-        s::Type::Structure(&CAPACITY_RESERVATION),
     )],
 };
 
@@ -10371,113 +9194,6 @@ static CREATE_PEERING_CONNECTION_OPTIONS_REQUEST: s::Structure = s::Structure {
             s::Type::String(&MULTIPATH_RESILIENCE_MODE),
         ),
     ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CreatePlacementGroupRequest {
-    pub dry_run: Option<bool>,
-    pub group_name: Option<String>,
-    pub linked_group_id: Option<String>,
-    pub operator: Option<OperatorRequest>,
-    pub parent_group_id: Option<String>,
-    pub partition_count: Option<i32>,
-    pub spread_level: Option<String>,
-    pub strategy: Option<String>,
-    pub tag_specifications: Option<Vec<TagSpecification>>,
-}
-
-impl Shape for CreatePlacementGroupRequest {
-    const SCHEMA: &'static s::Structure = &CREATE_PLACEMENT_GROUP_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.dry_run = v::from(value),
-            1 => self.group_name = v::from(value),
-            2 => self.linked_group_id = v::from(value),
-            3 => self.operator = v::from(value),
-            4 => self.parent_group_id = v::from(value),
-            5 => self.partition_count = v::from(value),
-            6 => self.spread_level = v::from(value),
-            7 => self.strategy = v::from(value),
-            _ => self.tag_specifications = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.dry_run),
-            1 => v::view(&self.group_name),
-            2 => v::view(&self.linked_group_id),
-            3 => v::view(&self.operator),
-            4 => v::view(&self.parent_group_id),
-            5 => v::view(&self.partition_count),
-            6 => v::view(&self.spread_level),
-            7 => v::view(&self.strategy),
-            _ => v::view(&self.tag_specifications),
-        }
-    }
-}
-
-static CREATE_PLACEMENT_GROUP_REQUEST: s::Structure = s::Structure {
-    name: "CreatePlacementGroupRequest",
-    members: &[
-        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
-        s::optional("GroupName", "GroupName", "groupName", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "LinkedGroupId",
-            "LinkedGroupId",
-            "LinkedGroupId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional("Operator", "Operator", "Operator", s::Type::Structure(&OPERATOR_REQUEST)),
-        s::optional(
-            "ParentGroupId",
-            "ParentGroupId",
-            "ParentGroupId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "PartitionCount",
-            "PartitionCount",
-            "PartitionCount",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-        s::optional("SpreadLevel", "SpreadLevel", "SpreadLevel", s::Type::String(&SPREAD_LEVEL)),
-        s::optional("Strategy", "Strategy", "strategy", s::Type::String(&PLACEMENT_STRATEGY)),
-        s::optional(
-            "TagSpecifications",
-            "TagSpecification",
-            "TagSpecification",
-            s::Type::List(&TAG_SPECIFICATION_LIST),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CreatePlacementGroupResult {
-    pub placement_group: Option<PlacementGroup>,
-}
-
-impl Shape for CreatePlacementGroupResult {
-    const SCHEMA: &'static s::Structure = &CREATE_PLACEMENT_GROUP_RESULT;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.placement_group = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.placement_group)
-    }
-}
-
-static CREATE_PLACEMENT_GROUP_RESULT: s::Structure = s::Structure {
-    name: "CreatePlacementGroupResult",
-    members: &[s::optional(
-        "PlacementGroup",
-        "PlacementGroup",
-        "placementGroup",
-        s::Type::Structure(&PLACEMENT_GROUP),
-    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12888,38 +11604,6 @@ static DELETE_NETWORK_INTERFACE_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct DeletePlacementGroupRequest {
-    pub dry_run: Option<bool>,
-    pub group_name: String,
-}
-
-impl Shape for DeletePlacementGroupRequest {
-    const SCHEMA: &'static s::Structure = &DELETE_PLACEMENT_GROUP_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.dry_run = v::from(value),
-            _ => self.group_name = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.dry_run),
-            _ => v::view(&self.group_name),
-        }
-    }
-}
-
-static DELETE_PLACEMENT_GROUP_REQUEST: s::Structure = s::Structure {
-    name: "DeletePlacementGroupRequest",
-    members: &[
-        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
-        s::required("GroupName", "GroupName", "groupName", s::Type::String(&s::ANY_TEXT)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteRouteRequest {
     pub destination_cidr_block: Option<String>,
     pub destination_ipv6_cidr_block: Option<String>,
@@ -13781,97 +12465,6 @@ static DESCRIBE_AVAILABILITY_ZONES_RESULT: s::Structure = s::Structure {
         "availabilityZoneInfo",
         s::Type::List(&AVAILABILITY_ZONE_LIST),
     )],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DescribeCapacityReservationsRequest {
-    pub capacity_reservation_ids: Option<Vec<String>>,
-    pub dry_run: Option<bool>,
-    pub filters: Option<Vec<Filter>>,
-    pub max_results: Option<i32>,
-    pub next_token: Option<String>,
-}
-
-impl Shape for DescribeCapacityReservationsRequest {
-    const SCHEMA: &'static s::Structure = &DESCRIBE_CAPACITY_RESERVATIONS_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.capacity_reservation_ids = v::from(value),
-            1 => self.dry_run = v::from(value),
-            2 => self.filters = v::from(value),
-            3 => self.max_results = v::from(value),
-            _ => self.next_token = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.capacity_reservation_ids),
-            1 => v::view(&self.dry_run),
-            2 => v::view(&self.filters),
-            3 => v::view(&self.max_results),
-            _ => v::view(&self.next_token),
-        }
-    }
-}
-
-static DESCRIBE_CAPACITY_RESERVATIONS_REQUEST: s::Structure = s::Structure {
-    name: "DescribeCapacityReservationsRequest",
-    members: &[
-        s::optional(
-            "CapacityReservationIds",
-            "CapacityReservationId",
-            "CapacityReservationId",
-            s::Type::List(&CAPACITY_RESERVATION_ID_SET),
-        ),
-        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
-        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
-        s::optional(
-            "MaxResults",
-            "MaxResults",
-            "MaxResults",
-            s::Type::Integer(&DESCRIBE_CAPACITY_RESERVATIONS_MAX_RESULTS),
-        ),
-        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DescribeCapacityReservationsResult {
-    pub capacity_reservations: Option<Vec<CapacityReservation>>,
-    pub next_token: Option<String>,
-}
-
-impl Shape for DescribeCapacityReservationsResult {
-    const SCHEMA: &'static s::Structure = &DESCRIBE_CAPACITY_RESERVATIONS_RESULT;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.capacity_reservations = v::from(value),
-            _ => self.next_token = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.capacity_reservations),
-            _ => v::view(&self.next_token),
-        }
-    }
-}
-
-static DESCRIBE_CAPACITY_RESERVATIONS_RESULT: s::Structure = s::Structure {
-    name: "DescribeCapacityReservationsResult",
-    members: &[
-        s::optional(
-            "CapacityReservations",
-            "CapacityReservationSet",
-            "capacityReservationSet",
-            s::Type::List(&CAPACITY_RESERVATION_SET),
-        ),
-        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
-    ],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16228,83 +14821,6 @@ static DESCRIBE_NETWORK_INTERFACES_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct DescribePlacementGroupsRequest {
-    pub dry_run: Option<bool>,
-    pub filters: Option<Vec<Filter>>,
-    pub group_ids: Option<Vec<String>>,
-    pub group_names: Option<Vec<String>>,
-}
-
-impl Shape for DescribePlacementGroupsRequest {
-    const SCHEMA: &'static s::Structure = &DESCRIBE_PLACEMENT_GROUPS_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.dry_run = v::from(value),
-            1 => self.filters = v::from(value),
-            2 => self.group_ids = v::from(value),
-            _ => self.group_names = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.dry_run),
-            1 => v::view(&self.filters),
-            2 => v::view(&self.group_ids),
-            _ => v::view(&self.group_names),
-        }
-    }
-}
-
-static DESCRIBE_PLACEMENT_GROUPS_REQUEST: s::Structure = s::Structure {
-    name: "DescribePlacementGroupsRequest",
-    members: &[
-        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
-        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
-        s::optional(
-            "GroupIds",
-            "GroupId",
-            "GroupId",
-            s::Type::List(&PLACEMENT_GROUP_ID_STRING_LIST),
-        ),
-        s::optional(
-            "GroupNames",
-            "GroupName",
-            "groupName",
-            s::Type::List(&PLACEMENT_GROUP_STRING_LIST),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DescribePlacementGroupsResult {
-    pub placement_groups: Option<Vec<PlacementGroup>>,
-}
-
-impl Shape for DescribePlacementGroupsResult {
-    const SCHEMA: &'static s::Structure = &DESCRIBE_PLACEMENT_GROUPS_RESULT;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.placement_groups = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.placement_groups)
-    }
-}
-
-static DESCRIBE_PLACEMENT_GROUPS_RESULT: s::Structure = s::Structure {
-    name: "DescribePlacementGroupsResult",
-    members: &[s::optional(
-        "PlacementGroups",
-        "PlacementGroupSet",
-        "placementGroupSet",
-        s::Type::List(&PLACEMENT_GROUP_LIST),
-    )],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribePrefixListsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -16966,301 +15482,6 @@ static DESCRIBE_SNAPSHOTS_RESULT: s::Structure = s::Structure {
     members: &[
         s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
         s::optional("Snapshots", "SnapshotSet", "snapshotSet", s::Type::List(&SNAPSHOT_LIST)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DescribeSpotFleetInstancesRequest {
-    pub dry_run: Option<bool>,
-    pub max_results: Option<i32>,
-    pub next_token: Option<String>,
-    pub spot_fleet_request_id: String,
-}
-
-impl Shape for DescribeSpotFleetInstancesRequest {
-    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_INSTANCES_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.dry_run = v::from(value),
-            1 => self.max_results = v::from(value),
-            2 => self.next_token = v::from(value),
-            _ => self.spot_fleet_request_id = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.dry_run),
-            1 => v::view(&self.max_results),
-            2 => v::view(&self.next_token),
-            _ => v::view(&self.spot_fleet_request_id),
-        }
-    }
-}
-
-static DESCRIBE_SPOT_FLEET_INSTANCES_REQUEST: s::Structure = s::Structure {
-    name: "DescribeSpotFleetInstancesRequest",
-    members: &[
-        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
-        s::optional(
-            "MaxResults",
-            "MaxResults",
-            "maxResults",
-            s::Type::Integer(&DESCRIBE_SPOT_FLEET_INSTANCES_MAX_RESULTS),
-        ),
-        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
-        s::required(
-            "SpotFleetRequestId",
-            "SpotFleetRequestId",
-            "spotFleetRequestId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DescribeSpotFleetInstancesResponse {
-    pub active_instances: Option<Vec<ActiveInstance>>,
-    pub next_token: Option<String>,
-    pub spot_fleet_request_id: Option<String>,
-}
-
-impl Shape for DescribeSpotFleetInstancesResponse {
-    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_INSTANCES_RESPONSE;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.active_instances = v::from(value),
-            1 => self.next_token = v::from(value),
-            _ => self.spot_fleet_request_id = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.active_instances),
-            1 => v::view(&self.next_token),
-            _ => v::view(&self.spot_fleet_request_id),
-        }
-    }
-}
-
-static DESCRIBE_SPOT_FLEET_INSTANCES_RESPONSE: s::Structure = s::Structure {
-    name: "DescribeSpotFleetInstancesResponse",
-    members: &[
-        s::optional(
-            "ActiveInstances",
-            "ActiveInstanceSet",
-            "activeInstanceSet",
-            s::Type::List(&ACTIVE_INSTANCE_SET),
-        ),
-        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "SpotFleetRequestId",
-            "SpotFleetRequestId",
-            "spotFleetRequestId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DescribeSpotFleetRequestHistoryRequest {
-    pub dry_run: Option<bool>,
-    pub event_type: Option<String>,
-    pub max_results: Option<i32>,
-    pub next_token: Option<String>,
-    pub spot_fleet_request_id: String,
-    pub start_time: Timestamp,
-}
-
-impl Shape for DescribeSpotFleetRequestHistoryRequest {
-    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.dry_run = v::from(value),
-            1 => self.event_type = v::from(value),
-            2 => self.max_results = v::from(value),
-            3 => self.next_token = v::from(value),
-            4 => self.spot_fleet_request_id = v::from(value),
-            _ => self.start_time = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.dry_run),
-            1 => v::view(&self.event_type),
-            2 => v::view(&self.max_results),
-            3 => v::view(&self.next_token),
-            4 => v::view(&self.spot_fleet_request_id),
-            _ => v::view(&self.start_time),
-        }
-    }
-}
-
-static DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_REQUEST: s::Structure = s::Structure {
-    name: "DescribeSpotFleetRequestHistoryRequest",
-    members: &[
-        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
-        s::optional("EventType", "EventType", "eventType", s::Type::String(&EVENT_TYPE)),
-        s::optional(
-            "MaxResults",
-            "MaxResults",
-            "maxResults",
-            s::Type::Integer(&DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_MAX_RESULTS),
-        ),
-        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
-        s::required(
-            "SpotFleetRequestId",
-            "SpotFleetRequestId",
-            "spotFleetRequestId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::required("StartTime", "StartTime", "startTime", s::Type::Timestamp),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DescribeSpotFleetRequestHistoryResponse {
-    pub history_records: Option<Vec<HistoryRecord>>,
-    pub last_evaluated_time: Option<Timestamp>,
-    pub next_token: Option<String>,
-    pub spot_fleet_request_id: Option<String>,
-    pub start_time: Option<Timestamp>,
-}
-
-impl Shape for DescribeSpotFleetRequestHistoryResponse {
-    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_RESPONSE;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.history_records = v::from(value),
-            1 => self.last_evaluated_time = v::from(value),
-            2 => self.next_token = v::from(value),
-            3 => self.spot_fleet_request_id = v::from(value),
-            _ => self.start_time = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.history_records),
-            1 => v::view(&self.last_evaluated_time),
-            2 => v::view(&self.next_token),
-            3 => v::view(&self.spot_fleet_request_id),
-            _ => v::view(&self.start_time),
-        }
-    }
-}
-
-static DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_RESPONSE: s::Structure = s::Structure {
-    name: "DescribeSpotFleetRequestHistoryResponse",
-    members: &[
-        s::optional(
-            "HistoryRecords",
-            "HistoryRecordSet",
-            "historyRecordSet",
-            s::Type::List(&HISTORY_RECORDS),
-        ),
-        s::optional(
-            "LastEvaluatedTime",
-            "LastEvaluatedTime",
-            "lastEvaluatedTime",
-            s::Type::Timestamp,
-        ),
-        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "SpotFleetRequestId",
-            "SpotFleetRequestId",
-            "spotFleetRequestId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional("StartTime", "StartTime", "startTime", s::Type::Timestamp),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DescribeSpotFleetRequestsRequest {
-    pub dry_run: Option<bool>,
-    pub max_results: Option<i32>,
-    pub next_token: Option<String>,
-    pub spot_fleet_request_ids: Option<Vec<String>>,
-}
-
-impl Shape for DescribeSpotFleetRequestsRequest {
-    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_REQUESTS_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.dry_run = v::from(value),
-            1 => self.max_results = v::from(value),
-            2 => self.next_token = v::from(value),
-            _ => self.spot_fleet_request_ids = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.dry_run),
-            1 => v::view(&self.max_results),
-            2 => v::view(&self.next_token),
-            _ => v::view(&self.spot_fleet_request_ids),
-        }
-    }
-}
-
-static DESCRIBE_SPOT_FLEET_REQUESTS_REQUEST: s::Structure = s::Structure {
-    name: "DescribeSpotFleetRequestsRequest",
-    members: &[
-        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
-        s::optional("MaxResults", "MaxResults", "maxResults", s::Type::Integer(&s::ANY_NUMBER)),
-        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "SpotFleetRequestIds",
-            "SpotFleetRequestId",
-            "spotFleetRequestId",
-            s::Type::List(&SPOT_FLEET_REQUEST_ID_LIST),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DescribeSpotFleetRequestsResponse {
-    pub next_token: Option<String>,
-    pub spot_fleet_request_configs: Option<Vec<SpotFleetRequestConfig>>,
-}
-
-impl Shape for DescribeSpotFleetRequestsResponse {
-    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_REQUESTS_RESPONSE;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.next_token = v::from(value),
-            _ => self.spot_fleet_request_configs = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.next_token),
-            _ => v::view(&self.spot_fleet_request_configs),
-        }
-    }
-}
-
-static DESCRIBE_SPOT_FLEET_REQUESTS_RESPONSE: s::Structure = s::Structure {
-    name: "DescribeSpotFleetRequestsResponse",
-    members: &[
-        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "SpotFleetRequestConfigs",
-            "SpotFleetRequestConfigSet",
-            "spotFleetRequestConfigSet",
-            s::Type::List(&SPOT_FLEET_REQUEST_CONFIG_SET),
-        ),
     ],
 };
 
@@ -22711,150 +20932,6 @@ static FPGA_INFO: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct GetCapacityReservationUsageRequest {
-    pub capacity_reservation_id: String,
-    pub dry_run: Option<bool>,
-    pub max_results: Option<i32>,
-    pub next_token: Option<String>,
-}
-
-impl Shape for GetCapacityReservationUsageRequest {
-    const SCHEMA: &'static s::Structure = &GET_CAPACITY_RESERVATION_USAGE_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.capacity_reservation_id = v::from(value),
-            1 => self.dry_run = v::from(value),
-            2 => self.max_results = v::from(value),
-            _ => self.next_token = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.capacity_reservation_id),
-            1 => v::view(&self.dry_run),
-            2 => v::view(&self.max_results),
-            _ => v::view(&self.next_token),
-        }
-    }
-}
-
-static GET_CAPACITY_RESERVATION_USAGE_REQUEST: s::Structure = s::Structure {
-    name: "GetCapacityReservationUsageRequest",
-    members: &[
-        s::required(
-            "CapacityReservationId",
-            "CapacityReservationId",
-            "CapacityReservationId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
-        s::optional(
-            "MaxResults",
-            "MaxResults",
-            "MaxResults",
-            s::Type::Integer(&GET_CAPACITY_RESERVATION_USAGE_REQUEST_MAX_RESULTS),
-        ),
-        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct GetCapacityReservationUsageResult {
-    pub available_instance_count: Option<i32>,
-    pub capacity_reservation_id: Option<String>,
-    pub instance_type: Option<String>,
-    pub instance_usages: Option<Vec<InstanceUsage>>,
-    pub interruptible: Option<bool>,
-    pub interruptible_capacity_allocation: Option<InterruptibleCapacityAllocation>,
-    pub interruption_info: Option<InterruptionInfo>,
-    pub next_token: Option<String>,
-    pub state: Option<String>,
-    pub total_instance_count: Option<i32>,
-}
-
-impl Shape for GetCapacityReservationUsageResult {
-    const SCHEMA: &'static s::Structure = &GET_CAPACITY_RESERVATION_USAGE_RESULT;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.available_instance_count = v::from(value),
-            1 => self.capacity_reservation_id = v::from(value),
-            2 => self.instance_type = v::from(value),
-            3 => self.instance_usages = v::from(value),
-            4 => self.interruptible = v::from(value),
-            5 => self.interruptible_capacity_allocation = v::from(value),
-            6 => self.interruption_info = v::from(value),
-            7 => self.next_token = v::from(value),
-            8 => self.state = v::from(value),
-            _ => self.total_instance_count = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.available_instance_count),
-            1 => v::view(&self.capacity_reservation_id),
-            2 => v::view(&self.instance_type),
-            3 => v::view(&self.instance_usages),
-            4 => v::view(&self.interruptible),
-            5 => v::view(&self.interruptible_capacity_allocation),
-            6 => v::view(&self.interruption_info),
-            7 => v::view(&self.next_token),
-            8 => v::view(&self.state),
-            _ => v::view(&self.total_instance_count),
-        }
-    }
-}
-
-static GET_CAPACITY_RESERVATION_USAGE_RESULT: s::Structure = s::Structure {
-    name: "GetCapacityReservationUsageResult",
-    members: &[
-        s::optional(
-            "AvailableInstanceCount",
-            "AvailableInstanceCount",
-            "availableInstanceCount",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-        s::optional(
-            "CapacityReservationId",
-            "CapacityReservationId",
-            "capacityReservationId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "InstanceUsages",
-            "InstanceUsageSet",
-            "instanceUsageSet",
-            s::Type::List(&INSTANCE_USAGE_SET),
-        ),
-        s::optional("Interruptible", "Interruptible", "interruptible", s::Type::Boolean),
-        s::optional(
-            "InterruptibleCapacityAllocation",
-            "InterruptibleCapacityAllocation",
-            "interruptibleCapacityAllocation",
-            s::Type::Structure(&INTERRUPTIBLE_CAPACITY_ALLOCATION),
-        ),
-        s::optional(
-            "InterruptionInfo",
-            "InterruptionInfo",
-            "interruptionInfo",
-            s::Type::Structure(&INTERRUPTION_INFO),
-        ),
-        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
-        s::optional("State", "State", "state", s::Type::String(&CAPACITY_RESERVATION_STATE)),
-        s::optional(
-            "TotalInstanceCount",
-            "TotalInstanceCount",
-            "totalInstanceCount",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetConsoleOutputRequest {
     pub dry_run: Option<bool>,
     pub instance_id: String,
@@ -23056,50 +21133,6 @@ static GET_DEFAULT_CREDIT_SPECIFICATION_RESULT: s::Structure = s::Structure {
         "instanceFamilyCreditSpecification",
         s::Type::Structure(&INSTANCE_FAMILY_CREDIT_SPECIFICATION),
     )],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct GetEbsDefaultKmsKeyIdRequest {
-    pub dry_run: Option<bool>,
-}
-
-impl Shape for GetEbsDefaultKmsKeyIdRequest {
-    const SCHEMA: &'static s::Structure = &GET_EBS_DEFAULT_KMS_KEY_ID_REQUEST;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.dry_run = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.dry_run)
-    }
-}
-
-static GET_EBS_DEFAULT_KMS_KEY_ID_REQUEST: s::Structure = s::Structure {
-    name: "GetEbsDefaultKmsKeyIdRequest",
-    members: &[s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean)],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct GetEbsDefaultKmsKeyIdResult {
-    pub kms_key_id: Option<String>,
-}
-
-impl Shape for GetEbsDefaultKmsKeyIdResult {
-    const SCHEMA: &'static s::Structure = &GET_EBS_DEFAULT_KMS_KEY_ID_RESULT;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.kms_key_id = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.kms_key_id)
-    }
-}
-
-static GET_EBS_DEFAULT_KMS_KEY_ID_RESULT: s::Structure = s::Structure {
-    name: "GetEbsDefaultKmsKeyIdResult",
-    members: &[s::optional("KmsKeyId", "KmsKeyId", "kmsKeyId", s::Type::String(&s::ANY_TEXT))],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23579,142 +21612,6 @@ static GET_SERIAL_CONSOLE_ACCESS_STATUS_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct GetSpotPlacementScoresRequest {
-    pub dry_run: Option<bool>,
-    pub include_local_zones: Option<bool>,
-    pub instance_requirements_with_metadata: Option<InstanceRequirementsWithMetadataRequest>,
-    pub instance_types: Option<Vec<String>>,
-    pub max_results: Option<i32>,
-    pub next_token: Option<String>,
-    pub region_names: Option<Vec<String>>,
-    pub single_availability_zone: Option<bool>,
-    pub target_capacity: i32,
-    pub target_capacity_unit_type: Option<String>,
-}
-
-impl Shape for GetSpotPlacementScoresRequest {
-    const SCHEMA: &'static s::Structure = &GET_SPOT_PLACEMENT_SCORES_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.dry_run = v::from(value),
-            1 => self.include_local_zones = v::from(value),
-            2 => self.instance_requirements_with_metadata = v::from(value),
-            3 => self.instance_types = v::from(value),
-            4 => self.max_results = v::from(value),
-            5 => self.next_token = v::from(value),
-            6 => self.region_names = v::from(value),
-            7 => self.single_availability_zone = v::from(value),
-            8 => self.target_capacity = v::from(value),
-            _ => self.target_capacity_unit_type = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.dry_run),
-            1 => v::view(&self.include_local_zones),
-            2 => v::view(&self.instance_requirements_with_metadata),
-            3 => v::view(&self.instance_types),
-            4 => v::view(&self.max_results),
-            5 => v::view(&self.next_token),
-            6 => v::view(&self.region_names),
-            7 => v::view(&self.single_availability_zone),
-            8 => v::view(&self.target_capacity),
-            _ => v::view(&self.target_capacity_unit_type),
-        }
-    }
-}
-
-static GET_SPOT_PLACEMENT_SCORES_REQUEST: s::Structure = s::Structure {
-    name: "GetSpotPlacementScoresRequest",
-    members: &[
-        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
-        s::optional(
-            "IncludeLocalZones",
-            "IncludeLocalZones",
-            "IncludeLocalZones",
-            s::Type::Boolean,
-        ),
-        s::optional(
-            "InstanceRequirementsWithMetadata",
-            "InstanceRequirementsWithMetadata",
-            "InstanceRequirementsWithMetadata",
-            s::Type::Structure(&INSTANCE_REQUIREMENTS_WITH_METADATA_REQUEST),
-        ),
-        s::optional(
-            "InstanceTypes",
-            "InstanceType",
-            "InstanceType",
-            s::Type::List(&INSTANCE_TYPES),
-        ),
-        s::optional(
-            "MaxResults",
-            "MaxResults",
-            "MaxResults",
-            s::Type::Integer(&SPOT_PLACEMENT_SCORES_MAX_RESULTS),
-        ),
-        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
-        s::optional("RegionNames", "RegionName", "RegionName", s::Type::List(&REGION_NAMES)),
-        s::optional(
-            "SingleAvailabilityZone",
-            "SingleAvailabilityZone",
-            "SingleAvailabilityZone",
-            s::Type::Boolean,
-        ),
-        s::required(
-            "TargetCapacity",
-            "TargetCapacity",
-            "TargetCapacity",
-            s::Type::Integer(&SPOT_PLACEMENT_SCORES_TARGET_CAPACITY),
-        ),
-        s::optional(
-            "TargetCapacityUnitType",
-            "TargetCapacityUnitType",
-            "TargetCapacityUnitType",
-            s::Type::String(&TARGET_CAPACITY_UNIT_TYPE),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct GetSpotPlacementScoresResult {
-    pub next_token: Option<String>,
-    pub spot_placement_scores: Option<Vec<SpotPlacementScore>>,
-}
-
-impl Shape for GetSpotPlacementScoresResult {
-    const SCHEMA: &'static s::Structure = &GET_SPOT_PLACEMENT_SCORES_RESULT;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.next_token = v::from(value),
-            _ => self.spot_placement_scores = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.next_token),
-            _ => v::view(&self.spot_placement_scores),
-        }
-    }
-}
-
-static GET_SPOT_PLACEMENT_SCORES_RESULT: s::Structure = s::Structure {
-    name: "GetSpotPlacementScoresResult",
-    members: &[
-        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "SpotPlacementScores",
-            "SpotPlacementScoreSet",
-            "spotPlacementScoreSet",
-            s::Type::List(&SPOT_PLACEMENT_SCORES),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GpuDeviceInfo {
     pub count: Option<i32>,
     pub gpu_partition_size: Option<f64>,
@@ -23919,47 +21816,6 @@ impl Shape for HibernationOptionsRequest {
 static HIBERNATION_OPTIONS_REQUEST: s::Structure = s::Structure {
     name: "HibernationOptionsRequest",
     members: &[s::optional("Configured", "Configured", "Configured", s::Type::Boolean)],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct HistoryRecord {
-    pub event_information: Option<EventInformation>,
-    pub event_type: Option<String>,
-    pub timestamp: Option<Timestamp>,
-}
-
-impl Shape for HistoryRecord {
-    const SCHEMA: &'static s::Structure = &HISTORY_RECORD;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.event_information = v::from(value),
-            1 => self.event_type = v::from(value),
-            _ => self.timestamp = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.event_information),
-            1 => v::view(&self.event_type),
-            _ => v::view(&self.timestamp),
-        }
-    }
-}
-
-static HISTORY_RECORD: s::Structure = s::Structure {
-    name: "HistoryRecord",
-    members: &[
-        s::optional(
-            "EventInformation",
-            "EventInformation",
-            "eventInformation",
-            s::Type::Structure(&EVENT_INFORMATION),
-        ),
-        s::optional("EventType", "EventType", "eventType", s::Type::String(&EVENT_TYPE)),
-        s::optional("Timestamp", "Timestamp", "timestamp", s::Type::Timestamp),
-    ],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27187,57 +25043,6 @@ static INSTANCE_REQUIREMENTS_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct InstanceRequirementsWithMetadataRequest {
-    pub architecture_types: Option<Vec<String>>,
-    pub instance_requirements: Option<InstanceRequirementsRequest>,
-    pub virtualization_types: Option<Vec<String>>,
-}
-
-impl Shape for InstanceRequirementsWithMetadataRequest {
-    const SCHEMA: &'static s::Structure = &INSTANCE_REQUIREMENTS_WITH_METADATA_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.architecture_types = v::from(value),
-            1 => self.instance_requirements = v::from(value),
-            _ => self.virtualization_types = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.architecture_types),
-            1 => v::view(&self.instance_requirements),
-            _ => v::view(&self.virtualization_types),
-        }
-    }
-}
-
-static INSTANCE_REQUIREMENTS_WITH_METADATA_REQUEST: s::Structure = s::Structure {
-    name: "InstanceRequirementsWithMetadataRequest",
-    members: &[
-        s::optional(
-            "ArchitectureTypes",
-            "ArchitectureType",
-            "ArchitectureType",
-            s::Type::List(&ARCHITECTURE_TYPE_SET),
-        ),
-        s::optional(
-            "InstanceRequirements",
-            "InstanceRequirements",
-            "InstanceRequirements",
-            s::Type::Structure(&INSTANCE_REQUIREMENTS_REQUEST),
-        ),
-        s::optional(
-            "VirtualizationTypes",
-            "VirtualizationType",
-            "VirtualizationType",
-            s::Type::List(&VIRTUALIZATION_TYPE_SET),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstanceSecondaryInterface {
     pub attachment: Option<InstanceSecondaryInterfaceAttachment>,
     pub interface_type: Option<String>,
@@ -28337,43 +26142,6 @@ static INSTANCE_TYPE_SPECIFICATION: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct InstanceUsage {
-    pub account_id: Option<String>,
-    pub used_instance_count: Option<i32>,
-}
-
-impl Shape for InstanceUsage {
-    const SCHEMA: &'static s::Structure = &INSTANCE_USAGE;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.account_id = v::from(value),
-            _ => self.used_instance_count = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.account_id),
-            _ => v::view(&self.used_instance_count),
-        }
-    }
-}
-
-static INSTANCE_USAGE: s::Structure = s::Structure {
-    name: "InstanceUsage",
-    members: &[
-        s::optional("AccountId", "AccountId", "accountId", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "UsedInstanceCount",
-            "UsedInstanceCount",
-            "usedInstanceCount",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
 pub struct InternetGateway {
     pub attachments: Option<Vec<InternetGatewayAttachment>>,
     pub internet_gateway_id: Option<String>,
@@ -28452,126 +26220,6 @@ static INTERNET_GATEWAY_ATTACHMENT: s::Structure = s::Structure {
     members: &[
         s::optional("State", "State", "state", s::Type::String(&ATTACHMENT_STATUS)),
         s::optional("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct InterruptibleCapacityAllocation {
-    pub instance_count: Option<i32>,
-    pub interruptible_capacity_reservation_id: Option<String>,
-    pub interruption_type: Option<String>,
-    pub status: Option<String>,
-    pub target_instance_count: Option<i32>,
-    pub zero_size_preference: Option<String>,
-}
-
-impl Shape for InterruptibleCapacityAllocation {
-    const SCHEMA: &'static s::Structure = &INTERRUPTIBLE_CAPACITY_ALLOCATION;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.instance_count = v::from(value),
-            1 => self.interruptible_capacity_reservation_id = v::from(value),
-            2 => self.interruption_type = v::from(value),
-            3 => self.status = v::from(value),
-            4 => self.target_instance_count = v::from(value),
-            _ => self.zero_size_preference = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.instance_count),
-            1 => v::view(&self.interruptible_capacity_reservation_id),
-            2 => v::view(&self.interruption_type),
-            3 => v::view(&self.status),
-            4 => v::view(&self.target_instance_count),
-            _ => v::view(&self.zero_size_preference),
-        }
-    }
-}
-
-static INTERRUPTIBLE_CAPACITY_ALLOCATION: s::Structure = s::Structure {
-    name: "InterruptibleCapacityAllocation",
-    members: &[
-        s::optional(
-            "InstanceCount",
-            "InstanceCount",
-            "instanceCount",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-        s::optional(
-            "InterruptibleCapacityReservationId",
-            "InterruptibleCapacityReservationId",
-            "interruptibleCapacityReservationId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "InterruptionType",
-            "InterruptionType",
-            "interruptionType",
-            s::Type::String(&INTERRUPTION_TYPE),
-        ),
-        s::optional(
-            "Status",
-            "Status",
-            "status",
-            s::Type::String(&INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_STATUS),
-        ),
-        s::optional(
-            "TargetInstanceCount",
-            "TargetInstanceCount",
-            "targetInstanceCount",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-        s::optional(
-            "ZeroSizePreference",
-            "ZeroSizePreference",
-            "zeroSizePreference",
-            s::Type::String(&ZERO_SIZE_PREFERENCE),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct InterruptionInfo {
-    pub interruption_type: Option<String>,
-    pub source_capacity_reservation_id: Option<String>,
-}
-
-impl Shape for InterruptionInfo {
-    const SCHEMA: &'static s::Structure = &INTERRUPTION_INFO;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.interruption_type = v::from(value),
-            _ => self.source_capacity_reservation_id = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.interruption_type),
-            _ => v::view(&self.source_capacity_reservation_id),
-        }
-    }
-}
-
-static INTERRUPTION_INFO: s::Structure = s::Structure {
-    name: "InterruptionInfo",
-    members: &[
-        s::optional(
-            "InterruptionType",
-            "InterruptionType",
-            "interruptionType",
-            s::Type::String(&INTERRUPTION_TYPE),
-        ),
-        s::optional(
-            "SourceCapacityReservationId",
-            "SourceCapacityReservationId",
-            "sourceCapacityReservationId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
     ],
 };
 
@@ -29514,48 +27162,6 @@ static LAUNCH_TEMPLATE_CAPACITY_RESERVATION_SPECIFICATION_RESPONSE: s::Structure
             "CapacityReservationTarget",
             "capacityReservationTarget",
             s::Type::Structure(&CAPACITY_RESERVATION_TARGET_RESPONSE),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct LaunchTemplateConfig {
-    pub launch_template_specification: Option<FleetLaunchTemplateSpecification>,
-    pub overrides: Option<Vec<LaunchTemplateOverrides>>,
-}
-
-impl Shape for LaunchTemplateConfig {
-    const SCHEMA: &'static s::Structure = &LAUNCH_TEMPLATE_CONFIG;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.launch_template_specification = v::from(value),
-            _ => self.overrides = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.launch_template_specification),
-            _ => v::view(&self.overrides),
-        }
-    }
-}
-
-static LAUNCH_TEMPLATE_CONFIG: s::Structure = s::Structure {
-    name: "LaunchTemplateConfig",
-    members: &[
-        s::optional(
-            "LaunchTemplateSpecification",
-            "LaunchTemplateSpecification",
-            "launchTemplateSpecification",
-            s::Type::Structure(&FLEET_LAUNCH_TEMPLATE_SPECIFICATION),
-        ),
-        s::optional(
-            "Overrides",
-            "Overrides",
-            "overrides",
-            s::Type::List(&LAUNCH_TEMPLATE_OVERRIDES_LIST),
         ),
     ],
 };
@@ -31094,82 +28700,6 @@ static LAUNCH_TEMPLATE_NETWORK_PERFORMANCE_OPTIONS_REQUEST: s::Structure = s::St
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct LaunchTemplateOverrides {
-    pub availability_zone: Option<String>,
-    pub availability_zone_id: Option<String>,
-    pub instance_requirements: Option<InstanceRequirements>,
-    pub instance_type: Option<String>,
-    pub priority: Option<f64>,
-    pub spot_price: Option<String>,
-    pub subnet_id: Option<String>,
-    pub weighted_capacity: Option<f64>,
-}
-
-impl Shape for LaunchTemplateOverrides {
-    const SCHEMA: &'static s::Structure = &LAUNCH_TEMPLATE_OVERRIDES;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.availability_zone = v::from(value),
-            1 => self.availability_zone_id = v::from(value),
-            2 => self.instance_requirements = v::from(value),
-            3 => self.instance_type = v::from(value),
-            4 => self.priority = v::from(value),
-            5 => self.spot_price = v::from(value),
-            6 => self.subnet_id = v::from(value),
-            _ => self.weighted_capacity = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.availability_zone),
-            1 => v::view(&self.availability_zone_id),
-            2 => v::view(&self.instance_requirements),
-            3 => v::view(&self.instance_type),
-            4 => v::view(&self.priority),
-            5 => v::view(&self.spot_price),
-            6 => v::view(&self.subnet_id),
-            _ => v::view(&self.weighted_capacity),
-        }
-    }
-}
-
-static LAUNCH_TEMPLATE_OVERRIDES: s::Structure = s::Structure {
-    name: "LaunchTemplateOverrides",
-    members: &[
-        s::optional(
-            "AvailabilityZone",
-            "AvailabilityZone",
-            "availabilityZone",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "AvailabilityZoneId",
-            "AvailabilityZoneId",
-            "availabilityZoneId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "InstanceRequirements",
-            "InstanceRequirements",
-            "instanceRequirements",
-            s::Type::Structure(&INSTANCE_REQUIREMENTS),
-        ),
-        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
-        s::optional("Priority", "Priority", "priority", s::Type::Double(&s::ANY_NUMBER)),
-        s::optional("SpotPrice", "SpotPrice", "spotPrice", s::Type::String(&s::ANY_TEXT)),
-        s::optional("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "WeightedCapacity",
-            "WeightedCapacity",
-            "weightedCapacity",
-            s::Type::Double(&s::ANY_NUMBER),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplatePlacement {
     pub affinity: Option<String>,
     pub availability_zone: Option<String>,
@@ -31891,48 +29421,6 @@ static LICENSE_CONFIGURATION_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct LoadBalancersConfig {
-    pub classic_load_balancers_config: Option<ClassicLoadBalancersConfig>,
-    pub target_groups_config: Option<TargetGroupsConfig>,
-}
-
-impl Shape for LoadBalancersConfig {
-    const SCHEMA: &'static s::Structure = &LOAD_BALANCERS_CONFIG;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.classic_load_balancers_config = v::from(value),
-            _ => self.target_groups_config = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.classic_load_balancers_config),
-            _ => v::view(&self.target_groups_config),
-        }
-    }
-}
-
-static LOAD_BALANCERS_CONFIG: s::Structure = s::Structure {
-    name: "LoadBalancersConfig",
-    members: &[
-        s::optional(
-            "ClassicLoadBalancersConfig",
-            "ClassicLoadBalancersConfig",
-            "classicLoadBalancersConfig",
-            s::Type::Structure(&CLASSIC_LOAD_BALANCERS_CONFIG),
-        ),
-        s::optional(
-            "TargetGroupsConfig",
-            "TargetGroupsConfig",
-            "targetGroupsConfig",
-            s::Type::Structure(&TARGET_GROUPS_CONFIG),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ManagedPrefixList {
     pub address_family: Option<String>,
     pub ipam_prefix_list_resolver_sync_enabled: Option<bool>,
@@ -32290,145 +29778,6 @@ static MEMORY_MI_B_REQUEST: s::Structure = s::Structure {
     members: &[
         s::optional("Max", "Max", "Max", s::Type::Integer(&s::ANY_NUMBER)),
         s::required("Min", "Min", "Min", s::Type::Integer(&s::ANY_NUMBER)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ModifyCapacityReservationRequest {
-    pub accept: Option<bool>,
-    pub accept_modification_terms: Option<bool>,
-    pub additional_info: Option<String>,
-    pub capacity_reservation_id: String,
-    pub dry_run: Option<bool>,
-    pub end_date: Option<Timestamp>,
-    pub end_date_type: Option<String>,
-    pub instance_count: Option<i32>,
-    pub instance_match_criteria: Option<String>,
-    pub quote_id: Option<String>,
-    pub start_date: Option<Timestamp>,
-}
-
-impl Shape for ModifyCapacityReservationRequest {
-    const SCHEMA: &'static s::Structure = &MODIFY_CAPACITY_RESERVATION_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.accept = v::from(value),
-            1 => self.accept_modification_terms = v::from(value),
-            2 => self.additional_info = v::from(value),
-            3 => self.capacity_reservation_id = v::from(value),
-            4 => self.dry_run = v::from(value),
-            5 => self.end_date = v::from(value),
-            6 => self.end_date_type = v::from(value),
-            7 => self.instance_count = v::from(value),
-            8 => self.instance_match_criteria = v::from(value),
-            9 => self.quote_id = v::from(value),
-            _ => self.start_date = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.accept),
-            1 => v::view(&self.accept_modification_terms),
-            2 => v::view(&self.additional_info),
-            3 => v::view(&self.capacity_reservation_id),
-            4 => v::view(&self.dry_run),
-            5 => v::view(&self.end_date),
-            6 => v::view(&self.end_date_type),
-            7 => v::view(&self.instance_count),
-            8 => v::view(&self.instance_match_criteria),
-            9 => v::view(&self.quote_id),
-            _ => v::view(&self.start_date),
-        }
-    }
-}
-
-static MODIFY_CAPACITY_RESERVATION_REQUEST: s::Structure = s::Structure {
-    name: "ModifyCapacityReservationRequest",
-    members: &[
-        s::optional("Accept", "Accept", "Accept", s::Type::Boolean),
-        s::optional(
-            "AcceptModificationTerms",
-            "AcceptModificationTerms",
-            "AcceptModificationTerms",
-            s::Type::Boolean,
-        ),
-        s::optional(
-            "AdditionalInfo",
-            "AdditionalInfo",
-            "AdditionalInfo",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::required(
-            "CapacityReservationId",
-            "CapacityReservationId",
-            "CapacityReservationId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
-        s::optional("EndDate", "EndDate", "EndDate", s::Type::Timestamp),
-        s::optional("EndDateType", "EndDateType", "EndDateType", s::Type::String(&END_DATE_TYPE)),
-        s::optional(
-            "InstanceCount",
-            "InstanceCount",
-            "InstanceCount",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-        s::optional(
-            "InstanceMatchCriteria",
-            "InstanceMatchCriteria",
-            "InstanceMatchCriteria",
-            s::Type::String(&INSTANCE_MATCH_CRITERIA),
-        ),
-        s::optional("QuoteId", "QuoteId", "QuoteId", s::Type::String(&s::ANY_TEXT)),
-        s::optional("StartDate", "StartDate", "StartDate", s::Type::Timestamp),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ModifyCapacityReservationResult {
-    pub adjustment_details: Option<CapacityReservationAdjustmentDetails>,
-    pub adjustment_status: Option<String>,
-    pub r#return: Option<bool>,
-}
-
-impl Shape for ModifyCapacityReservationResult {
-    const SCHEMA: &'static s::Structure = &MODIFY_CAPACITY_RESERVATION_RESULT;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.adjustment_details = v::from(value),
-            1 => self.adjustment_status = v::from(value),
-            _ => self.r#return = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.adjustment_details),
-            1 => v::view(&self.adjustment_status),
-            _ => v::view(&self.r#return),
-        }
-    }
-}
-
-static MODIFY_CAPACITY_RESERVATION_RESULT: s::Structure = s::Structure {
-    name: "ModifyCapacityReservationResult",
-    members: &[
-        s::optional(
-            "AdjustmentDetails",
-            "AdjustmentDetails",
-            "adjustmentDetails",
-            s::Type::Structure(&CAPACITY_RESERVATION_ADJUSTMENT_DETAILS),
-        ),
-        s::optional(
-            "AdjustmentStatus",
-            "AdjustmentStatus",
-            "adjustmentStatus",
-            s::Type::String(&CAPACITY_RESERVATION_ADJUSTMENT_STATUS),
-        ),
-        s::optional("Return", "Return", "return", s::Type::Boolean),
     ],
 };
 
@@ -32853,69 +30202,6 @@ static MODIFY_INSTANCE_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ModifyInstanceCapacityReservationAttributesRequest {
-    pub capacity_reservation_specification: CapacityReservationSpecification,
-    pub dry_run: Option<bool>,
-    pub instance_id: String,
-}
-
-impl Shape for ModifyInstanceCapacityReservationAttributesRequest {
-    const SCHEMA: &'static s::Structure = &MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.capacity_reservation_specification = v::from(value),
-            1 => self.dry_run = v::from(value),
-            _ => self.instance_id = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.capacity_reservation_specification),
-            1 => v::view(&self.dry_run),
-            _ => v::view(&self.instance_id),
-        }
-    }
-}
-
-static MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_REQUEST: s::Structure = s::Structure {
-    name: "ModifyInstanceCapacityReservationAttributesRequest",
-    members: &[
-        s::required(
-            "CapacityReservationSpecification",
-            "CapacityReservationSpecification",
-            "CapacityReservationSpecification",
-            s::Type::Structure(&CAPACITY_RESERVATION_SPECIFICATION),
-        ),
-        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
-        s::required("InstanceId", "InstanceId", "InstanceId", s::Type::String(&s::ANY_TEXT)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ModifyInstanceCapacityReservationAttributesResult {
-    pub r#return: Option<bool>,
-}
-
-impl Shape for ModifyInstanceCapacityReservationAttributesResult {
-    const SCHEMA: &'static s::Structure = &MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_RESULT;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.r#return = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.r#return)
-    }
-}
-
-static MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_RESULT: s::Structure = s::Structure {
-    name: "ModifyInstanceCapacityReservationAttributesResult",
-    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModifyInstanceCreditSpecificationRequest {
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
@@ -33107,94 +30393,6 @@ static MODIFY_INSTANCE_METADATA_OPTIONS_RESULT: s::Structure = s::Structure {
             s::Type::Structure(&INSTANCE_METADATA_OPTIONS_RESPONSE),
         ),
     ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ModifyInstancePlacementRequest {
-    pub affinity: Option<String>,
-    pub group_id: Option<String>,
-    pub group_name: Option<String>,
-    pub host_id: Option<String>,
-    pub host_resource_group_arn: Option<String>,
-    pub instance_id: String,
-    pub partition_number: Option<i32>,
-    pub tenancy: Option<String>,
-}
-
-impl Shape for ModifyInstancePlacementRequest {
-    const SCHEMA: &'static s::Structure = &MODIFY_INSTANCE_PLACEMENT_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.affinity = v::from(value),
-            1 => self.group_id = v::from(value),
-            2 => self.group_name = v::from(value),
-            3 => self.host_id = v::from(value),
-            4 => self.host_resource_group_arn = v::from(value),
-            5 => self.instance_id = v::from(value),
-            6 => self.partition_number = v::from(value),
-            _ => self.tenancy = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.affinity),
-            1 => v::view(&self.group_id),
-            2 => v::view(&self.group_name),
-            3 => v::view(&self.host_id),
-            4 => v::view(&self.host_resource_group_arn),
-            5 => v::view(&self.instance_id),
-            6 => v::view(&self.partition_number),
-            _ => v::view(&self.tenancy),
-        }
-    }
-}
-
-static MODIFY_INSTANCE_PLACEMENT_REQUEST: s::Structure = s::Structure {
-    name: "ModifyInstancePlacementRequest",
-    members: &[
-        s::optional("Affinity", "Affinity", "affinity", s::Type::String(&AFFINITY)),
-        s::optional("GroupId", "GroupId", "GroupId", s::Type::String(&s::ANY_TEXT)),
-        s::optional("GroupName", "GroupName", "GroupName", s::Type::String(&s::ANY_TEXT)),
-        s::optional("HostId", "HostId", "hostId", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "HostResourceGroupArn",
-            "HostResourceGroupArn",
-            "HostResourceGroupArn",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::required("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "PartitionNumber",
-            "PartitionNumber",
-            "PartitionNumber",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-        s::optional("Tenancy", "Tenancy", "tenancy", s::Type::String(&HOST_TENANCY)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ModifyInstancePlacementResult {
-    pub r#return: Option<bool>,
-}
-
-impl Shape for ModifyInstancePlacementResult {
-    const SCHEMA: &'static s::Structure = &MODIFY_INSTANCE_PLACEMENT_RESULT;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.r#return = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.r#return)
-    }
-}
-
-static MODIFY_INSTANCE_PLACEMENT_RESULT: s::Structure = s::Structure {
-    name: "ModifyInstancePlacementResult",
-    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33632,101 +30830,6 @@ static MODIFY_SNAPSHOT_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
         s::required("SnapshotId", "SnapshotId", "SnapshotId", s::Type::String(&s::ANY_TEXT)),
         s::optional("UserIds", "UserId", "UserId", s::Type::List(&USER_ID_STRING_LIST)),
     ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ModifySpotFleetRequestRequest {
-    pub context: Option<String>,
-    pub excess_capacity_termination_policy: Option<String>,
-    pub launch_template_configs: Option<Vec<LaunchTemplateConfig>>,
-    pub on_demand_target_capacity: Option<i32>,
-    pub spot_fleet_request_id: String,
-    pub target_capacity: Option<i32>,
-}
-
-impl Shape for ModifySpotFleetRequestRequest {
-    const SCHEMA: &'static s::Structure = &MODIFY_SPOT_FLEET_REQUEST_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.context = v::from(value),
-            1 => self.excess_capacity_termination_policy = v::from(value),
-            2 => self.launch_template_configs = v::from(value),
-            3 => self.on_demand_target_capacity = v::from(value),
-            4 => self.spot_fleet_request_id = v::from(value),
-            _ => self.target_capacity = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.context),
-            1 => v::view(&self.excess_capacity_termination_policy),
-            2 => v::view(&self.launch_template_configs),
-            3 => v::view(&self.on_demand_target_capacity),
-            4 => v::view(&self.spot_fleet_request_id),
-            _ => v::view(&self.target_capacity),
-        }
-    }
-}
-
-static MODIFY_SPOT_FLEET_REQUEST_REQUEST: s::Structure = s::Structure {
-    name: "ModifySpotFleetRequestRequest",
-    members: &[
-        s::optional("Context", "Context", "Context", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "ExcessCapacityTerminationPolicy",
-            "ExcessCapacityTerminationPolicy",
-            "excessCapacityTerminationPolicy",
-            s::Type::String(&EXCESS_CAPACITY_TERMINATION_POLICY),
-        ),
-        s::optional(
-            "LaunchTemplateConfigs",
-            "LaunchTemplateConfig",
-            "LaunchTemplateConfig",
-            s::Type::List(&LAUNCH_TEMPLATE_CONFIG_LIST),
-        ),
-        s::optional(
-            "OnDemandTargetCapacity",
-            "OnDemandTargetCapacity",
-            "OnDemandTargetCapacity",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-        s::required(
-            "SpotFleetRequestId",
-            "SpotFleetRequestId",
-            "spotFleetRequestId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "TargetCapacity",
-            "TargetCapacity",
-            "targetCapacity",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ModifySpotFleetRequestResponse {
-    pub r#return: Option<bool>,
-}
-
-impl Shape for ModifySpotFleetRequestResponse {
-    const SCHEMA: &'static s::Structure = &MODIFY_SPOT_FLEET_REQUEST_RESPONSE;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.r#return = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.r#return)
-    }
-}
-
-static MODIFY_SPOT_FLEET_REQUEST_RESPONSE: s::Structure = s::Structure {
-    name: "ModifySpotFleetRequestResponse",
-    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37153,89 +34256,6 @@ static PLACEMENT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct PlacementGroup {
-    pub group_arn: Option<String>,
-    pub group_id: Option<String>,
-    pub group_name: Option<String>,
-    pub linked_group_id: Option<String>,
-    pub operator: Option<OperatorResponse>,
-    pub parent_group_id: Option<String>,
-    pub partition_count: Option<i32>,
-    pub spread_level: Option<String>,
-    pub state: Option<String>,
-    pub strategy: Option<String>,
-    pub tags: Option<Vec<Tag>>,
-}
-
-impl Shape for PlacementGroup {
-    const SCHEMA: &'static s::Structure = &PLACEMENT_GROUP;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.group_arn = v::from(value),
-            1 => self.group_id = v::from(value),
-            2 => self.group_name = v::from(value),
-            3 => self.linked_group_id = v::from(value),
-            4 => self.operator = v::from(value),
-            5 => self.parent_group_id = v::from(value),
-            6 => self.partition_count = v::from(value),
-            7 => self.spread_level = v::from(value),
-            8 => self.state = v::from(value),
-            9 => self.strategy = v::from(value),
-            _ => self.tags = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.group_arn),
-            1 => v::view(&self.group_id),
-            2 => v::view(&self.group_name),
-            3 => v::view(&self.linked_group_id),
-            4 => v::view(&self.operator),
-            5 => v::view(&self.parent_group_id),
-            6 => v::view(&self.partition_count),
-            7 => v::view(&self.spread_level),
-            8 => v::view(&self.state),
-            9 => v::view(&self.strategy),
-            _ => v::view(&self.tags),
-        }
-    }
-}
-
-static PLACEMENT_GROUP: s::Structure = s::Structure {
-    name: "PlacementGroup",
-    members: &[
-        s::optional("GroupArn", "GroupArn", "groupArn", s::Type::String(&s::ANY_TEXT)),
-        s::optional("GroupId", "GroupId", "groupId", s::Type::String(&s::ANY_TEXT)),
-        s::optional("GroupName", "GroupName", "groupName", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "LinkedGroupId",
-            "LinkedGroupId",
-            "linkedGroupId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional("Operator", "Operator", "operator", s::Type::Structure(&OPERATOR_RESPONSE)),
-        s::optional(
-            "ParentGroupId",
-            "ParentGroupId",
-            "parentGroupId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "PartitionCount",
-            "PartitionCount",
-            "partitionCount",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-        s::optional("SpreadLevel", "SpreadLevel", "spreadLevel", s::Type::String(&SPREAD_LEVEL)),
-        s::optional("State", "State", "state", s::Type::String(&PLACEMENT_GROUP_STATE)),
-        s::optional("Strategy", "Strategy", "strategy", s::Type::String(&PLACEMENT_STRATEGY)),
-        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlacementGroupInfo {
     pub supported_strategies: Option<Vec<String>>,
 }
@@ -39138,70 +36158,6 @@ static REQUEST_LAUNCH_TEMPLATE_DATA: s::Structure = s::Structure {
         ),
         s::optional("UserData", "UserData", "UserData", s::Type::String(&SENSITIVE_USER_DATA)),
     ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RequestSpotFleetRequest {
-    pub dry_run: Option<bool>,
-    pub spot_fleet_request_config: SpotFleetRequestConfigData,
-}
-
-impl Shape for RequestSpotFleetRequest {
-    const SCHEMA: &'static s::Structure = &REQUEST_SPOT_FLEET_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.dry_run = v::from(value),
-            _ => self.spot_fleet_request_config = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.dry_run),
-            _ => v::view(&self.spot_fleet_request_config),
-        }
-    }
-}
-
-static REQUEST_SPOT_FLEET_REQUEST: s::Structure = s::Structure {
-    name: "RequestSpotFleetRequest",
-    members: &[
-        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
-        s::required(
-            "SpotFleetRequestConfig",
-            "SpotFleetRequestConfig",
-            "spotFleetRequestConfig",
-            s::Type::Structure(&SPOT_FLEET_REQUEST_CONFIG_DATA),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RequestSpotFleetResponse {
-    pub spot_fleet_request_id: Option<String>,
-}
-
-impl Shape for RequestSpotFleetResponse {
-    const SCHEMA: &'static s::Structure = &REQUEST_SPOT_FLEET_RESPONSE;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.spot_fleet_request_id = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.spot_fleet_request_id)
-    }
-}
-
-static REQUEST_SPOT_FLEET_RESPONSE: s::Structure = s::Structure {
-    name: "RequestSpotFleetResponse",
-    members: &[s::optional(
-        "SpotFleetRequestId",
-        "SpotFleetRequestId",
-        "spotFleetRequestId",
-        s::Type::String(&s::ANY_TEXT),
-    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42431,543 +39387,6 @@ static SNAPSHOT_INFO: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct SpotCapacityRebalance {
-    pub replacement_strategy: Option<String>,
-    pub termination_delay: Option<i32>,
-}
-
-impl Shape for SpotCapacityRebalance {
-    const SCHEMA: &'static s::Structure = &SPOT_CAPACITY_REBALANCE;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.replacement_strategy = v::from(value),
-            _ => self.termination_delay = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.replacement_strategy),
-            _ => v::view(&self.termination_delay),
-        }
-    }
-}
-
-static SPOT_CAPACITY_REBALANCE: s::Structure = s::Structure {
-    name: "SpotCapacityRebalance",
-    members: &[
-        s::optional(
-            "ReplacementStrategy",
-            "ReplacementStrategy",
-            "replacementStrategy",
-            s::Type::String(&REPLACEMENT_STRATEGY),
-        ),
-        s::optional(
-            "TerminationDelay",
-            "TerminationDelay",
-            "terminationDelay",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SpotFleetLaunchSpecification {
-    pub addressing_type: Option<String>,
-    pub block_device_mappings: Option<Vec<BlockDeviceMapping>>,
-    pub ebs_optimized: Option<bool>,
-    pub iam_instance_profile: Option<IamInstanceProfileSpecification>,
-    pub image_id: Option<String>,
-    pub instance_requirements: Option<InstanceRequirements>,
-    pub instance_type: Option<String>,
-    pub kernel_id: Option<String>,
-    pub key_name: Option<String>,
-    pub monitoring: Option<SpotFleetMonitoring>,
-    pub network_interfaces: Option<Vec<InstanceNetworkInterfaceSpecification>>,
-    pub placement: Option<SpotPlacement>,
-    pub ramdisk_id: Option<String>,
-    pub security_groups: Option<Vec<GroupIdentifier>>,
-    pub spot_price: Option<String>,
-    pub subnet_id: Option<String>,
-    pub tag_specifications: Option<Vec<SpotFleetTagSpecification>>,
-    pub user_data: Option<String>,
-    pub weighted_capacity: Option<f64>,
-}
-
-impl Shape for SpotFleetLaunchSpecification {
-    const SCHEMA: &'static s::Structure = &SPOT_FLEET_LAUNCH_SPECIFICATION;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.addressing_type = v::from(value),
-            1 => self.block_device_mappings = v::from(value),
-            2 => self.ebs_optimized = v::from(value),
-            3 => self.iam_instance_profile = v::from(value),
-            4 => self.image_id = v::from(value),
-            5 => self.instance_requirements = v::from(value),
-            6 => self.instance_type = v::from(value),
-            7 => self.kernel_id = v::from(value),
-            8 => self.key_name = v::from(value),
-            9 => self.monitoring = v::from(value),
-            10 => self.network_interfaces = v::from(value),
-            11 => self.placement = v::from(value),
-            12 => self.ramdisk_id = v::from(value),
-            13 => self.security_groups = v::from(value),
-            14 => self.spot_price = v::from(value),
-            15 => self.subnet_id = v::from(value),
-            16 => self.tag_specifications = v::from(value),
-            17 => self.user_data = v::from(value),
-            _ => self.weighted_capacity = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.addressing_type),
-            1 => v::view(&self.block_device_mappings),
-            2 => v::view(&self.ebs_optimized),
-            3 => v::view(&self.iam_instance_profile),
-            4 => v::view(&self.image_id),
-            5 => v::view(&self.instance_requirements),
-            6 => v::view(&self.instance_type),
-            7 => v::view(&self.kernel_id),
-            8 => v::view(&self.key_name),
-            9 => v::view(&self.monitoring),
-            10 => v::view(&self.network_interfaces),
-            11 => v::view(&self.placement),
-            12 => v::view(&self.ramdisk_id),
-            13 => v::view(&self.security_groups),
-            14 => v::view(&self.spot_price),
-            15 => v::view(&self.subnet_id),
-            16 => v::view(&self.tag_specifications),
-            17 => v::view(&self.user_data),
-            _ => v::view(&self.weighted_capacity),
-        }
-    }
-}
-
-static SPOT_FLEET_LAUNCH_SPECIFICATION: s::Structure = s::Structure {
-    name: "SpotFleetLaunchSpecification",
-    members: &[
-        s::optional(
-            "AddressingType",
-            "AddressingType",
-            "addressingType",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "BlockDeviceMappings",
-            "BlockDeviceMapping",
-            "blockDeviceMapping",
-            s::Type::List(&BLOCK_DEVICE_MAPPING_LIST),
-        ),
-        s::optional("EbsOptimized", "EbsOptimized", "ebsOptimized", s::Type::Boolean),
-        s::optional(
-            "IamInstanceProfile",
-            "IamInstanceProfile",
-            "iamInstanceProfile",
-            s::Type::Structure(&IAM_INSTANCE_PROFILE_SPECIFICATION),
-        ),
-        s::optional("ImageId", "ImageId", "imageId", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "InstanceRequirements",
-            "InstanceRequirements",
-            "instanceRequirements",
-            s::Type::Structure(&INSTANCE_REQUIREMENTS),
-        ),
-        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
-        s::optional("KernelId", "KernelId", "kernelId", s::Type::String(&s::ANY_TEXT)),
-        s::optional("KeyName", "KeyName", "keyName", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "Monitoring",
-            "Monitoring",
-            "monitoring",
-            s::Type::Structure(&SPOT_FLEET_MONITORING),
-        ),
-        s::optional(
-            "NetworkInterfaces",
-            "NetworkInterfaceSet",
-            "networkInterfaceSet",
-            s::Type::List(&INSTANCE_NETWORK_INTERFACE_SPECIFICATION_LIST),
-        ),
-        s::optional("Placement", "Placement", "placement", s::Type::Structure(&SPOT_PLACEMENT)),
-        s::optional("RamdiskId", "RamdiskId", "ramdiskId", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "SecurityGroups",
-            "GroupSet",
-            "groupSet",
-            s::Type::List(&GROUP_IDENTIFIER_LIST),
-        ),
-        s::optional("SpotPrice", "SpotPrice", "spotPrice", s::Type::String(&s::ANY_TEXT)),
-        s::optional("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "TagSpecifications",
-            "TagSpecificationSet",
-            "tagSpecificationSet",
-            s::Type::List(&SPOT_FLEET_TAG_SPECIFICATION_LIST),
-        ),
-        s::optional("UserData", "UserData", "userData", s::Type::String(&SENSITIVE_USER_DATA)),
-        s::optional(
-            "WeightedCapacity",
-            "WeightedCapacity",
-            "weightedCapacity",
-            s::Type::Double(&s::ANY_NUMBER),
-        ),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SpotFleetMonitoring {
-    pub enabled: Option<bool>,
-}
-
-impl Shape for SpotFleetMonitoring {
-    const SCHEMA: &'static s::Structure = &SPOT_FLEET_MONITORING;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.enabled = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.enabled)
-    }
-}
-
-static SPOT_FLEET_MONITORING: s::Structure = s::Structure {
-    name: "SpotFleetMonitoring",
-    members: &[s::optional("Enabled", "Enabled", "enabled", s::Type::Boolean)],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SpotFleetRequestConfig {
-    pub activity_status: Option<String>,
-    pub create_time: Option<Timestamp>,
-    pub spot_fleet_request_config: Option<SpotFleetRequestConfigData>,
-    pub spot_fleet_request_id: Option<String>,
-    pub spot_fleet_request_state: Option<String>,
-    pub tags: Option<Vec<Tag>>,
-}
-
-impl Shape for SpotFleetRequestConfig {
-    const SCHEMA: &'static s::Structure = &SPOT_FLEET_REQUEST_CONFIG;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.activity_status = v::from(value),
-            1 => self.create_time = v::from(value),
-            2 => self.spot_fleet_request_config = v::from(value),
-            3 => self.spot_fleet_request_id = v::from(value),
-            4 => self.spot_fleet_request_state = v::from(value),
-            _ => self.tags = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.activity_status),
-            1 => v::view(&self.create_time),
-            2 => v::view(&self.spot_fleet_request_config),
-            3 => v::view(&self.spot_fleet_request_id),
-            4 => v::view(&self.spot_fleet_request_state),
-            _ => v::view(&self.tags),
-        }
-    }
-}
-
-static SPOT_FLEET_REQUEST_CONFIG: s::Structure = s::Structure {
-    name: "SpotFleetRequestConfig",
-    members: &[
-        s::optional(
-            "ActivityStatus",
-            "ActivityStatus",
-            "activityStatus",
-            s::Type::String(&ACTIVITY_STATUS),
-        ),
-        s::optional("CreateTime", "CreateTime", "createTime", s::Type::Timestamp),
-        s::optional(
-            "SpotFleetRequestConfig",
-            "SpotFleetRequestConfig",
-            "spotFleetRequestConfig",
-            s::Type::Structure(&SPOT_FLEET_REQUEST_CONFIG_DATA),
-        ),
-        s::optional(
-            "SpotFleetRequestId",
-            "SpotFleetRequestId",
-            "spotFleetRequestId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "SpotFleetRequestState",
-            "SpotFleetRequestState",
-            "spotFleetRequestState",
-            s::Type::String(&BATCH_STATE),
-        ),
-        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SpotFleetRequestConfigData {
-    pub allocation_strategy: Option<String>,
-    pub client_token: Option<String>,
-    pub context: Option<String>,
-    pub excess_capacity_termination_policy: Option<String>,
-    pub fulfilled_capacity: Option<f64>,
-    pub iam_fleet_role: String,
-    pub instance_interruption_behavior: Option<String>,
-    pub instance_pools_to_use_count: Option<i32>,
-    pub launch_specifications: Option<Vec<SpotFleetLaunchSpecification>>,
-    pub launch_template_configs: Option<Vec<LaunchTemplateConfig>>,
-    pub load_balancers_config: Option<LoadBalancersConfig>,
-    pub on_demand_allocation_strategy: Option<String>,
-    pub on_demand_fulfilled_capacity: Option<f64>,
-    pub on_demand_max_total_price: Option<String>,
-    pub on_demand_target_capacity: Option<i32>,
-    pub replace_unhealthy_instances: Option<bool>,
-    pub spot_maintenance_strategies: Option<SpotMaintenanceStrategies>,
-    pub spot_max_total_price: Option<String>,
-    pub spot_price: Option<String>,
-    pub tag_specifications: Option<Vec<TagSpecification>>,
-    pub target_capacity: i32,
-    pub target_capacity_unit_type: Option<String>,
-    pub terminate_instances_with_expiration: Option<bool>,
-    pub r#type: Option<String>,
-    pub valid_from: Option<Timestamp>,
-    pub valid_until: Option<Timestamp>,
-}
-
-impl Shape for SpotFleetRequestConfigData {
-    const SCHEMA: &'static s::Structure = &SPOT_FLEET_REQUEST_CONFIG_DATA;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.allocation_strategy = v::from(value),
-            1 => self.client_token = v::from(value),
-            2 => self.context = v::from(value),
-            3 => self.excess_capacity_termination_policy = v::from(value),
-            4 => self.fulfilled_capacity = v::from(value),
-            5 => self.iam_fleet_role = v::from(value),
-            6 => self.instance_interruption_behavior = v::from(value),
-            7 => self.instance_pools_to_use_count = v::from(value),
-            8 => self.launch_specifications = v::from(value),
-            9 => self.launch_template_configs = v::from(value),
-            10 => self.load_balancers_config = v::from(value),
-            11 => self.on_demand_allocation_strategy = v::from(value),
-            12 => self.on_demand_fulfilled_capacity = v::from(value),
-            13 => self.on_demand_max_total_price = v::from(value),
-            14 => self.on_demand_target_capacity = v::from(value),
-            15 => self.replace_unhealthy_instances = v::from(value),
-            16 => self.spot_maintenance_strategies = v::from(value),
-            17 => self.spot_max_total_price = v::from(value),
-            18 => self.spot_price = v::from(value),
-            19 => self.tag_specifications = v::from(value),
-            20 => self.target_capacity = v::from(value),
-            21 => self.target_capacity_unit_type = v::from(value),
-            22 => self.terminate_instances_with_expiration = v::from(value),
-            23 => self.r#type = v::from(value),
-            24 => self.valid_from = v::from(value),
-            _ => self.valid_until = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.allocation_strategy),
-            1 => v::view(&self.client_token),
-            2 => v::view(&self.context),
-            3 => v::view(&self.excess_capacity_termination_policy),
-            4 => v::view(&self.fulfilled_capacity),
-            5 => v::view(&self.iam_fleet_role),
-            6 => v::view(&self.instance_interruption_behavior),
-            7 => v::view(&self.instance_pools_to_use_count),
-            8 => v::view(&self.launch_specifications),
-            9 => v::view(&self.launch_template_configs),
-            10 => v::view(&self.load_balancers_config),
-            11 => v::view(&self.on_demand_allocation_strategy),
-            12 => v::view(&self.on_demand_fulfilled_capacity),
-            13 => v::view(&self.on_demand_max_total_price),
-            14 => v::view(&self.on_demand_target_capacity),
-            15 => v::view(&self.replace_unhealthy_instances),
-            16 => v::view(&self.spot_maintenance_strategies),
-            17 => v::view(&self.spot_max_total_price),
-            18 => v::view(&self.spot_price),
-            19 => v::view(&self.tag_specifications),
-            20 => v::view(&self.target_capacity),
-            21 => v::view(&self.target_capacity_unit_type),
-            22 => v::view(&self.terminate_instances_with_expiration),
-            23 => v::view(&self.r#type),
-            24 => v::view(&self.valid_from),
-            _ => v::view(&self.valid_until),
-        }
-    }
-}
-
-static SPOT_FLEET_REQUEST_CONFIG_DATA: s::Structure = s::Structure {
-    name: "SpotFleetRequestConfigData",
-    members: &[
-        s::optional(
-            "AllocationStrategy",
-            "AllocationStrategy",
-            "allocationStrategy",
-            s::Type::String(&ALLOCATION_STRATEGY),
-        ),
-        s::optional("ClientToken", "ClientToken", "clientToken", s::Type::String(&s::ANY_TEXT)),
-        s::optional("Context", "Context", "context", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "ExcessCapacityTerminationPolicy",
-            "ExcessCapacityTerminationPolicy",
-            "excessCapacityTerminationPolicy",
-            s::Type::String(&EXCESS_CAPACITY_TERMINATION_POLICY),
-        ),
-        s::optional(
-            "FulfilledCapacity",
-            "FulfilledCapacity",
-            "fulfilledCapacity",
-            s::Type::Double(&s::ANY_NUMBER),
-        ),
-        s::required("IamFleetRole", "IamFleetRole", "iamFleetRole", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "InstanceInterruptionBehavior",
-            "InstanceInterruptionBehavior",
-            "instanceInterruptionBehavior",
-            s::Type::String(&INSTANCE_INTERRUPTION_BEHAVIOR),
-        ),
-        s::optional(
-            "InstancePoolsToUseCount",
-            "InstancePoolsToUseCount",
-            "instancePoolsToUseCount",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-        s::optional(
-            "LaunchSpecifications",
-            "LaunchSpecifications",
-            "launchSpecifications",
-            s::Type::List(&LAUNCH_SPECS_LIST),
-        ),
-        s::optional(
-            "LaunchTemplateConfigs",
-            "LaunchTemplateConfigs",
-            "launchTemplateConfigs",
-            s::Type::List(&LAUNCH_TEMPLATE_CONFIG_LIST),
-        ),
-        s::optional(
-            "LoadBalancersConfig",
-            "LoadBalancersConfig",
-            "loadBalancersConfig",
-            s::Type::Structure(&LOAD_BALANCERS_CONFIG),
-        ),
-        s::optional(
-            "OnDemandAllocationStrategy",
-            "OnDemandAllocationStrategy",
-            "onDemandAllocationStrategy",
-            s::Type::String(&ON_DEMAND_ALLOCATION_STRATEGY),
-        ),
-        s::optional(
-            "OnDemandFulfilledCapacity",
-            "OnDemandFulfilledCapacity",
-            "onDemandFulfilledCapacity",
-            s::Type::Double(&s::ANY_NUMBER),
-        ),
-        s::optional(
-            "OnDemandMaxTotalPrice",
-            "OnDemandMaxTotalPrice",
-            "onDemandMaxTotalPrice",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "OnDemandTargetCapacity",
-            "OnDemandTargetCapacity",
-            "onDemandTargetCapacity",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-        s::optional(
-            "ReplaceUnhealthyInstances",
-            "ReplaceUnhealthyInstances",
-            "replaceUnhealthyInstances",
-            s::Type::Boolean,
-        ),
-        s::optional(
-            "SpotMaintenanceStrategies",
-            "SpotMaintenanceStrategies",
-            "spotMaintenanceStrategies",
-            s::Type::Structure(&SPOT_MAINTENANCE_STRATEGIES),
-        ),
-        s::optional(
-            "SpotMaxTotalPrice",
-            "SpotMaxTotalPrice",
-            "spotMaxTotalPrice",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional("SpotPrice", "SpotPrice", "spotPrice", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "TagSpecifications",
-            "TagSpecification",
-            "TagSpecification",
-            s::Type::List(&TAG_SPECIFICATION_LIST),
-        ),
-        s::required(
-            "TargetCapacity",
-            "TargetCapacity",
-            "targetCapacity",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-        s::optional(
-            "TargetCapacityUnitType",
-            "TargetCapacityUnitType",
-            "targetCapacityUnitType",
-            s::Type::String(&TARGET_CAPACITY_UNIT_TYPE),
-        ),
-        s::optional(
-            "TerminateInstancesWithExpiration",
-            "TerminateInstancesWithExpiration",
-            "terminateInstancesWithExpiration",
-            s::Type::Boolean,
-        ),
-        s::optional("Type", "Type", "type", s::Type::String(&FLEET_TYPE)),
-        s::optional("ValidFrom", "ValidFrom", "validFrom", s::Type::Timestamp),
-        s::optional("ValidUntil", "ValidUntil", "validUntil", s::Type::Timestamp),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SpotFleetTagSpecification {
-    pub resource_type: Option<String>,
-    pub tags: Option<Vec<Tag>>,
-}
-
-impl Shape for SpotFleetTagSpecification {
-    const SCHEMA: &'static s::Structure = &SPOT_FLEET_TAG_SPECIFICATION;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.resource_type = v::from(value),
-            _ => self.tags = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.resource_type),
-            _ => v::view(&self.tags),
-        }
-    }
-}
-
-static SPOT_FLEET_TAG_SPECIFICATION: s::Structure = s::Structure {
-    name: "SpotFleetTagSpecification",
-    members: &[
-        s::optional(
-            "ResourceType",
-            "ResourceType",
-            "resourceType",
-            s::Type::String(&RESOURCE_TYPE),
-        ),
-        s::optional("Tags", "Tag", "tag", s::Type::List(&TAG_LIST)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SpotInstanceRequest {
     pub actual_block_hourly_price: Option<String>,
     pub availability_zone_group: Option<String>,
@@ -43182,33 +39601,6 @@ static SPOT_INSTANCE_STATUS: s::Structure = s::Structure {
         s::optional("Message", "Message", "message", s::Type::String(&s::ANY_TEXT)),
         s::optional("UpdateTime", "UpdateTime", "updateTime", s::Type::Timestamp),
     ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SpotMaintenanceStrategies {
-    pub capacity_rebalance: Option<SpotCapacityRebalance>,
-}
-
-impl Shape for SpotMaintenanceStrategies {
-    const SCHEMA: &'static s::Structure = &SPOT_MAINTENANCE_STRATEGIES;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.capacity_rebalance = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.capacity_rebalance)
-    }
-}
-
-static SPOT_MAINTENANCE_STRATEGIES: s::Structure = s::Structure {
-    name: "SpotMaintenanceStrategies",
-    members: &[s::optional(
-        "CapacityRebalance",
-        "CapacityRebalance",
-        "capacityRebalance",
-        s::Type::Structure(&SPOT_CAPACITY_REBALANCE),
-    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43509,47 +39901,6 @@ static SPOT_PLACEMENT: s::Structure = s::Structure {
         ),
         s::optional("GroupName", "GroupName", "groupName", s::Type::String(&s::ANY_TEXT)),
         s::optional("Tenancy", "Tenancy", "tenancy", s::Type::String(&TENANCY)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SpotPlacementScore {
-    pub availability_zone_id: Option<String>,
-    pub region: Option<String>,
-    pub score: Option<i32>,
-}
-
-impl Shape for SpotPlacementScore {
-    const SCHEMA: &'static s::Structure = &SPOT_PLACEMENT_SCORE;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.availability_zone_id = v::from(value),
-            1 => self.region = v::from(value),
-            _ => self.score = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.availability_zone_id),
-            1 => v::view(&self.region),
-            _ => v::view(&self.score),
-        }
-    }
-}
-
-static SPOT_PLACEMENT_SCORE: s::Structure = s::Structure {
-    name: "SpotPlacementScore",
-    members: &[
-        s::optional(
-            "AvailabilityZoneId",
-            "AvailabilityZoneId",
-            "availabilityZoneId",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional("Region", "Region", "region", s::Type::String(&s::ANY_TEXT)),
-        s::optional("Score", "Score", "score", s::Type::Integer(&s::ANY_NUMBER)),
     ],
 };
 
@@ -44693,55 +41044,6 @@ static TARGET_CAPACITY_SPECIFICATION_REQUEST: s::Structure = s::Structure {
             s::Type::Integer(&s::ANY_NUMBER),
         ),
     ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TargetGroup {
-    pub arn: Option<String>,
-}
-
-impl Shape for TargetGroup {
-    const SCHEMA: &'static s::Structure = &TARGET_GROUP;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.arn = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.arn)
-    }
-}
-
-static TARGET_GROUP: s::Structure = s::Structure {
-    name: "TargetGroup",
-    members: &[s::optional("Arn", "Arn", "arn", s::Type::String(&s::ANY_TEXT))],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TargetGroupsConfig {
-    pub target_groups: Option<Vec<TargetGroup>>,
-}
-
-impl Shape for TargetGroupsConfig {
-    const SCHEMA: &'static s::Structure = &TARGET_GROUPS_CONFIG;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.target_groups = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.target_groups)
-    }
-}
-
-static TARGET_GROUPS_CONFIG: s::Structure = s::Structure {
-    name: "TargetGroupsConfig",
-    members: &[s::optional(
-        "TargetGroups",
-        "TargetGroups",
-        "targetGroups",
-        s::Type::List(&TARGET_GROUPS),
-    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47347,21 +43649,9 @@ v::impl_data!(
     BlockDeviceMapping,
     BlockDeviceMappingResponse,
     BlockPublicAccessStates,
-    CancelCapacityReservationRequest,
-    CancelCapacityReservationResult,
-    CancelSpotFleetRequestsError,
-    CancelSpotFleetRequestsErrorItem,
-    CancelSpotFleetRequestsRequest,
-    CancelSpotFleetRequestsResponse,
-    CancelSpotFleetRequestsSuccessItem,
     CancelSpotInstanceRequestsRequest,
     CancelSpotInstanceRequestsResult,
     CancelledSpotInstanceRequest,
-    CapacityAllocation,
-    CapacityAllocationMetadataEntry,
-    CapacityReservation,
-    CapacityReservationAdjustmentDetails,
-    CapacityReservationCommitmentInfo,
     CapacityReservationOptions,
     CapacityReservationOptionsRequest,
     CapacityReservationSpecification,
@@ -47369,8 +43659,6 @@ v::impl_data!(
     CapacityReservationTarget,
     CapacityReservationTargetResponse,
     CidrBlock,
-    ClassicLoadBalancer,
-    ClassicLoadBalancersConfig,
     ConnectionTrackingConfiguration,
     ConnectionTrackingSpecification,
     ConnectionTrackingSpecificationRequest,
@@ -47383,8 +43671,6 @@ v::impl_data!(
     CpuOptionsRequest,
     CpuPerformanceFactor,
     CpuPerformanceFactorRequest,
-    CreateCapacityReservationRequest,
-    CreateCapacityReservationResult,
     CreateDefaultSubnetRequest,
     CreateDefaultSubnetResult,
     CreateDefaultVpcRequest,
@@ -47418,8 +43704,6 @@ v::impl_data!(
     CreateNetworkInterfaceRequest,
     CreateNetworkInterfaceResult,
     CreatePeeringConnectionOptionsRequest,
-    CreatePlacementGroupRequest,
-    CreatePlacementGroupResult,
     CreateRouteRequest,
     CreateRouteResult,
     CreateRouteTableRequest,
@@ -47472,7 +43756,6 @@ v::impl_data!(
     DeleteNetworkInsightsPathRequest,
     DeleteNetworkInsightsPathResult,
     DeleteNetworkInterfaceRequest,
-    DeletePlacementGroupRequest,
     DeleteRouteRequest,
     DeleteRouteTableRequest,
     DeleteSecurityGroupRequest,
@@ -47497,8 +43780,6 @@ v::impl_data!(
     DescribeAddressesResult,
     DescribeAvailabilityZonesRequest,
     DescribeAvailabilityZonesResult,
-    DescribeCapacityReservationsRequest,
-    DescribeCapacityReservationsResult,
     DescribeDhcpOptionsRequest,
     DescribeDhcpOptionsResult,
     DescribeFleetError,
@@ -47549,8 +43830,6 @@ v::impl_data!(
     DescribeNetworkInterfaceAttributeResult,
     DescribeNetworkInterfacesRequest,
     DescribeNetworkInterfacesResult,
-    DescribePlacementGroupsRequest,
-    DescribePlacementGroupsResult,
     DescribePrefixListsRequest,
     DescribePrefixListsResult,
     DescribeRegionsRequest,
@@ -47567,12 +43846,6 @@ v::impl_data!(
     DescribeSnapshotAttributeResult,
     DescribeSnapshotsRequest,
     DescribeSnapshotsResult,
-    DescribeSpotFleetInstancesRequest,
-    DescribeSpotFleetInstancesResponse,
-    DescribeSpotFleetRequestHistoryRequest,
-    DescribeSpotFleetRequestHistoryResponse,
-    DescribeSpotFleetRequestsRequest,
-    DescribeSpotFleetRequestsResponse,
     DescribeSpotInstanceRequestsRequest,
     DescribeSpotInstanceRequestsResult,
     DescribeSpotPriceHistoryRequest,
@@ -47688,16 +43961,12 @@ v::impl_data!(
     FpgaDeviceInfo,
     FpgaDeviceMemoryInfo,
     FpgaInfo,
-    GetCapacityReservationUsageRequest,
-    GetCapacityReservationUsageResult,
     GetConsoleOutputRequest,
     GetConsoleOutputResult,
     GetConsoleScreenshotRequest,
     GetConsoleScreenshotResult,
     GetDefaultCreditSpecificationRequest,
     GetDefaultCreditSpecificationResult,
-    GetEbsDefaultKmsKeyIdRequest,
-    GetEbsDefaultKmsKeyIdResult,
     GetEbsEncryptionByDefaultRequest,
     GetEbsEncryptionByDefaultResult,
     GetInstanceTypesFromInstanceRequirementsRequest,
@@ -47710,15 +43979,12 @@ v::impl_data!(
     GetSecurityGroupsForVpcResult,
     GetSerialConsoleAccessStatusRequest,
     GetSerialConsoleAccessStatusResult,
-    GetSpotPlacementScoresRequest,
-    GetSpotPlacementScoresResult,
     GpuDeviceInfo,
     GpuDeviceMemoryInfo,
     GpuInfo,
     GroupIdentifier,
     HibernationOptions,
     HibernationOptionsRequest,
-    HistoryRecord,
     HistoryRecordEntry,
     IamInstanceProfile,
     IamInstanceProfileAssociation,
@@ -47761,7 +44027,6 @@ v::impl_data!(
     InstancePrivateIpAddress,
     InstanceRequirements,
     InstanceRequirementsRequest,
-    InstanceRequirementsWithMetadataRequest,
     InstanceSecondaryInterface,
     InstanceSecondaryInterfaceAttachment,
     InstanceSecondaryInterfacePrivateIpAddress,
@@ -47780,11 +44045,8 @@ v::impl_data!(
     InstanceTypeItem,
     InstanceTypeOffering,
     InstanceTypeSpecification,
-    InstanceUsage,
     InternetGateway,
     InternetGatewayAttachment,
-    InterruptibleCapacityAllocation,
-    InterruptionInfo,
     IpPermission,
     IpRange,
     Ipv4PrefixSpecification,
@@ -47807,7 +44069,6 @@ v::impl_data!(
     LaunchTemplateBlockDeviceMappingRequest,
     LaunchTemplateCapacityReservationSpecificationRequest,
     LaunchTemplateCapacityReservationSpecificationResponse,
-    LaunchTemplateConfig,
     LaunchTemplateCpuOptions,
     LaunchTemplateCpuOptionsRequest,
     LaunchTemplateEbsBlockDevice,
@@ -47836,7 +44097,6 @@ v::impl_data!(
     LaunchTemplateLicenseConfigurationRequest,
     LaunchTemplateNetworkPerformanceOptions,
     LaunchTemplateNetworkPerformanceOptionsRequest,
-    LaunchTemplateOverrides,
     LaunchTemplatePlacement,
     LaunchTemplatePlacementRequest,
     LaunchTemplatePrivateDnsNameOptions,
@@ -47851,7 +44111,6 @@ v::impl_data!(
     LaunchTemplatesMonitoringRequest,
     LicenseConfiguration,
     LicenseConfigurationRequest,
-    LoadBalancersConfig,
     ManagedPrefixList,
     MediaAcceleratorInfo,
     MediaDeviceInfo,
@@ -47861,22 +44120,16 @@ v::impl_data!(
     MemoryInfo,
     MemoryMiB,
     MemoryMiBRequest,
-    ModifyCapacityReservationRequest,
-    ModifyCapacityReservationResult,
     ModifyDefaultCreditSpecificationRequest,
     ModifyDefaultCreditSpecificationResult,
     ModifyFleetRequest,
     ModifyFleetResult,
     ModifyImageAttributeRequest,
     ModifyInstanceAttributeRequest,
-    ModifyInstanceCapacityReservationAttributesRequest,
-    ModifyInstanceCapacityReservationAttributesResult,
     ModifyInstanceCreditSpecificationRequest,
     ModifyInstanceCreditSpecificationResult,
     ModifyInstanceMetadataOptionsRequest,
     ModifyInstanceMetadataOptionsResult,
-    ModifyInstancePlacementRequest,
-    ModifyInstancePlacementResult,
     ModifyLaunchTemplateRequest,
     ModifyLaunchTemplateResult,
     ModifyManagedPrefixListRequest,
@@ -47885,8 +44138,6 @@ v::impl_data!(
     ModifySecurityGroupRulesRequest,
     ModifySecurityGroupRulesResult,
     ModifySnapshotAttributeRequest,
-    ModifySpotFleetRequestRequest,
-    ModifySpotFleetRequestResponse,
     ModifySubnetAttributeRequest,
     ModifyVolumeAttributeRequest,
     ModifyVolumeRequest,
@@ -47939,7 +44190,6 @@ v::impl_data!(
     PerformanceFactorReferenceRequest,
     PerformanceStatusSummary,
     Placement,
-    PlacementGroup,
     PlacementGroupInfo,
     PlacementResponse,
     PortRange,
@@ -47978,8 +44228,6 @@ v::impl_data!(
     ReplaceRouteTableAssociationResult,
     RequestFilterPortRange,
     RequestLaunchTemplateData,
-    RequestSpotFleetRequest,
-    RequestSpotFleetResponse,
     RequestSpotInstancesRequest,
     RequestSpotInstancesResult,
     RequestSpotLaunchSpecification,
@@ -48026,21 +44274,13 @@ v::impl_data!(
     ServiceTypeDetail,
     Snapshot,
     SnapshotInfo,
-    SpotCapacityRebalance,
-    SpotFleetLaunchSpecification,
-    SpotFleetMonitoring,
-    SpotFleetRequestConfig,
-    SpotFleetRequestConfigData,
-    SpotFleetTagSpecification,
     SpotInstanceRequest,
     SpotInstanceStateFault,
     SpotInstanceStatus,
-    SpotMaintenanceStrategies,
     SpotMarketOptions,
     SpotOptions,
     SpotOptionsRequest,
     SpotPlacement,
-    SpotPlacementScore,
     SpotPrice,
     StaleIpPermission,
     StaleSecurityGroup,
@@ -48064,8 +44304,6 @@ v::impl_data!(
     TagSpecification,
     TargetCapacitySpecification,
     TargetCapacitySpecificationRequest,
-    TargetGroup,
-    TargetGroupsConfig,
     TerminateInstancesRequest,
     TerminateInstancesResult,
     TotalLocalStorageGB,
@@ -48119,7 +44357,6 @@ v::impl_data!(
     DeleteNetworkAclOutput,
     DeleteNetworkAclEntryOutput,
     DeleteNetworkInterfaceOutput,
-    DeletePlacementGroupOutput,
     DeleteRouteOutput,
     DeleteRouteTableOutput,
     DeleteSnapshotOutput,
@@ -48249,27 +44486,11 @@ static ACCOUNT_ATTRIBUTE_VALUE_LIST: s::List = s::List {
     sensitive: false,
 };
 
-static ACCOUNT_ID: s::Text = s::Text {
-    min: Some(12),
-    max: Some(12),
-    pattern: Some(s::Pattern::new("[0-9]{12}")),
-    values: &[],
-    sensitive: false,
-};
-
 static ACTIVE_INSTANCE_SET: s::List = s::List {
     item: s::Type::Structure(&ACTIVE_INSTANCE),
     item_name: "item",
     min: None,
     max: None,
-    sensitive: false,
-};
-
-static ACTIVITY_STATUS: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["error", "pending_fulfillment", "pending_termination", "fulfilled"],
     sensitive: false,
 };
 
@@ -48310,9 +44531,6 @@ static ADDRESS_SET: s::List = s::List {
     sensitive: false,
 };
 
-static AFFINITY: s::Text =
-    s::Text { min: None, max: None, pattern: None, values: &["default", "host"], sensitive: false };
-
 static ALLOCATION_ID_LIST: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
     item_name: "AllocationId",
@@ -48326,28 +44544,6 @@ static ALLOCATION_IDS: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
-    sensitive: false,
-};
-
-static ALLOCATION_STRATEGY: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &[
-        "lowestPrice",
-        "diversified",
-        "capacityOptimized",
-        "capacityOptimizedPrioritized",
-        "priceCapacityOptimized",
-    ],
-    sensitive: false,
-};
-
-static ALLOCATION_TYPE: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["used", "future", "cancelling"],
     sensitive: false,
 };
 
@@ -48396,14 +44592,6 @@ static ANALYSIS_STATUS: s::Text = s::Text {
     max: None,
     pattern: None,
     values: &["running", "succeeded", "failed"],
-    sensitive: false,
-};
-
-static APPLY_CANCELLATION_CHARGES: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["commitment-wind-down"],
     sensitive: false,
 };
 
@@ -48599,22 +44787,6 @@ static BARE_METAL: s::Text = s::Text {
     sensitive: false,
 };
 
-static BATCH_STATE: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &[
-        "submitted",
-        "active",
-        "cancelled",
-        "failed",
-        "cancelled_running",
-        "cancelled_terminating",
-        "modifying",
-    ],
-    sensitive: false,
-};
-
 static BILLING_PRODUCT_LIST: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
     item_name: "item",
@@ -48690,35 +44862,6 @@ static BURSTABLE_PERFORMANCE: s::Text = s::Text {
     sensitive: false,
 };
 
-static CANCEL_BATCH_ERROR_CODE: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &[
-        "fleetRequestIdDoesNotExist",
-        "fleetRequestIdMalformed",
-        "fleetRequestNotInCancellableState",
-        "unexpectedError",
-    ],
-    sensitive: false,
-};
-
-static CANCEL_SPOT_FLEET_REQUESTS_ERROR_SET: s::List = s::List {
-    item: s::Type::Structure(&CANCEL_SPOT_FLEET_REQUESTS_ERROR_ITEM),
-    item_name: "item",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
-static CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_SET: s::List = s::List {
-    item: s::Type::Structure(&CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_ITEM),
-    item_name: "item",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
 static CANCEL_SPOT_INSTANCE_REQUEST_STATE: s::Text = s::Text {
     min: None,
     max: None,
@@ -48735,81 +44878,11 @@ static CANCELLED_SPOT_INSTANCE_REQUEST_LIST: s::List = s::List {
     sensitive: false,
 };
 
-static CAPACITY_ALLOCATION_METADATA_LIST: s::List = s::List {
-    item: s::Type::Structure(&CAPACITY_ALLOCATION_METADATA_ENTRY),
-    item_name: "item",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
-static CAPACITY_ALLOCATIONS: s::List = s::List {
-    item: s::Type::Structure(&CAPACITY_ALLOCATION),
-    item_name: "item",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
-static CAPACITY_RESERVATION_ADJUSTMENT_STATUS: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["requested", "applied", "rejected"],
-    sensitive: false,
-};
-
-static CAPACITY_RESERVATION_COMMITMENT_DURATION: s::Range =
-    s::Range { min: Some(1), max: Some(200000000) };
-
-static CAPACITY_RESERVATION_DELIVERY_PREFERENCE: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["fixed", "incremental"],
-    sensitive: false,
-};
-
 static CAPACITY_RESERVATION_ID_SET: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
     item_name: "item",
     min: None,
     max: None,
-    sensitive: false,
-};
-
-static CAPACITY_RESERVATION_INSTANCE_PLATFORM: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &[
-        "Linux/UNIX",
-        "Red Hat Enterprise Linux",
-        "SUSE Linux",
-        "Windows",
-        "Windows with SQL Server",
-        "Windows with SQL Server Enterprise",
-        "Windows with SQL Server Standard",
-        "Windows with SQL Server Web",
-        "Linux with SQL Server Standard",
-        "Linux with SQL Server Web",
-        "Linux with SQL Server Enterprise",
-        "RHEL with SQL Server Standard",
-        "RHEL with SQL Server Enterprise",
-        "RHEL with SQL Server Web",
-        "RHEL with HA",
-        "RHEL with HA and SQL Server Standard",
-        "RHEL with HA and SQL Server Enterprise",
-        "Ubuntu Pro",
-    ],
-    sensitive: false,
-};
-
-static CAPACITY_RESERVATION_LAUNCH_STATUS: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["launchable", "unlaunchable"],
     sensitive: false,
 };
 
@@ -48829,65 +44902,11 @@ static CAPACITY_RESERVATION_RESOURCE_GROUP_ARN_SET: s::List = s::List {
     sensitive: false,
 };
 
-static CAPACITY_RESERVATION_SET: s::List = s::List {
-    item: s::Type::Structure(&CAPACITY_RESERVATION),
-    item_name: "item",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
-static CAPACITY_RESERVATION_STATE: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &[
-        "active",
-        "expired",
-        "cancelled",
-        "pending",
-        "failed",
-        "scheduled",
-        "payment-pending",
-        "payment-failed",
-        "assessing",
-        "delayed",
-        "unsupported",
-        "cancelling",
-        "unavailable",
-    ],
-    sensitive: false,
-};
-
-static CAPACITY_RESERVATION_TENANCY: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["default", "dedicated"],
-    sensitive: false,
-};
-
-static CAPACITY_RESERVATION_TYPE: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["default", "capacity-block"],
-    sensitive: false,
-};
-
 static CIDR_BLOCK_SET: s::List = s::List {
     item: s::Type::Structure(&CIDR_BLOCK),
     item_name: "item",
     min: None,
     max: None,
-    sensitive: false,
-};
-
-static CLASSIC_LOAD_BALANCERS: s::List = s::List {
-    item: s::Type::Structure(&CLASSIC_LOAD_BALANCER),
-    item_name: "item",
-    min: Some(1),
-    max: Some(5),
     sensitive: false,
 };
 
@@ -49037,9 +45056,6 @@ static DELETE_SNAPSHOT_RESULT_SET: s::List = s::List {
     sensitive: false,
 };
 
-static DESCRIBE_CAPACITY_RESERVATIONS_MAX_RESULTS: s::Range =
-    s::Range { min: Some(1), max: Some(1000) };
-
 static DESCRIBE_DHCP_OPTIONS_MAX_RESULTS: s::Range = s::Range { min: Some(5), max: Some(1000) };
 
 static DESCRIBE_FLEETS_ERROR_SET: s::List = s::List {
@@ -49082,12 +45098,6 @@ static DESCRIBE_SECURITY_GROUP_RULES_MAX_RESULTS: s::Range =
     s::Range { min: Some(5), max: Some(1000) };
 
 static DESCRIBE_SECURITY_GROUPS_MAX_RESULTS: s::Range = s::Range { min: Some(5), max: Some(1000) };
-
-static DESCRIBE_SPOT_FLEET_INSTANCES_MAX_RESULTS: s::Range =
-    s::Range { min: Some(1), max: Some(1000) };
-
-static DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_MAX_RESULTS: s::Range =
-    s::Range { min: Some(1), max: Some(1000) };
 
 static DESCRIBE_STALE_SECURITY_GROUPS_MAX_RESULTS: s::Range =
     s::Range { min: Some(5), max: Some(255) };
@@ -49296,14 +45306,6 @@ static ENA_SUPPORT: s::Text = s::Text {
     sensitive: false,
 };
 
-static END_DATE_TYPE: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["unlimited", "limited"],
-    sensitive: false,
-};
-
 static EPHEMERAL_NVME_SUPPORT: s::Text = s::Text {
     min: None,
     max: None,
@@ -49331,22 +45333,6 @@ static EVENT_CODE: s::Text = s::Text {
         "instance-retirement",
         "instance-stop",
     ],
-    sensitive: false,
-};
-
-static EVENT_TYPE: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["instanceChange", "fleetRequestChange", "error", "information"],
-    sensitive: false,
-};
-
-static EXCESS_CAPACITY_TERMINATION_POLICY: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["noTermination", "default"],
     sensitive: false,
 };
 
@@ -49604,9 +45590,6 @@ static FPGA_DEVICE_INFO_LIST: s::List = s::List {
     sensitive: false,
 };
 
-static GET_CAPACITY_RESERVATION_USAGE_REQUEST_MAX_RESULTS: s::Range =
-    s::Range { min: Some(1), max: Some(1000) };
-
 static GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_MAX_RESULTS: s::Range =
     s::Range { min: Some(5), max: Some(255) };
 
@@ -49666,22 +45649,6 @@ static HISTORY_RECORD_SET: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
-    sensitive: false,
-};
-
-static HISTORY_RECORDS: s::List = s::List {
-    item: s::Type::Structure(&HISTORY_RECORD),
-    item_name: "item",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
-static HOST_TENANCY: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["default", "dedicated", "host"],
     sensitive: false,
 };
 
@@ -50004,14 +45971,6 @@ static INSTANCE_LIST: s::List = s::List {
     sensitive: false,
 };
 
-static INSTANCE_MATCH_CRITERIA: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["open", "targeted"],
-    sensitive: false,
-};
-
 static INSTANCE_METADATA_ENDPOINT_STATE: s::Text = s::Text {
     min: None,
     max: None,
@@ -50199,22 +46158,6 @@ static INSTANCE_TYPE_OFFERINGS_LIST: s::List = s::List {
     sensitive: false,
 };
 
-static INSTANCE_TYPES: s::List = s::List {
-    item: s::Type::String(&s::ANY_TEXT),
-    item_name: "member",
-    min: Some(0),
-    max: Some(1000),
-    sensitive: false,
-};
-
-static INSTANCE_USAGE_SET: s::List = s::List {
-    item: s::Type::Structure(&INSTANCE_USAGE),
-    item_name: "item",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
 static INTERNET_GATEWAY_ATTACHMENT_LIST: s::List = s::List {
     item: s::Type::Structure(&INTERNET_GATEWAY_ATTACHMENT),
     item_name: "item",
@@ -50238,17 +46181,6 @@ static INTERNET_GATEWAY_LIST: s::List = s::List {
     max: None,
     sensitive: false,
 };
-
-static INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_STATUS: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["pending", "active", "updating", "canceling", "canceled", "failed"],
-    sensitive: false,
-};
-
-static INTERRUPTION_TYPE: s::Text =
-    s::Text { min: None, max: None, pattern: None, values: &["adhoc"], sensitive: false };
 
 static IP_ADDRESS: s::Text = s::Text {
     min: Some(0),
@@ -50432,14 +46364,6 @@ static LAUNCH_PERMISSION_LIST: s::List = s::List {
     sensitive: false,
 };
 
-static LAUNCH_SPECS_LIST: s::List = s::List {
-    item: s::Type::Structure(&SPOT_FLEET_LAUNCH_SPECIFICATION),
-    item_name: "item",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
 static LAUNCH_TEMPLATE_AUTO_RECOVERY_STATE: s::Text = s::Text {
     min: None,
     max: None,
@@ -50459,14 +46383,6 @@ static LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_LIST: s::List = s::List {
 static LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_REQUEST_LIST: s::List = s::List {
     item: s::Type::Structure(&LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_REQUEST),
     item_name: "BlockDeviceMapping",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
-static LAUNCH_TEMPLATE_CONFIG_LIST: s::List = s::List {
-    item: s::Type::Structure(&LAUNCH_TEMPLATE_CONFIG),
-    item_name: "item",
     min: None,
     max: None,
     sensitive: false,
@@ -50612,14 +46528,6 @@ static LAUNCH_TEMPLATE_NAME: s::Text = s::Text {
 
 static LAUNCH_TEMPLATE_NAME_STRING_LIST: s::List = s::List {
     item: s::Type::String(&LAUNCH_TEMPLATE_NAME),
-    item_name: "item",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
-static LAUNCH_TEMPLATE_OVERRIDES_LIST: s::List = s::List {
-    item: s::Type::Structure(&LAUNCH_TEMPLATE_OVERRIDES),
     item_name: "item",
     min: None,
     max: None,
@@ -51070,14 +46978,6 @@ static NITRO_TPM_SUPPORTED_VERSIONS_LIST: s::List = s::List {
     sensitive: false,
 };
 
-static ON_DEMAND_ALLOCATION_STRATEGY: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["lowestPrice", "prioritized"],
-    sensitive: false,
-};
-
 static OPERATION_TYPE: s::Text =
     s::Text { min: None, max: None, pattern: None, values: &["add", "remove"], sensitive: false };
 
@@ -51094,16 +46994,6 @@ static ORGANIZATIONAL_UNIT_ARN_STRING_LIST: s::List = s::List {
     item_name: "OrganizationalUnitArn",
     min: None,
     max: None,
-    sensitive: false,
-};
-
-static OUTPOST_ARN: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: Some(s::Pattern::new(
-        "^arn:aws([a-z-]+)?:outposts:[a-z\\d-]+:\\d{12}:outpost/op-[a-f0-9]{17}$",
-    )),
-    values: &[],
     sensitive: false,
 };
 
@@ -51177,40 +47067,6 @@ static PHC_SUPPORT: s::Text = s::Text {
     sensitive: false,
 };
 
-static PLACEMENT_GROUP_ARN: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: Some(s::Pattern::new(
-        "^arn:aws([a-z-]+)?:ec2:[a-z\\d-]+:\\d{12}:placement-group/^.{1,255}$",
-    )),
-    values: &[],
-    sensitive: false,
-};
-
-static PLACEMENT_GROUP_ID_STRING_LIST: s::List = s::List {
-    item: s::Type::String(&s::ANY_TEXT),
-    item_name: "GroupId",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
-static PLACEMENT_GROUP_LIST: s::List = s::List {
-    item: s::Type::Structure(&PLACEMENT_GROUP),
-    item_name: "item",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
-static PLACEMENT_GROUP_STATE: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["pending", "available", "deleting", "deleted"],
-    sensitive: false,
-};
-
 static PLACEMENT_GROUP_STRATEGY: s::Text = s::Text {
     min: None,
     max: None,
@@ -51224,22 +47080,6 @@ static PLACEMENT_GROUP_STRATEGY_LIST: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
-    sensitive: false,
-};
-
-static PLACEMENT_GROUP_STRING_LIST: s::List = s::List {
-    item: s::Type::String(&s::ANY_TEXT),
-    item_name: "member",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
-static PLACEMENT_STRATEGY: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["cluster", "spread", "partition", "precision-time"],
     sensitive: false,
 };
 
@@ -51464,27 +47304,11 @@ static REGION_NAME_STRING_LIST: s::List = s::List {
     sensitive: false,
 };
 
-static REGION_NAMES: s::List = s::List {
-    item: s::Type::String(&s::ANY_TEXT),
-    item_name: "member",
-    min: Some(0),
-    max: Some(10),
-    sensitive: false,
-};
-
 static REMOVE_PREFIX_LIST_ENTRIES: s::List = s::List {
     item: s::Type::Structure(&REMOVE_PREFIX_LIST_ENTRY),
     item_name: "member",
     min: Some(0),
     max: Some(100),
-    sensitive: false,
-};
-
-static REPLACEMENT_STRATEGY: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["launch", "launch-before-terminate"],
     sensitive: false,
 };
 
@@ -52047,30 +47871,6 @@ static SPOT_ALLOCATION_STRATEGY: s::Text = s::Text {
     sensitive: false,
 };
 
-static SPOT_FLEET_REQUEST_CONFIG_SET: s::List = s::List {
-    item: s::Type::Structure(&SPOT_FLEET_REQUEST_CONFIG),
-    item_name: "item",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
-static SPOT_FLEET_REQUEST_ID_LIST: s::List = s::List {
-    item: s::Type::String(&s::ANY_TEXT),
-    item_name: "item",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
-static SPOT_FLEET_TAG_SPECIFICATION_LIST: s::List = s::List {
-    item: s::Type::Structure(&SPOT_FLEET_TAG_SPECIFICATION),
-    item_name: "item",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
 static SPOT_INSTANCE_INTERRUPTION_BEHAVIOR: s::Text = s::Text {
     min: None,
     max: None,
@@ -52111,19 +47911,6 @@ static SPOT_INSTANCE_TYPE: s::Text = s::Text {
     sensitive: false,
 };
 
-static SPOT_PLACEMENT_SCORES: s::List = s::List {
-    item: s::Type::Structure(&SPOT_PLACEMENT_SCORE),
-    item_name: "item",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
-static SPOT_PLACEMENT_SCORES_MAX_RESULTS: s::Range = s::Range { min: Some(10), max: Some(1000) };
-
-static SPOT_PLACEMENT_SCORES_TARGET_CAPACITY: s::Range =
-    s::Range { min: Some(1), max: Some(2000000000) };
-
 static SPOT_PRICE_HISTORY_LIST: s::List = s::List {
     item: s::Type::Structure(&SPOT_PRICE),
     item_name: "item",
@@ -52131,9 +47918,6 @@ static SPOT_PRICE_HISTORY_LIST: s::List = s::List {
     max: None,
     sensitive: false,
 };
-
-static SPREAD_LEVEL: s::Text =
-    s::Text { min: None, max: None, pattern: None, values: &["host", "rack"], sensitive: false };
 
 static STALE_IP_PERMISSION_SET: s::List = s::List {
     item: s::Type::Structure(&STALE_IP_PERMISSION),
@@ -52372,14 +48156,6 @@ static TARGET_CAPACITY_UNIT_TYPE: s::Text = s::Text {
     max: None,
     pattern: None,
     values: &["vcpu", "memory-mib", "units"],
-    sensitive: false,
-};
-
-static TARGET_GROUPS: s::List = s::List {
-    item: s::Type::Structure(&TARGET_GROUP),
-    item_name: "item",
-    min: Some(1),
-    max: Some(5),
     sensitive: false,
 };
 
@@ -52874,14 +48650,6 @@ static WORKLOADS_LIST: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
-    sensitive: false,
-};
-
-static ZERO_SIZE_PREFERENCE: s::Text = s::Text {
-    min: None,
-    max: None,
-    pattern: None,
-    values: &["retain", "default"],
     sensitive: false,
 };
 

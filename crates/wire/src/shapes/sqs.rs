@@ -71,16 +71,6 @@ impl Shape for AddPermissionOutput {
 static ADD_PERMISSION_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
-pub struct CancelMessageMoveTask;
-
-impl Operation for CancelMessageMoveTask {
-    type Input = CancelMessageMoveTaskRequest;
-    type Output = CancelMessageMoveTaskResult;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "CancelMessageMoveTask";
-}
-
-#[derive(Clone, Copy, Debug)]
 pub struct ChangeMessageVisibility;
 
 impl Operation for ChangeMessageVisibility {
@@ -216,16 +206,6 @@ impl Operation for ListDeadLetterSourceQueues {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct ListMessageMoveTasks;
-
-impl Operation for ListMessageMoveTasks {
-    type Input = ListMessageMoveTasksRequest;
-    type Output = ListMessageMoveTasksResult;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "ListMessageMoveTasks";
-}
-
-#[derive(Clone, Copy, Debug)]
 pub struct ListQueueTags;
 
 impl Operation for ListQueueTags {
@@ -349,16 +329,6 @@ impl Shape for SetQueueAttributesOutput {
 }
 
 static SET_QUEUE_ATTRIBUTES_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
-
-#[derive(Clone, Copy, Debug)]
-pub struct StartMessageMoveTask;
-
-impl Operation for StartMessageMoveTask {
-    type Input = StartMessageMoveTaskRequest;
-    type Output = StartMessageMoveTaskResult;
-    const SERVICE: &'static Service = &SERVICE;
-    const NAME: &'static str = "StartMessageMoveTask";
-}
 
 #[derive(Clone, Copy, Debug)]
 pub struct TagQueue;
@@ -493,60 +463,6 @@ static BATCH_RESULT_ERROR_ENTRY: s::Structure = s::Structure {
         s::optional("Message", "Message", "Message", s::Type::String(&s::ANY_TEXT)),
         s::required("SenderFault", "SenderFault", "SenderFault", s::Type::Boolean),
     ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CancelMessageMoveTaskRequest {
-    pub task_handle: String,
-}
-
-impl Shape for CancelMessageMoveTaskRequest {
-    const SCHEMA: &'static s::Structure = &CANCEL_MESSAGE_MOVE_TASK_REQUEST;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.task_handle = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.task_handle)
-    }
-}
-
-static CANCEL_MESSAGE_MOVE_TASK_REQUEST: s::Structure = s::Structure {
-    name: "CancelMessageMoveTaskRequest",
-    members: &[s::required(
-        "TaskHandle",
-        "TaskHandle",
-        "TaskHandle",
-        s::Type::String(&s::ANY_TEXT),
-    )],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CancelMessageMoveTaskResult {
-    pub approximate_number_of_messages_moved: Option<i64>,
-}
-
-impl Shape for CancelMessageMoveTaskResult {
-    const SCHEMA: &'static s::Structure = &CANCEL_MESSAGE_MOVE_TASK_RESULT;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.approximate_number_of_messages_moved = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.approximate_number_of_messages_moved)
-    }
-}
-
-static CANCEL_MESSAGE_MOVE_TASK_RESULT: s::Structure = s::Structure {
-    name: "CancelMessageMoveTaskResult",
-    members: &[s::optional(
-        "ApproximateNumberOfMessagesMoved",
-        "ApproximateNumberOfMessagesMoved",
-        "ApproximateNumberOfMessagesMoved",
-        s::Type::Long(&s::ANY_NUMBER),
-    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -1185,155 +1101,6 @@ static LIST_DEAD_LETTER_SOURCE_QUEUES_RESULT: s::Structure = s::Structure {
     members: &[
         s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
         s::required("queueUrls", "QueueUrl", "queueUrls", s::Type::List(&QUEUE_URL_LIST)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ListMessageMoveTasksRequest {
-    pub max_results: Option<i32>,
-    pub source_arn: String,
-}
-
-impl Shape for ListMessageMoveTasksRequest {
-    const SCHEMA: &'static s::Structure = &LIST_MESSAGE_MOVE_TASKS_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.max_results = v::from(value),
-            _ => self.source_arn = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.max_results),
-            _ => v::view(&self.source_arn),
-        }
-    }
-}
-
-static LIST_MESSAGE_MOVE_TASKS_REQUEST: s::Structure = s::Structure {
-    name: "ListMessageMoveTasksRequest",
-    members: &[
-        s::optional("MaxResults", "MaxResults", "MaxResults", s::Type::Integer(&s::ANY_NUMBER)),
-        s::required("SourceArn", "SourceArn", "SourceArn", s::Type::String(&s::ANY_TEXT)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ListMessageMoveTasksResult {
-    pub results: Option<Vec<ListMessageMoveTasksResultEntry>>,
-}
-
-impl Shape for ListMessageMoveTasksResult {
-    const SCHEMA: &'static s::Structure = &LIST_MESSAGE_MOVE_TASKS_RESULT;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.results = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.results)
-    }
-}
-
-static LIST_MESSAGE_MOVE_TASKS_RESULT: s::Structure = s::Structure {
-    name: "ListMessageMoveTasksResult",
-    members: &[s::optional(
-        "Results",
-        "ListMessageMoveTasksResultEntry",
-        "Results",
-        s::Type::List(&LIST_MESSAGE_MOVE_TASKS_RESULT_ENTRY_LIST),
-    )],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ListMessageMoveTasksResultEntry {
-    pub approximate_number_of_messages_moved: Option<i64>,
-    pub approximate_number_of_messages_to_move: Option<i64>,
-    pub destination_arn: Option<String>,
-    pub failure_reason: Option<String>,
-    pub max_number_of_messages_per_second: Option<i32>,
-    pub source_arn: Option<String>,
-    pub started_timestamp: Option<i64>,
-    pub status: Option<String>,
-    pub task_handle: Option<String>,
-}
-
-impl Shape for ListMessageMoveTasksResultEntry {
-    const SCHEMA: &'static s::Structure = &LIST_MESSAGE_MOVE_TASKS_RESULT_ENTRY;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.approximate_number_of_messages_moved = v::from(value),
-            1 => self.approximate_number_of_messages_to_move = v::from(value),
-            2 => self.destination_arn = v::from(value),
-            3 => self.failure_reason = v::from(value),
-            4 => self.max_number_of_messages_per_second = v::from(value),
-            5 => self.source_arn = v::from(value),
-            6 => self.started_timestamp = v::from(value),
-            7 => self.status = v::from(value),
-            _ => self.task_handle = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.approximate_number_of_messages_moved),
-            1 => v::view(&self.approximate_number_of_messages_to_move),
-            2 => v::view(&self.destination_arn),
-            3 => v::view(&self.failure_reason),
-            4 => v::view(&self.max_number_of_messages_per_second),
-            5 => v::view(&self.source_arn),
-            6 => v::view(&self.started_timestamp),
-            7 => v::view(&self.status),
-            _ => v::view(&self.task_handle),
-        }
-    }
-}
-
-static LIST_MESSAGE_MOVE_TASKS_RESULT_ENTRY: s::Structure = s::Structure {
-    name: "ListMessageMoveTasksResultEntry",
-    members: &[
-        s::optional(
-            "ApproximateNumberOfMessagesMoved",
-            "ApproximateNumberOfMessagesMoved",
-            "ApproximateNumberOfMessagesMoved",
-            s::Type::Long(&s::ANY_NUMBER),
-        ),
-        s::optional(
-            "ApproximateNumberOfMessagesToMove",
-            "ApproximateNumberOfMessagesToMove",
-            "ApproximateNumberOfMessagesToMove",
-            s::Type::Long(&s::ANY_NUMBER),
-        ),
-        s::optional(
-            "DestinationArn",
-            "DestinationArn",
-            "DestinationArn",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "FailureReason",
-            "FailureReason",
-            "FailureReason",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "MaxNumberOfMessagesPerSecond",
-            "MaxNumberOfMessagesPerSecond",
-            "MaxNumberOfMessagesPerSecond",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-        s::optional("SourceArn", "SourceArn", "SourceArn", s::Type::String(&s::ANY_TEXT)),
-        s::optional(
-            "StartedTimestamp",
-            "StartedTimestamp",
-            "StartedTimestamp",
-            s::Type::Long(&s::ANY_NUMBER),
-        ),
-        s::optional("Status", "Status", "Status", s::Type::String(&s::ANY_TEXT)),
-        s::optional("TaskHandle", "TaskHandle", "TaskHandle", s::Type::String(&s::ANY_TEXT)),
     ],
 };
 
@@ -2199,79 +1966,6 @@ static SET_QUEUE_ATTRIBUTES_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct StartMessageMoveTaskRequest {
-    pub destination_arn: Option<String>,
-    pub max_number_of_messages_per_second: Option<i32>,
-    pub source_arn: String,
-}
-
-impl Shape for StartMessageMoveTaskRequest {
-    const SCHEMA: &'static s::Structure = &START_MESSAGE_MOVE_TASK_REQUEST;
-
-    fn set(&mut self, member: usize, value: v::Value) {
-        match member {
-            0 => self.destination_arn = v::from(value),
-            1 => self.max_number_of_messages_per_second = v::from(value),
-            _ => self.source_arn = v::from(value),
-        }
-    }
-
-    fn get(&self, member: usize) -> Option<v::View<'_>> {
-        match member {
-            0 => v::view(&self.destination_arn),
-            1 => v::view(&self.max_number_of_messages_per_second),
-            _ => v::view(&self.source_arn),
-        }
-    }
-}
-
-static START_MESSAGE_MOVE_TASK_REQUEST: s::Structure = s::Structure {
-    name: "StartMessageMoveTaskRequest",
-    members: &[
-        s::optional(
-            "DestinationArn",
-            "DestinationArn",
-            "DestinationArn",
-            s::Type::String(&s::ANY_TEXT),
-        ),
-        s::optional(
-            "MaxNumberOfMessagesPerSecond",
-            "MaxNumberOfMessagesPerSecond",
-            "MaxNumberOfMessagesPerSecond",
-            s::Type::Integer(&s::ANY_NUMBER),
-        ),
-        s::required("SourceArn", "SourceArn", "SourceArn", s::Type::String(&s::ANY_TEXT)),
-    ],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StartMessageMoveTaskResult {
-    pub task_handle: Option<String>,
-}
-
-impl Shape for StartMessageMoveTaskResult {
-    const SCHEMA: &'static s::Structure = &START_MESSAGE_MOVE_TASK_RESULT;
-
-    fn set(&mut self, _: usize, value: v::Value) {
-        self.task_handle = v::from(value);
-    }
-
-    fn get(&self, _: usize) -> Option<v::View<'_>> {
-        v::view(&self.task_handle)
-    }
-}
-
-static START_MESSAGE_MOVE_TASK_RESULT: s::Structure = s::Structure {
-    name: "StartMessageMoveTaskResult",
-    members: &[s::optional(
-        "TaskHandle",
-        "TaskHandle",
-        "TaskHandle",
-        s::Type::String(&s::ANY_TEXT),
-    )],
-};
-
-#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TagQueueRequest {
     pub queue_url: String,
     pub tags: BTreeMap<String, String>,
@@ -2338,8 +2032,6 @@ static UNTAG_QUEUE_REQUEST: s::Structure = s::Structure {
 v::impl_data!(
     AddPermissionRequest,
     BatchResultErrorEntry,
-    CancelMessageMoveTaskRequest,
-    CancelMessageMoveTaskResult,
     ChangeMessageVisibilityBatchRequest,
     ChangeMessageVisibilityBatchRequestEntry,
     ChangeMessageVisibilityBatchResult,
@@ -2359,9 +2051,6 @@ v::impl_data!(
     GetQueueUrlResult,
     ListDeadLetterSourceQueuesRequest,
     ListDeadLetterSourceQueuesResult,
-    ListMessageMoveTasksRequest,
-    ListMessageMoveTasksResult,
-    ListMessageMoveTasksResultEntry,
     ListQueueTagsRequest,
     ListQueueTagsResult,
     ListQueuesRequest,
@@ -2380,8 +2069,6 @@ v::impl_data!(
     SendMessageRequest,
     SendMessageResult,
     SetQueueAttributesRequest,
-    StartMessageMoveTaskRequest,
-    StartMessageMoveTaskResult,
     TagQueueRequest,
     UntagQueueRequest,
     AddPermissionOutput,
@@ -2460,14 +2147,6 @@ static DELETE_MESSAGE_BATCH_REQUEST_ENTRY_LIST: s::List = s::List {
 
 static DELETE_MESSAGE_BATCH_RESULT_ENTRY_LIST: s::List = s::List {
     item: s::Type::Structure(&DELETE_MESSAGE_BATCH_RESULT_ENTRY),
-    item_name: "member",
-    min: None,
-    max: None,
-    sensitive: false,
-};
-
-static LIST_MESSAGE_MOVE_TASKS_RESULT_ENTRY_LIST: s::List = s::List {
-    item: s::Type::Structure(&LIST_MESSAGE_MOVE_TASKS_RESULT_ENTRY),
     item_name: "member",
     min: None,
     max: None,

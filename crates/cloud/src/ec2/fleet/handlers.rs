@@ -57,23 +57,8 @@ async fn create_fleet(cx: Context, input: w::CreateFleetRequest) -> Result<w::Cr
         }
     };
     let instant = kind == Kind::Instant;
-    if kind != Kind::Maintain && replace_unhealthy_instances == Some(true) {
-        return Err(Error::combination(
-            "ReplaceUnhealthyInstances is supported for fleets of type maintain only.",
-        ));
-    }
-    if instant && (valid_from.is_some() || valid_until.is_some()) {
-        return Err(Error::combination(
-            "ValidFrom and ValidUntil are not supported for fleets of type instant.",
-        ));
-    }
     let behavior = spot_options.as_ref().and_then(|o| o.instance_interruption_behavior.clone());
     let behavior = interruption_behavior(behavior)?;
-    if kind != Kind::Maintain && behavior != Default::default() {
-        return Err(Error::combination(
-            "The instance interruption behavior 'stop' is supported for fleets of type maintain only.",
-        ));
-    }
     let wanted = Wanted {
         kind,
         configs: launch_template_configs.into_iter().map(config).collect::<Result<_>>()?,

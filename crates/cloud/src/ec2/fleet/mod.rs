@@ -1,5 +1,6 @@
 //! EC2 Fleets: so much capacity, from whichever types, zones and markets have it.
 
+mod check;
 pub mod controller;
 pub mod handlers;
 pub mod model;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use store::{Snapshot, Tx};
 
+use super::check;
 use super::model::{
     Event, Failure, Fleet, Kind, Lifecycle, Member, Place, State, Target, Units, Wanted,
 };
@@ -23,8 +24,6 @@ use crate::ec2::{Error, Kind as Named, Result, tag};
 use crate::tag::Tags;
 use crate::{Context, id};
 
-/// "Fleets: target capacity per EC2 Fleet" is 10,000; here instances are real.
-const MAX_TARGET: u32 = 1000;
 /// How soon what gave nothing is asked again.
 const RETRY: Duration = Duration::from_secs(60);
 /// How long a deleted fleet can be described.
@@ -43,7 +42,7 @@ pub fn create(
     if let Some(made) = client_token::made(token, tx.scan::<Fleet>(&prefix), |f| &f.client_token)? {
         return Ok(Fleet::clone(&made));
     }
-    check(cx, wanted)?;
+    check::check(cx, wanted)?;
     for (kind, tags) in tags {
         let known = matches!(kind.as_str(), "fleet" | "instance" | "volume" | "network-interface");
         if !known {
@@ -87,43 +86,6 @@ pub fn create(
     }
     tx.put(fleet.clone());
     Ok(fleet)
-}
-
-fn check(cx: &Context, wanted: &Wanted) -> Result<()> {
-    check_target(&wanted.target)?;
-    if wanted.configs.is_empty() {
-        return Err(Error::MissingParameter("LaunchTemplateConfigs"));
-    }
-    if wanted.valid_until.is_some_and(|until| until <= cx.now) {
-        return Err(Error::value("The ValidUntil date must be in the future."));
-    }
-    if wanted.valid_from.zip(wanted.valid_until).is_some_and(|(from, until)| from >= until) {
-        return Err(Error::value("The ValidFrom date must be before the ValidUntil date."));
-    }
-    for over in wanted.configs.iter().flat_map(|config| &config.overrides) {
-        if over.weight.is_some_and(|weight| !(weight > 0.0 && weight <= 999.0)) {
-            return Err(Error::value("WeightedCapacity must be between 1 and 999."));
-        }
-        if let Some(text) = &over.max_price
-            && !text.parse::<f64>().is_ok_and(|price| price.is_finite() && price > 0.0)
-        {
-            return Err(Error::value(format!("Invalid value '{text}' for MaxPrice.")));
-        }
-    }
-    Ok(())
-}
-
-fn check_target(target: &Target) -> Result<()> {
-    if target.total > MAX_TARGET {
-        return Err(Error::value(format!("TotalTargetCapacity must be at most {MAX_TARGET}.")));
-    }
-    if target.on_demand + target.spot > target.total {
-        return Err(Error::value(
-            "The sum of OnDemandTargetCapacity and SpotTargetCapacity must not exceed \
-             TotalTargetCapacity.",
-        ));
-    }
-    Ok(())
 }
 
 /// Launches what is short, of each kind, as far as there are pools that give it.
@@ -505,7 +467,7 @@ pub fn modify(tx: &mut Tx, cx: &Context, id: &str, changes: &Changes) -> Result<
             member.place = Place { config: 0, over: None };
         }
     }
-    check(cx, &next.wanted)?;
+    check::check(cx, &next.wanted)?;
     pools::pools(tx, cx, &next.wanted)?;
     next.errors.clear();
     record(tx, cx, &next, "fleetRequestChange", "modify_in_progress", String::new(), None);

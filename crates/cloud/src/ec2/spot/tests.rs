@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use compute::Driver;
 use compute::fake::Fake;
 
 use super::controller::SpotRequests;
 use super::{event, market, ops};
 use crate::Context;
-use crate::controller::Controller;
 use crate::ec2::image;
 use crate::ec2::instance::controller::Instances;
 use crate::ec2::instance::metadata;
@@ -40,21 +38,11 @@ impl World {
     }
 
     async fn settle(&self) {
-        for _ in 0..30 {
-            let (store, driver) = (self.cx.env.store.changes(), self.driver.changes());
-            self.instances.reconcile(&self.cx.env).await.unwrap();
-            SpotRequests.reconcile(&self.cx.env).await.unwrap();
-            if !store.has_changed().unwrap() && !driver.has_changed().unwrap() {
-                return;
-            }
-        }
-        panic!("does not settle");
+        testing::settle(&self.cx.env, &self.driver, &[&self.instances, &SpotRequests]).await;
     }
 
     async fn pass(&mut self, seconds: u64) {
-        self.cx.env.clock.advance(self.cx.now.plus(Duration::from_secs(seconds)));
-        self.cx.now = self.cx.env.clock.now();
-        self.driver.tick();
+        testing::pass(&mut self.cx, &self.driver, seconds);
         self.settle().await;
     }
 
