@@ -1,13 +1,12 @@
 //! Finite capacity: how many instances of a type a zone has room for.
 //!
 //! ```text
-//!  pool of a zone and type   limit ───────────────────────────────┐
-//!  what launches draw from it  holders outside of reservations    │ free
-//!                              + all that reservations hold       │
+//!  pool of a zone and type        limit ─────────┐
+//!  what launches have of it       holders        │ free
 //! ```
 //!
 //! A zone without a pool for a type has as many as the host can run. Whatever launches goes through
-//! `take`: users, groups, fleets, starts.
+//! `take`: users, groups, fleets, starts. A pool that becomes smaller takes Spot Instances back.
 
 mod model;
 pub mod ops;

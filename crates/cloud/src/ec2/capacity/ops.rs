@@ -62,12 +62,31 @@ pub fn room(snapshot: &Snapshot, zone: &str, instance_type: &str) -> Option<u32>
 }
 
 fn used(snapshot: &Snapshot, pool: &Pool) -> u32 {
-    let holds = |instance: &Arc<Instance>| {
+    holders(snapshot, pool).count() as u32
+}
+
+fn holders(snapshot: &Snapshot, pool: &Pool) -> impl Iterator<Item = Arc<Instance>> {
+    snapshot.scan("").filter(|instance: &Arc<Instance>| {
         instance.zone == pool.zone
             && instance.instance_type == pool.instance_type
             && holds_capacity(instance)
-    };
-    snapshot.scan("").filter(holds).count() as u32
+    })
+}
+
+/// Whether a Spot Instance may have its capacity still, or again when it was stopped. Where a pool was
+/// made smaller than what is used of it, the newest Spot Instances have to go; those on demand never do.
+pub fn has_spot(snapshot: &Snapshot, instance: &Instance) -> bool {
+    let key = Pool::key_of(&instance.zone, &instance.instance_type);
+    let Some(pool) = snapshot.get::<Pool>(&key) else { return true };
+    let used = used(snapshot, &pool);
+    if !holds_capacity(instance) {
+        return used < pool.limit;
+    }
+    let newer = holders(snapshot, &pool).filter(|other| {
+        other.spot_request_id.is_some()
+            && (other.launch_time, &other.id) > (instance.launch_time, &instance.id)
+    });
+    newer.count() as u32 >= used.saturating_sub(pool.limit)
 }
 
 /// Stopped instances have given theirs back.

@@ -12,6 +12,7 @@ use super::market::{self, short};
 use super::model::{Behavior, Cause, Interruption, Market, SpotRequest, State, Status};
 use super::state::{self, NOTICE, Step, View};
 use crate::clock::Timestamp;
+use crate::ec2::capacity;
 use crate::ec2::catalog::prices;
 use crate::ec2::client_token::ClientToken;
 use crate::ec2::instance::launch::Launch;
@@ -311,12 +312,13 @@ fn next_step(
     request: &SpotRequest,
 ) -> (Option<Step>, Option<Timestamp>) {
     let Known { instance, market } = known(snapshot, cx, request);
+    let room = instance.as_ref().is_none_or(|instance| capacity::ops::has_spot(snapshot, instance));
     state::next(&View {
         request,
         instance: instance.as_deref(),
         market,
         max_price: max_price(&request.market, &request.instance_type),
-        room: true,
+        room,
         now: cx.now,
     })
 }

@@ -8,6 +8,7 @@ use compute::fake::Fake;
 use super::controller::SpotRequests;
 use super::{event, market, ops};
 use crate::Context;
+use crate::ec2::capacity::Pool;
 use crate::ec2::image;
 use crate::ec2::instance::controller::Instances;
 use crate::ec2::instance::metadata;
@@ -395,4 +396,27 @@ async fn history_is_paged_and_ends_with_the_price_in_force() {
     ] {
         assert_eq!(refused(&world.cx, "DescribeSpotPriceHistory", members).await, code);
     }
+}
+
+#[tokio::test]
+async fn the_newest_go_when_capacity_is_taken() {
+    let mut world = World::new().await;
+    world.price(Some(0.004)).await;
+    let (first, _) = world.run("").await;
+    world.pass(1).await;
+    let (second, request) = world.run("").await;
+    world.pass(1).await;
+    let pool = Pool { zone: ZONE.to_owned(), instance_type: "t3.micro".to_owned(), limit: 1 };
+    let put = |tx: &mut store::Tx| {
+        tx.put(pool.clone());
+        Ok::<_, store::Error>(())
+    };
+    world.cx.env.store.write(put).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.said(&request).await, "active marked-for-termination");
+    world.pass(120).await;
+    world.pass(5).await;
+    assert_eq!(world.said(&request).await, "closed instance-terminated-no-capacity");
+    assert_eq!(world.state(&second).await, "terminated");
+    assert_eq!(world.state(&first).await, "running");
 }
