@@ -129,10 +129,11 @@ pub fn console(options: Console) -> Result<ExitCode> {
 async fn talk(stream: Stream, typing: bool, sized: bool, console: bool) -> Result<i32> {
     let (mut from, mut to) = tokio::io::split(stream);
     let mut keys = typing.then(typed);
-    if keys.is_none() {
-        stream::write(&mut to, INPUT_END, b"").await?;
-    }
+    // Whoever ended before it read what it was told has said why: that is still to be read.
     let mut open = typing;
+    if !typing {
+        let _ = stream::write(&mut to, INPUT_END, b"").await;
+    }
     let mut resized = signal(SignalKind::window_change())?;
     loop {
         tokio::select! {
@@ -148,17 +149,21 @@ async fn talk(stream: Stream, typing: bool, sized: bool, console: bool) -> Resul
                     _ => {}
                 }
             }
-            key = next(&mut keys), if open => match key {
-                Some(data) if console && data.contains(&LEAVE) => return Ok(0),
-                Some(data) if !data.is_empty() => stream::write(&mut to, INPUT, &data).await?,
-                _ => {
-                    open = false;
-                    stream::write(&mut to, INPUT_END, b"").await?;
+            key = next(&mut keys), if open => {
+                open = match key {
+                    Some(data) if console && data.contains(&LEAVE) => return Ok(0),
+                    Some(data) if !data.is_empty() => {
+                        stream::write(&mut to, INPUT, &data).await.is_ok()
+                    }
+                    _ => {
+                        let _ = stream::write(&mut to, INPUT_END, b"").await;
+                        false
+                    }
                 }
-            },
+            }
             _ = resized.recv(), if sized => {
                 if let Some(size) = size() {
-                    stream::write(&mut to, RESIZE, &serde_json::to_vec(&size)?).await?;
+                    let _ = stream::write(&mut to, RESIZE, &serde_json::to_vec(&size)?).await;
                 }
             }
         }
