@@ -447,9 +447,11 @@ fn notice(tx: &mut Tx, cx: &Context, request: &mut SpotRequest) {
     let action = action(request);
     request.interruption.iter_mut().for_each(|i| i.noticed = true);
     if request.state == State::Active {
-        let code = match action {
-            Behavior::Terminate => "marked-for-termination",
-            Behavior::Stop => "marked-for-stop",
+        let cause = request.interruption.as_ref().map(|i| i.cause);
+        let code = match (action, cause) {
+            (Behavior::Terminate, _) => "marked-for-termination",
+            (Behavior::Stop, Some(Cause::Asked)) => "marked-for-stop-by-experiment",
+            (Behavior::Stop, _) => "marked-for-stop",
         };
         set(request, cx, State::Active, code);
     }

@@ -20,6 +20,8 @@ use crate::ec2::instance::state::InstanceState;
 
 /// From the notice to the end.
 pub const NOTICE: Duration = Duration::from_secs(120);
+/// How long capacity that was asked to be taken stays away: what is stopped for it can be seen so.
+const AWAY: Duration = Duration::from_secs(120);
 /// How long an ended request can be described.
 pub const REMEMBERED: Duration = Duration::from_secs(3600);
 
@@ -177,6 +179,10 @@ fn stopped(v: &View<'_>, expired: bool) -> (Option<Step>, Option<Timestamp>) {
     if matches!(state, Some(InstanceState::Pending | InstanceState::Running)) {
         return become_(State::Active, "fulfilled");
     }
+    let asked = r.interruption.as_ref().is_some_and(|i| i.cause == Cause::Asked);
+    if let Some(back) = asked.then(|| r.status.at.plus(AWAY)).filter(|back| *back > v.now) {
+        return (None, Some(back));
+    }
     let market = v.market.filter(|_| r.interruption.is_some());
     match market {
         Some(market) if market.price > v.max_price => (None, Some(market.next_at)),
@@ -206,7 +212,9 @@ pub fn message(code: &str) -> &'static str {
             "Your Spot request was canceled while the Spot Instance was still running."
         }
         "marked-for-termination" => "Your Spot Instance is marked for termination.",
-        "marked-for-stop" => "Your Spot Instance is marked for stopping.",
+        "marked-for-stop" | "marked-for-stop-by-experiment" => {
+            "Your Spot Instance is marked for stopping."
+        }
         "instance-terminated-by-user" => {
             "Spot Instance terminated due to user-initiated termination."
         }

@@ -285,6 +285,24 @@ async fn an_interruption_that_is_asked_for_gives_notice_two_minutes_before() {
     assert_eq!(world.said(&request).await, "active marked-for-termination");
     world.pass(120).await;
     assert_eq!(world.said(&request).await, "closed instance-terminated-by-experiment");
+
+    let options = "InstanceMarketOptions.SpotOptions";
+    let stops = format!(
+        "{options}.SpotInstanceType=persistent&{options}.InstanceInterruptionBehavior=stop"
+    );
+    let (id, request) = world.run(&stops).await;
+    world.pass(1).await;
+    let cx = world.cx.clone();
+    cx.write(|tx| ops::interrupt(tx, &cx, &id, Duration::ZERO)).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.said(&request).await, "active marked-for-stop-by-experiment");
+    world.pass(120).await;
+    world.pass(5).await;
+    assert_eq!(world.said(&request).await, "disabled instance-stopped-by-experiment");
+    assert_eq!(world.state(&id).await, "stopped");
+    world.pass(120).await;
+    world.pass(1).await;
+    assert_eq!(world.said(&request).await, "active fulfilled");
 }
 
 #[tokio::test]
