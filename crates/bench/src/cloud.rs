@@ -1,7 +1,7 @@
 //! A cloud under measurement, and what the measurements ask of it through its public APIs.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -45,22 +45,31 @@ pub struct Cloud {
 
 impl Cloud {
     pub async fn start(options: &Options, records: Records) -> Result<Cloud> {
+        Cloud::start_with(options, records, &[]).await
+    }
+
+    /// With more words on its command line.
+    pub async fn start_with(options: &Options, records: Records, words: &[&str]) -> Result<Cloud> {
         let directory = match records {
             Records::Memory => None,
             Records::Disk => {
                 Some(tempfile::Builder::new().prefix("drover-bench-").tempdir()?.keep())
             }
         };
-        Cloud::at(options, directory).await
+        Cloud::up(options, directory, words).await
     }
 
     /// With its records in `directory`, which may be those of an earlier daemon.
     pub async fn at(options: &Options, directory: Option<PathBuf>) -> Result<Cloud> {
+        Cloud::up(options, directory, &[]).await
+    }
+
+    async fn up(options: &Options, directory: Option<PathBuf>, words: &[&str]) -> Result<Cloud> {
         let program = options.program("drover");
         let log_path = options.scratch()?.join("daemon.log");
         let log = std::fs::File::options().create(true).append(true).open(&log_path)?;
         let mut command = Command::new(&program);
-        command.args(["up", "--listen", "127.0.0.1:0"]);
+        command.args(["up", "--listen", "127.0.0.1:0"]).args(words);
         match &directory {
             Some(directory) => command.arg("--data-dir").arg(directory),
             None => command.arg("--ephemeral"),
@@ -96,6 +105,10 @@ impl Cloud {
         cloud.ec2.call("DescribeAvailabilityZones", &[]).await?;
         cloud.answered = begin.elapsed();
         Ok(cloud)
+    }
+
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// A client of whoever has the key.

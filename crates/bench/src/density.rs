@@ -66,6 +66,7 @@ pub async fn measure(options: &Options, report: &mut Report) -> Result<()> {
             "from the first call until all were running",
             format!("{:.1} s", launching.as_secs_f64()),
         ),
+        row("boots per second", format!("{:.0}", count as f64 / launching.as_secs_f64())),
         row("from the call until all were terminated", format!("{:.1} s", ending.as_secs_f64())),
     ];
     let notes = format!(

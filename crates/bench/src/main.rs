@@ -11,6 +11,7 @@ mod packets;
 mod process;
 mod report;
 mod startup;
+mod storage;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -46,6 +47,8 @@ enum Part {
     Launch,
     /// Memory of many idle instances
     Density,
+    /// Images, snapshots and volumes: time, disk taken, speed beside the host's disk
+    Storage,
     /// The balancer next to nginx and HAProxy
     Balancing,
     /// The packet filter: changes of its rules, and what passes it
@@ -87,6 +90,9 @@ async fn measure(options: &Options) -> Result<Report> {
     }
     if wanted(Part::Density) {
         density::measure(options, &mut report).await?;
+    }
+    if wanted(Part::Storage) {
+        storage::measure(options, &mut report).await?;
     }
     if wanted(Part::Balancing) {
         balancing::measure(options, &mut report).await?;
