@@ -8,7 +8,7 @@ use std::time::Duration;
 use compute::fake::{Fake, Fault, Point, Timing};
 
 #[cfg(test)]
-pub use crate::ec2::handlers::testing::{ask, call, ok, profile, refused, text};
+pub use crate::ec2::handlers::testing::{ask, call, ok, profile, refused, role, text};
 use crate::ec2::vpc::Cidr;
 use crate::env::{Config, Env, Parts, Rng};
 use crate::fake_balancers::FakeBalancers;

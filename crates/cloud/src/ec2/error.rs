@@ -147,6 +147,13 @@ pub enum Error {
     SpotMaxPriceTooLow { most: String, price: String },
     #[error("{0}")]
     IncorrectSpotRequestState(String),
+    #[error("{0}")]
+    InvalidSpotFleetRequestConfig(String),
+    #[error("{0}")]
+    FleetNotInModifiableState(String),
+    /// What the role of a Spot Fleet does not let it do.
+    #[error("{0}")]
+    FleetRole(String),
     #[error(
         "The specified subnet '{0}' does not have enough free addresses to satisfy the request."
     )]
@@ -317,6 +324,9 @@ impl Error {
             InsufficientInstanceCapacity { .. } => "InsufficientInstanceCapacity",
             SpotMaxPriceTooLow { .. } => "SpotMaxPriceTooLow",
             IncorrectSpotRequestState(_) => "IncorrectSpotRequestState",
+            InvalidSpotFleetRequestConfig(_) => "InvalidSpotFleetRequestConfig",
+            FleetNotInModifiableState(_) => "FleetNotInModifiableState",
+            FleetRole(_) => "UnauthorizedOperation",
             InsufficientFreeAddressesInSubnet(_) => "InsufficientFreeAddressesInSubnet",
             AddressInUse(_) => "InvalidIPAddress.InUse",
             AnalysisExistsForNetworkInsightsPath(_) => "AnalysisExistsForNetworkInsightsPath",
@@ -388,6 +398,7 @@ pub enum Kind {
     RouteTable,
     SecurityGroup,
     SecurityGroupRule,
+    SpotFleet,
     SpotRequest,
     Snapshot,
     Subnet,
@@ -428,6 +439,7 @@ impl Kind {
             Kind::RouteTable => "InvalidRouteTableID",
             Kind::SecurityGroup => "InvalidGroup",
             Kind::SecurityGroupRule => "InvalidSecurityGroupRuleId",
+            Kind::SpotFleet => "InvalidSpotFleetRequestId",
             Kind::SpotRequest => "InvalidSpotInstanceRequestID",
             Kind::Snapshot => "InvalidSnapshot",
             Kind::Subnet => "InvalidSubnetID",
@@ -475,6 +487,7 @@ impl Kind {
             Kind::Attachment => "eni-attach-",
             Kind::DhcpOptions => "dopt-",
             Kind::Fleet => "fleet-",
+            Kind::SpotFleet => "sfr-",
             Kind::FlowLog => "fl-",
             Kind::NetworkInsightsAnalysis => "nia-",
             Kind::NetworkInsightsPath => "nip-",
@@ -558,6 +571,7 @@ impl Kind {
             Kind::RouteTable => plain("routeTable ID"),
             Kind::SecurityGroup => plain("security group"),
             Kind::SecurityGroupRule => plain("security group rule ID"),
+            Kind::SpotFleet => plain("spot fleet request ID"),
             Kind::SpotRequest => {
                 format!("The spot instance request ID '{list}' does not exist")
             }

@@ -11,6 +11,7 @@
 //!
 //! The decision itself is the `policy` crate's. S3 asks on its own (`s3::access`), AssumeRole too.
 
+pub mod acting;
 pub mod authorize;
 mod caller;
 mod context;

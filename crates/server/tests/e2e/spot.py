@@ -159,7 +159,8 @@ def test_a_maintained_fleet_heals_what_is_interrupted(cloud):
     history = ec2.describe_fleet_history(
         FleetId=fleet, EventType="instance-change", StartTime=datetime.datetime(2020, 1, 1))["HistoryRecords"]
     said = [(record["EventInformation"]["EventSubType"], record["EventInformation"]["InstanceId"]) for record in history]
-    assert said[2] == ("terminated", spot) and [what for what, _ in said].count("launched") == 3, said
+    assert said[2:4] == [("termination_notified", spot), ("terminated", spot)], said
+    assert [what for what, _ in said].count("launched") == 3, said
 
     deleted = cloud.aws("ec2", "delete-fleets", "--fleet-ids", fleet, "--terminate-instances")
     assert deleted["SuccessfulFleetDeletions"][0]["CurrentFleetState"] == "deleted_terminating", deleted
@@ -182,6 +183,64 @@ def test_an_instant_fleet_answers_what_it_launched(cloud):
     assert failed["ErrorCode"] == "SpotMaxPriceTooLow", answer
     for id in launched["InstanceIds"]:
         cloud.wait_state(id, "running")
+
+
+def role(cloud, name, service, *managed):
+    """ARN of a role for a service, with policies that AWS manages."""
+    iam = cloud.client("iam")
+    trust = {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}]}
+    made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+    for policy in managed:
+        iam.attach_role_policy(RoleName=name, PolicyArn=f"arn:aws:iam::aws:policy/service-role/{policy}")
+    return made["Arn"]
+
+
+@flags("--time-scale", "60")
+def test_a_spot_fleet_keeps_its_target(cloud):
+    ec2 = cloud.client("ec2")
+    config = {
+        "IamFleetRole": role(cloud, "spot", "spotfleet.amazonaws.com", "AmazonEC2SpotFleetTaggingRole"),
+        "AllocationStrategy": "capacityOptimized", "TargetCapacity": 2, "TerminateInstancesWithExpiration": True,
+        "LaunchSpecifications": [
+            {"ImageId": cloud.image, "InstanceType": kind, "WeightedCapacity": 1,
+             "Placement": {"AvailabilityZone": "us-east-1a, us-east-1b"},
+             "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "team", "Value": "web"}]}]}
+            for kind in ("t3.micro", "t3.small")]}
+    nobody = {**config, "IamFleetRole": role(cloud, "nobody", "ec2.amazonaws.com")}
+    error("InvalidSpotFleetRequestConfig", ec2.request_spot_fleet, SpotFleetRequestConfig=nobody)
+    sfr = ec2.request_spot_fleet(SpotFleetRequestConfig=config)["SpotFleetRequestId"]
+
+    def shown():
+        return ec2.describe_spot_fleet_requests(SpotFleetRequestIds=[sfr])["SpotFleetRequestConfigs"][0]
+
+    def whole():
+        answer = cloud.aws("ec2", "describe-spot-fleet-instances", "--spot-fleet-request-id", sfr)
+        ids = {active["InstanceId"] for active in answer["ActiveInstances"]}
+        target = shown()["SpotFleetRequestConfig"]["TargetCapacity"]
+        return len(ids) == target and all(cloud.state(id) == "running" for id in ids) and ids
+
+    members = wait("a whole Spot Fleet", whole)
+    assert (shown()["SpotFleetRequestState"], shown()["ActivityStatus"]) == ("active", "fulfilled"), shown()
+    taken = sorted(members)[0]
+    assert {"Key": "team", "Value": "web"} in cloud.instance(taken)["Tags"]
+    cloud.drover("spot", "interrupt", taken)
+    cloud.wait_state(taken, "terminated")
+    healed = wait("a Spot Fleet that is whole again", whole)
+    assert taken not in healed and len(healed & members) == 1, (members, healed)
+    history = ec2.describe_spot_fleet_request_history(
+        SpotFleetRequestId=sfr, EventType="instanceChange", StartTime=datetime.datetime(2020, 1, 1))["HistoryRecords"]
+    said = [record["EventInformation"]["EventSubType"] for record in history
+            if record["EventInformation"]["InstanceId"] == taken]
+    assert said == ["launched", "termination_notified", "terminated"], said
+
+    ec2.modify_spot_fleet_request(SpotFleetRequestId=sfr, TargetCapacity=1)
+    [last] = wait("a smaller Spot Fleet", whole)
+    [cancelled] = cloud.aws("ec2", "cancel-spot-fleet-requests", "--spot-fleet-request-ids", sfr,
+                            "--terminate-instances")["SuccessfulFleetRequests"]
+    assert cancelled["CurrentSpotFleetRequestState"] == "cancelled_terminating", cancelled
+    cloud.wait_state(last, "terminated")
+    wait("its end", lambda: shown()["SpotFleetRequestState"] == "cancelled")
 
 
 def test_price_history(api):

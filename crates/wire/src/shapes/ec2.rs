@@ -1022,6 +1022,16 @@ impl Operation for AuthorizeSecurityGroupIngress {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct CancelSpotFleetRequests;
+
+impl Operation for CancelSpotFleetRequests {
+    type Input = CancelSpotFleetRequestsRequest;
+    type Output = CancelSpotFleetRequestsResponse;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CancelSpotFleetRequests";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct CancelSpotInstanceRequests;
 
 impl Operation for CancelSpotInstanceRequests {
@@ -2152,6 +2162,36 @@ impl Operation for DescribeSnapshots {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DescribeSpotFleetInstances;
+
+impl Operation for DescribeSpotFleetInstances {
+    type Input = DescribeSpotFleetInstancesRequest;
+    type Output = DescribeSpotFleetInstancesResponse;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeSpotFleetInstances";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeSpotFleetRequestHistory;
+
+impl Operation for DescribeSpotFleetRequestHistory {
+    type Input = DescribeSpotFleetRequestHistoryRequest;
+    type Output = DescribeSpotFleetRequestHistoryResponse;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeSpotFleetRequestHistory";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribeSpotFleetRequests;
+
+impl Operation for DescribeSpotFleetRequests {
+    type Input = DescribeSpotFleetRequestsRequest;
+    type Output = DescribeSpotFleetRequestsResponse;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeSpotFleetRequests";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeSpotInstanceRequests;
 
 impl Operation for DescribeSpotInstanceRequests {
@@ -2647,6 +2687,16 @@ impl Operation for GetSerialConsoleAccessStatus {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct GetSpotPlacementScores;
+
+impl Operation for GetSpotPlacementScores {
+    type Input = GetSpotPlacementScoresRequest;
+    type Output = GetSpotPlacementScoresResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "GetSpotPlacementScores";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct ImportKeyPair;
 
 impl Operation for ImportKeyPair {
@@ -2826,6 +2876,16 @@ impl Shape for ModifySnapshotAttributeOutput {
 }
 
 static MODIFY_SNAPSHOT_ATTRIBUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifySpotFleetRequest;
+
+impl Operation for ModifySpotFleetRequest {
+    type Input = ModifySpotFleetRequestRequest;
+    type Output = ModifySpotFleetRequestResponse;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifySpotFleetRequest";
+}
 
 #[derive(Clone, Copy, Debug)]
 pub struct ModifySubnetAttribute;
@@ -3090,6 +3150,16 @@ impl Operation for ReplaceRouteTableAssociation {
     type Output = ReplaceRouteTableAssociationResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "ReplaceRouteTableAssociation";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct RequestSpotFleet;
+
+impl Operation for RequestSpotFleet {
+    type Input = RequestSpotFleetRequest;
+    type Output = RequestSpotFleetResponse;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "RequestSpotFleet";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -6369,6 +6439,219 @@ static BLOCK_PUBLIC_ACCESS_STATES: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelSpotFleetRequestsError {
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+impl Shape for CancelSpotFleetRequestsError {
+    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_FLEET_REQUESTS_ERROR;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.code = v::from(value),
+            _ => self.message = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.code),
+            _ => v::view(&self.message),
+        }
+    }
+}
+
+static CANCEL_SPOT_FLEET_REQUESTS_ERROR: s::Structure = s::Structure {
+    name: "CancelSpotFleetRequestsError",
+    members: &[
+        s::optional("Code", "Code", "code", s::Type::String(&CANCEL_BATCH_ERROR_CODE)),
+        s::optional("Message", "Message", "message", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelSpotFleetRequestsErrorItem {
+    pub error: Option<CancelSpotFleetRequestsError>,
+    pub spot_fleet_request_id: Option<String>,
+}
+
+impl Shape for CancelSpotFleetRequestsErrorItem {
+    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_FLEET_REQUESTS_ERROR_ITEM;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.error = v::from(value),
+            _ => self.spot_fleet_request_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.error),
+            _ => v::view(&self.spot_fleet_request_id),
+        }
+    }
+}
+
+static CANCEL_SPOT_FLEET_REQUESTS_ERROR_ITEM: s::Structure = s::Structure {
+    name: "CancelSpotFleetRequestsErrorItem",
+    members: &[
+        s::optional(
+            "Error",
+            "Error",
+            "error",
+            s::Type::Structure(&CANCEL_SPOT_FLEET_REQUESTS_ERROR),
+        ),
+        s::optional(
+            "SpotFleetRequestId",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelSpotFleetRequestsRequest {
+    pub dry_run: Option<bool>,
+    pub spot_fleet_request_ids: Vec<String>,
+    pub terminate_instances: bool,
+}
+
+impl Shape for CancelSpotFleetRequestsRequest {
+    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_FLEET_REQUESTS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.spot_fleet_request_ids = v::from(value),
+            _ => self.terminate_instances = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.spot_fleet_request_ids),
+            _ => v::view(&self.terminate_instances),
+        }
+    }
+}
+
+static CANCEL_SPOT_FLEET_REQUESTS_REQUEST: s::Structure = s::Structure {
+    name: "CancelSpotFleetRequestsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required(
+            "SpotFleetRequestIds",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::List(&SPOT_FLEET_REQUEST_ID_LIST),
+        ),
+        s::required(
+            "TerminateInstances",
+            "TerminateInstances",
+            "terminateInstances",
+            s::Type::Boolean,
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelSpotFleetRequestsResponse {
+    pub successful_fleet_requests: Option<Vec<CancelSpotFleetRequestsSuccessItem>>,
+    pub unsuccessful_fleet_requests: Option<Vec<CancelSpotFleetRequestsErrorItem>>,
+}
+
+impl Shape for CancelSpotFleetRequestsResponse {
+    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_FLEET_REQUESTS_RESPONSE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.successful_fleet_requests = v::from(value),
+            _ => self.unsuccessful_fleet_requests = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.successful_fleet_requests),
+            _ => v::view(&self.unsuccessful_fleet_requests),
+        }
+    }
+}
+
+static CANCEL_SPOT_FLEET_REQUESTS_RESPONSE: s::Structure = s::Structure {
+    name: "CancelSpotFleetRequestsResponse",
+    members: &[
+        s::optional(
+            "SuccessfulFleetRequests",
+            "SuccessfulFleetRequestSet",
+            "successfulFleetRequestSet",
+            s::Type::List(&CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_SET),
+        ),
+        s::optional(
+            "UnsuccessfulFleetRequests",
+            "UnsuccessfulFleetRequestSet",
+            "unsuccessfulFleetRequestSet",
+            s::Type::List(&CANCEL_SPOT_FLEET_REQUESTS_ERROR_SET),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelSpotFleetRequestsSuccessItem {
+    pub current_spot_fleet_request_state: Option<String>,
+    pub previous_spot_fleet_request_state: Option<String>,
+    pub spot_fleet_request_id: Option<String>,
+}
+
+impl Shape for CancelSpotFleetRequestsSuccessItem {
+    const SCHEMA: &'static s::Structure = &CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_ITEM;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.current_spot_fleet_request_state = v::from(value),
+            1 => self.previous_spot_fleet_request_state = v::from(value),
+            _ => self.spot_fleet_request_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.current_spot_fleet_request_state),
+            1 => v::view(&self.previous_spot_fleet_request_state),
+            _ => v::view(&self.spot_fleet_request_id),
+        }
+    }
+}
+
+static CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_ITEM: s::Structure = s::Structure {
+    name: "CancelSpotFleetRequestsSuccessItem",
+    members: &[
+        s::optional(
+            "CurrentSpotFleetRequestState",
+            "CurrentSpotFleetRequestState",
+            "currentSpotFleetRequestState",
+            s::Type::String(&BATCH_STATE),
+        ),
+        s::optional(
+            "PreviousSpotFleetRequestState",
+            "PreviousSpotFleetRequestState",
+            "previousSpotFleetRequestState",
+            s::Type::String(&BATCH_STATE),
+        ),
+        s::optional(
+            "SpotFleetRequestId",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CancelSpotInstanceRequestsRequest {
     pub dry_run: Option<bool>,
     pub spot_instance_request_ids: Vec<String>,
@@ -6716,6 +6999,55 @@ impl Shape for CidrBlock {
 static CIDR_BLOCK: s::Structure = s::Structure {
     name: "CidrBlock",
     members: &[s::optional("CidrBlock", "CidrBlock", "cidrBlock", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClassicLoadBalancer {
+    pub name: Option<String>,
+}
+
+impl Shape for ClassicLoadBalancer {
+    const SCHEMA: &'static s::Structure = &CLASSIC_LOAD_BALANCER;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.name = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.name)
+    }
+}
+
+static CLASSIC_LOAD_BALANCER: s::Structure = s::Structure {
+    name: "ClassicLoadBalancer",
+    members: &[s::optional("Name", "Name", "name", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClassicLoadBalancersConfig {
+    pub classic_load_balancers: Option<Vec<ClassicLoadBalancer>>,
+}
+
+impl Shape for ClassicLoadBalancersConfig {
+    const SCHEMA: &'static s::Structure = &CLASSIC_LOAD_BALANCERS_CONFIG;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.classic_load_balancers = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.classic_load_balancers)
+    }
+}
+
+static CLASSIC_LOAD_BALANCERS_CONFIG: s::Structure = s::Structure {
+    name: "ClassicLoadBalancersConfig",
+    members: &[s::optional(
+        "ClassicLoadBalancers",
+        "ClassicLoadBalancers",
+        "classicLoadBalancers",
+        s::Type::List(&CLASSIC_LOAD_BALANCERS),
+    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15486,6 +15818,301 @@ static DESCRIBE_SNAPSHOTS_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSpotFleetInstancesRequest {
+    pub dry_run: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub spot_fleet_request_id: String,
+}
+
+impl Shape for DescribeSpotFleetInstancesRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_INSTANCES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.max_results = v::from(value),
+            2 => self.next_token = v::from(value),
+            _ => self.spot_fleet_request_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.max_results),
+            2 => v::view(&self.next_token),
+            _ => v::view(&self.spot_fleet_request_id),
+        }
+    }
+}
+
+static DESCRIBE_SPOT_FLEET_INSTANCES_REQUEST: s::Structure = s::Structure {
+    name: "DescribeSpotFleetInstancesRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "maxResults",
+            s::Type::Integer(&DESCRIBE_SPOT_FLEET_INSTANCES_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::required(
+            "SpotFleetRequestId",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSpotFleetInstancesResponse {
+    pub active_instances: Option<Vec<ActiveInstance>>,
+    pub next_token: Option<String>,
+    pub spot_fleet_request_id: Option<String>,
+}
+
+impl Shape for DescribeSpotFleetInstancesResponse {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_INSTANCES_RESPONSE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.active_instances = v::from(value),
+            1 => self.next_token = v::from(value),
+            _ => self.spot_fleet_request_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.active_instances),
+            1 => v::view(&self.next_token),
+            _ => v::view(&self.spot_fleet_request_id),
+        }
+    }
+}
+
+static DESCRIBE_SPOT_FLEET_INSTANCES_RESPONSE: s::Structure = s::Structure {
+    name: "DescribeSpotFleetInstancesResponse",
+    members: &[
+        s::optional(
+            "ActiveInstances",
+            "ActiveInstanceSet",
+            "activeInstanceSet",
+            s::Type::List(&ACTIVE_INSTANCE_SET),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SpotFleetRequestId",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSpotFleetRequestHistoryRequest {
+    pub dry_run: Option<bool>,
+    pub event_type: Option<String>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub spot_fleet_request_id: String,
+    pub start_time: Timestamp,
+}
+
+impl Shape for DescribeSpotFleetRequestHistoryRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.event_type = v::from(value),
+            2 => self.max_results = v::from(value),
+            3 => self.next_token = v::from(value),
+            4 => self.spot_fleet_request_id = v::from(value),
+            _ => self.start_time = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.event_type),
+            2 => v::view(&self.max_results),
+            3 => v::view(&self.next_token),
+            4 => v::view(&self.spot_fleet_request_id),
+            _ => v::view(&self.start_time),
+        }
+    }
+}
+
+static DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_REQUEST: s::Structure = s::Structure {
+    name: "DescribeSpotFleetRequestHistoryRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("EventType", "EventType", "eventType", s::Type::String(&EVENT_TYPE)),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "maxResults",
+            s::Type::Integer(&DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::required(
+            "SpotFleetRequestId",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::required("StartTime", "StartTime", "startTime", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSpotFleetRequestHistoryResponse {
+    pub history_records: Option<Vec<HistoryRecord>>,
+    pub last_evaluated_time: Option<Timestamp>,
+    pub next_token: Option<String>,
+    pub spot_fleet_request_id: Option<String>,
+    pub start_time: Option<Timestamp>,
+}
+
+impl Shape for DescribeSpotFleetRequestHistoryResponse {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_RESPONSE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.history_records = v::from(value),
+            1 => self.last_evaluated_time = v::from(value),
+            2 => self.next_token = v::from(value),
+            3 => self.spot_fleet_request_id = v::from(value),
+            _ => self.start_time = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.history_records),
+            1 => v::view(&self.last_evaluated_time),
+            2 => v::view(&self.next_token),
+            3 => v::view(&self.spot_fleet_request_id),
+            _ => v::view(&self.start_time),
+        }
+    }
+}
+
+static DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_RESPONSE: s::Structure = s::Structure {
+    name: "DescribeSpotFleetRequestHistoryResponse",
+    members: &[
+        s::optional(
+            "HistoryRecords",
+            "HistoryRecordSet",
+            "historyRecordSet",
+            s::Type::List(&HISTORY_RECORDS),
+        ),
+        s::optional(
+            "LastEvaluatedTime",
+            "LastEvaluatedTime",
+            "lastEvaluatedTime",
+            s::Type::Timestamp,
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SpotFleetRequestId",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("StartTime", "StartTime", "startTime", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSpotFleetRequestsRequest {
+    pub dry_run: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub spot_fleet_request_ids: Option<Vec<String>>,
+}
+
+impl Shape for DescribeSpotFleetRequestsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_REQUESTS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.max_results = v::from(value),
+            2 => self.next_token = v::from(value),
+            _ => self.spot_fleet_request_ids = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.max_results),
+            2 => v::view(&self.next_token),
+            _ => v::view(&self.spot_fleet_request_ids),
+        }
+    }
+}
+
+static DESCRIBE_SPOT_FLEET_REQUESTS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeSpotFleetRequestsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("MaxResults", "MaxResults", "maxResults", s::Type::Integer(&s::ANY_NUMBER)),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SpotFleetRequestIds",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::List(&SPOT_FLEET_REQUEST_ID_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeSpotFleetRequestsResponse {
+    pub next_token: Option<String>,
+    pub spot_fleet_request_configs: Option<Vec<SpotFleetRequestConfig>>,
+}
+
+impl Shape for DescribeSpotFleetRequestsResponse {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_SPOT_FLEET_REQUESTS_RESPONSE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.spot_fleet_request_configs = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.spot_fleet_request_configs),
+        }
+    }
+}
+
+static DESCRIBE_SPOT_FLEET_REQUESTS_RESPONSE: s::Structure = s::Structure {
+    name: "DescribeSpotFleetRequestsResponse",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SpotFleetRequestConfigs",
+            "SpotFleetRequestConfigSet",
+            "spotFleetRequestConfigSet",
+            s::Type::List(&SPOT_FLEET_REQUEST_CONFIG_SET),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeSpotInstanceRequestsRequest {
     pub dry_run: Option<bool>,
     pub filters: Option<Vec<Filter>>,
@@ -21612,6 +22239,142 @@ static GET_SERIAL_CONSOLE_ACCESS_STATUS_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetSpotPlacementScoresRequest {
+    pub dry_run: Option<bool>,
+    pub include_local_zones: Option<bool>,
+    pub instance_requirements_with_metadata: Option<InstanceRequirementsWithMetadataRequest>,
+    pub instance_types: Option<Vec<String>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub region_names: Option<Vec<String>>,
+    pub single_availability_zone: Option<bool>,
+    pub target_capacity: i32,
+    pub target_capacity_unit_type: Option<String>,
+}
+
+impl Shape for GetSpotPlacementScoresRequest {
+    const SCHEMA: &'static s::Structure = &GET_SPOT_PLACEMENT_SCORES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.include_local_zones = v::from(value),
+            2 => self.instance_requirements_with_metadata = v::from(value),
+            3 => self.instance_types = v::from(value),
+            4 => self.max_results = v::from(value),
+            5 => self.next_token = v::from(value),
+            6 => self.region_names = v::from(value),
+            7 => self.single_availability_zone = v::from(value),
+            8 => self.target_capacity = v::from(value),
+            _ => self.target_capacity_unit_type = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.include_local_zones),
+            2 => v::view(&self.instance_requirements_with_metadata),
+            3 => v::view(&self.instance_types),
+            4 => v::view(&self.max_results),
+            5 => v::view(&self.next_token),
+            6 => v::view(&self.region_names),
+            7 => v::view(&self.single_availability_zone),
+            8 => v::view(&self.target_capacity),
+            _ => v::view(&self.target_capacity_unit_type),
+        }
+    }
+}
+
+static GET_SPOT_PLACEMENT_SCORES_REQUEST: s::Structure = s::Structure {
+    name: "GetSpotPlacementScoresRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "IncludeLocalZones",
+            "IncludeLocalZones",
+            "IncludeLocalZones",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "InstanceRequirementsWithMetadata",
+            "InstanceRequirementsWithMetadata",
+            "InstanceRequirementsWithMetadata",
+            s::Type::Structure(&INSTANCE_REQUIREMENTS_WITH_METADATA_REQUEST),
+        ),
+        s::optional(
+            "InstanceTypes",
+            "InstanceType",
+            "InstanceType",
+            s::Type::List(&INSTANCE_TYPES),
+        ),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&SPOT_PLACEMENT_SCORES_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("RegionNames", "RegionName", "RegionName", s::Type::List(&REGION_NAMES)),
+        s::optional(
+            "SingleAvailabilityZone",
+            "SingleAvailabilityZone",
+            "SingleAvailabilityZone",
+            s::Type::Boolean,
+        ),
+        s::required(
+            "TargetCapacity",
+            "TargetCapacity",
+            "TargetCapacity",
+            s::Type::Integer(&SPOT_PLACEMENT_SCORES_TARGET_CAPACITY),
+        ),
+        s::optional(
+            "TargetCapacityUnitType",
+            "TargetCapacityUnitType",
+            "TargetCapacityUnitType",
+            s::Type::String(&TARGET_CAPACITY_UNIT_TYPE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetSpotPlacementScoresResult {
+    pub next_token: Option<String>,
+    pub spot_placement_scores: Option<Vec<SpotPlacementScore>>,
+}
+
+impl Shape for GetSpotPlacementScoresResult {
+    const SCHEMA: &'static s::Structure = &GET_SPOT_PLACEMENT_SCORES_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.next_token = v::from(value),
+            _ => self.spot_placement_scores = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.next_token),
+            _ => v::view(&self.spot_placement_scores),
+        }
+    }
+}
+
+static GET_SPOT_PLACEMENT_SCORES_RESULT: s::Structure = s::Structure {
+    name: "GetSpotPlacementScoresResult",
+    members: &[
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SpotPlacementScores",
+            "SpotPlacementScoreSet",
+            "spotPlacementScoreSet",
+            s::Type::List(&SPOT_PLACEMENT_SCORES),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GpuDeviceInfo {
     pub count: Option<i32>,
     pub gpu_partition_size: Option<f64>,
@@ -21816,6 +22579,47 @@ impl Shape for HibernationOptionsRequest {
 static HIBERNATION_OPTIONS_REQUEST: s::Structure = s::Structure {
     name: "HibernationOptionsRequest",
     members: &[s::optional("Configured", "Configured", "Configured", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HistoryRecord {
+    pub event_information: Option<EventInformation>,
+    pub event_type: Option<String>,
+    pub timestamp: Option<Timestamp>,
+}
+
+impl Shape for HistoryRecord {
+    const SCHEMA: &'static s::Structure = &HISTORY_RECORD;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.event_information = v::from(value),
+            1 => self.event_type = v::from(value),
+            _ => self.timestamp = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.event_information),
+            1 => v::view(&self.event_type),
+            _ => v::view(&self.timestamp),
+        }
+    }
+}
+
+static HISTORY_RECORD: s::Structure = s::Structure {
+    name: "HistoryRecord",
+    members: &[
+        s::optional(
+            "EventInformation",
+            "EventInformation",
+            "eventInformation",
+            s::Type::Structure(&EVENT_INFORMATION),
+        ),
+        s::optional("EventType", "EventType", "eventType", s::Type::String(&EVENT_TYPE)),
+        s::optional("Timestamp", "Timestamp", "timestamp", s::Type::Timestamp),
+    ],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25043,6 +25847,57 @@ static INSTANCE_REQUIREMENTS_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceRequirementsWithMetadataRequest {
+    pub architecture_types: Option<Vec<String>>,
+    pub instance_requirements: Option<InstanceRequirementsRequest>,
+    pub virtualization_types: Option<Vec<String>>,
+}
+
+impl Shape for InstanceRequirementsWithMetadataRequest {
+    const SCHEMA: &'static s::Structure = &INSTANCE_REQUIREMENTS_WITH_METADATA_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.architecture_types = v::from(value),
+            1 => self.instance_requirements = v::from(value),
+            _ => self.virtualization_types = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.architecture_types),
+            1 => v::view(&self.instance_requirements),
+            _ => v::view(&self.virtualization_types),
+        }
+    }
+}
+
+static INSTANCE_REQUIREMENTS_WITH_METADATA_REQUEST: s::Structure = s::Structure {
+    name: "InstanceRequirementsWithMetadataRequest",
+    members: &[
+        s::optional(
+            "ArchitectureTypes",
+            "ArchitectureType",
+            "ArchitectureType",
+            s::Type::List(&ARCHITECTURE_TYPE_SET),
+        ),
+        s::optional(
+            "InstanceRequirements",
+            "InstanceRequirements",
+            "InstanceRequirements",
+            s::Type::Structure(&INSTANCE_REQUIREMENTS_REQUEST),
+        ),
+        s::optional(
+            "VirtualizationTypes",
+            "VirtualizationType",
+            "VirtualizationType",
+            s::Type::List(&VIRTUALIZATION_TYPE_SET),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstanceSecondaryInterface {
     pub attachment: Option<InstanceSecondaryInterfaceAttachment>,
     pub interface_type: Option<String>,
@@ -27167,6 +28022,48 @@ static LAUNCH_TEMPLATE_CAPACITY_RESERVATION_SPECIFICATION_RESPONSE: s::Structure
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct LaunchTemplateConfig {
+    pub launch_template_specification: Option<FleetLaunchTemplateSpecification>,
+    pub overrides: Option<Vec<LaunchTemplateOverrides>>,
+}
+
+impl Shape for LaunchTemplateConfig {
+    const SCHEMA: &'static s::Structure = &LAUNCH_TEMPLATE_CONFIG;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.launch_template_specification = v::from(value),
+            _ => self.overrides = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.launch_template_specification),
+            _ => v::view(&self.overrides),
+        }
+    }
+}
+
+static LAUNCH_TEMPLATE_CONFIG: s::Structure = s::Structure {
+    name: "LaunchTemplateConfig",
+    members: &[
+        s::optional(
+            "LaunchTemplateSpecification",
+            "LaunchTemplateSpecification",
+            "launchTemplateSpecification",
+            s::Type::Structure(&FLEET_LAUNCH_TEMPLATE_SPECIFICATION),
+        ),
+        s::optional(
+            "Overrides",
+            "Overrides",
+            "overrides",
+            s::Type::List(&LAUNCH_TEMPLATE_OVERRIDES_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplateCpuOptions {
     pub amd_sev_snp: Option<String>,
     pub core_count: Option<i32>,
@@ -28700,6 +29597,82 @@ static LAUNCH_TEMPLATE_NETWORK_PERFORMANCE_OPTIONS_REQUEST: s::Structure = s::St
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct LaunchTemplateOverrides {
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub instance_requirements: Option<InstanceRequirements>,
+    pub instance_type: Option<String>,
+    pub priority: Option<f64>,
+    pub spot_price: Option<String>,
+    pub subnet_id: Option<String>,
+    pub weighted_capacity: Option<f64>,
+}
+
+impl Shape for LaunchTemplateOverrides {
+    const SCHEMA: &'static s::Structure = &LAUNCH_TEMPLATE_OVERRIDES;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone = v::from(value),
+            1 => self.availability_zone_id = v::from(value),
+            2 => self.instance_requirements = v::from(value),
+            3 => self.instance_type = v::from(value),
+            4 => self.priority = v::from(value),
+            5 => self.spot_price = v::from(value),
+            6 => self.subnet_id = v::from(value),
+            _ => self.weighted_capacity = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone),
+            1 => v::view(&self.availability_zone_id),
+            2 => v::view(&self.instance_requirements),
+            3 => v::view(&self.instance_type),
+            4 => v::view(&self.priority),
+            5 => v::view(&self.spot_price),
+            6 => v::view(&self.subnet_id),
+            _ => v::view(&self.weighted_capacity),
+        }
+    }
+}
+
+static LAUNCH_TEMPLATE_OVERRIDES: s::Structure = s::Structure {
+    name: "LaunchTemplateOverrides",
+    members: &[
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "availabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "availabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "InstanceRequirements",
+            "InstanceRequirements",
+            "instanceRequirements",
+            s::Type::Structure(&INSTANCE_REQUIREMENTS),
+        ),
+        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Priority", "Priority", "priority", s::Type::Double(&s::ANY_NUMBER)),
+        s::optional("SpotPrice", "SpotPrice", "spotPrice", s::Type::String(&s::ANY_TEXT)),
+        s::optional("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "WeightedCapacity",
+            "WeightedCapacity",
+            "weightedCapacity",
+            s::Type::Double(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LaunchTemplatePlacement {
     pub affinity: Option<String>,
     pub availability_zone: Option<String>,
@@ -29418,6 +30391,48 @@ static LICENSE_CONFIGURATION_REQUEST: s::Structure = s::Structure {
         "LicenseConfigurationArn",
         s::Type::String(&s::ANY_TEXT),
     )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoadBalancersConfig {
+    pub classic_load_balancers_config: Option<ClassicLoadBalancersConfig>,
+    pub target_groups_config: Option<TargetGroupsConfig>,
+}
+
+impl Shape for LoadBalancersConfig {
+    const SCHEMA: &'static s::Structure = &LOAD_BALANCERS_CONFIG;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.classic_load_balancers_config = v::from(value),
+            _ => self.target_groups_config = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.classic_load_balancers_config),
+            _ => v::view(&self.target_groups_config),
+        }
+    }
+}
+
+static LOAD_BALANCERS_CONFIG: s::Structure = s::Structure {
+    name: "LoadBalancersConfig",
+    members: &[
+        s::optional(
+            "ClassicLoadBalancersConfig",
+            "ClassicLoadBalancersConfig",
+            "classicLoadBalancersConfig",
+            s::Type::Structure(&CLASSIC_LOAD_BALANCERS_CONFIG),
+        ),
+        s::optional(
+            "TargetGroupsConfig",
+            "TargetGroupsConfig",
+            "targetGroupsConfig",
+            s::Type::Structure(&TARGET_GROUPS_CONFIG),
+        ),
+    ],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30830,6 +31845,101 @@ static MODIFY_SNAPSHOT_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
         s::required("SnapshotId", "SnapshotId", "SnapshotId", s::Type::String(&s::ANY_TEXT)),
         s::optional("UserIds", "UserId", "UserId", s::Type::List(&USER_ID_STRING_LIST)),
     ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifySpotFleetRequestRequest {
+    pub context: Option<String>,
+    pub excess_capacity_termination_policy: Option<String>,
+    pub launch_template_configs: Option<Vec<LaunchTemplateConfig>>,
+    pub on_demand_target_capacity: Option<i32>,
+    pub spot_fleet_request_id: String,
+    pub target_capacity: Option<i32>,
+}
+
+impl Shape for ModifySpotFleetRequestRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_SPOT_FLEET_REQUEST_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.context = v::from(value),
+            1 => self.excess_capacity_termination_policy = v::from(value),
+            2 => self.launch_template_configs = v::from(value),
+            3 => self.on_demand_target_capacity = v::from(value),
+            4 => self.spot_fleet_request_id = v::from(value),
+            _ => self.target_capacity = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.context),
+            1 => v::view(&self.excess_capacity_termination_policy),
+            2 => v::view(&self.launch_template_configs),
+            3 => v::view(&self.on_demand_target_capacity),
+            4 => v::view(&self.spot_fleet_request_id),
+            _ => v::view(&self.target_capacity),
+        }
+    }
+}
+
+static MODIFY_SPOT_FLEET_REQUEST_REQUEST: s::Structure = s::Structure {
+    name: "ModifySpotFleetRequestRequest",
+    members: &[
+        s::optional("Context", "Context", "Context", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ExcessCapacityTerminationPolicy",
+            "ExcessCapacityTerminationPolicy",
+            "excessCapacityTerminationPolicy",
+            s::Type::String(&EXCESS_CAPACITY_TERMINATION_POLICY),
+        ),
+        s::optional(
+            "LaunchTemplateConfigs",
+            "LaunchTemplateConfig",
+            "LaunchTemplateConfig",
+            s::Type::List(&LAUNCH_TEMPLATE_CONFIG_LIST),
+        ),
+        s::optional(
+            "OnDemandTargetCapacity",
+            "OnDemandTargetCapacity",
+            "OnDemandTargetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::required(
+            "SpotFleetRequestId",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "TargetCapacity",
+            "TargetCapacity",
+            "targetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifySpotFleetRequestResponse {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for ModifySpotFleetRequestResponse {
+    const SCHEMA: &'static s::Structure = &MODIFY_SPOT_FLEET_REQUEST_RESPONSE;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static MODIFY_SPOT_FLEET_REQUEST_RESPONSE: s::Structure = s::Structure {
+    name: "ModifySpotFleetRequestResponse",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36161,6 +37271,70 @@ static REQUEST_LAUNCH_TEMPLATE_DATA: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestSpotFleetRequest {
+    pub dry_run: Option<bool>,
+    pub spot_fleet_request_config: SpotFleetRequestConfigData,
+}
+
+impl Shape for RequestSpotFleetRequest {
+    const SCHEMA: &'static s::Structure = &REQUEST_SPOT_FLEET_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.spot_fleet_request_config = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.spot_fleet_request_config),
+        }
+    }
+}
+
+static REQUEST_SPOT_FLEET_REQUEST: s::Structure = s::Structure {
+    name: "RequestSpotFleetRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required(
+            "SpotFleetRequestConfig",
+            "SpotFleetRequestConfig",
+            "spotFleetRequestConfig",
+            s::Type::Structure(&SPOT_FLEET_REQUEST_CONFIG_DATA),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RequestSpotFleetResponse {
+    pub spot_fleet_request_id: Option<String>,
+}
+
+impl Shape for RequestSpotFleetResponse {
+    const SCHEMA: &'static s::Structure = &REQUEST_SPOT_FLEET_RESPONSE;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.spot_fleet_request_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.spot_fleet_request_id)
+    }
+}
+
+static REQUEST_SPOT_FLEET_RESPONSE: s::Structure = s::Structure {
+    name: "RequestSpotFleetResponse",
+    members: &[s::optional(
+        "SpotFleetRequestId",
+        "SpotFleetRequestId",
+        "spotFleetRequestId",
+        s::Type::String(&s::ANY_TEXT),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RequestSpotInstancesRequest {
     pub availability_zone_group: Option<String>,
     pub block_duration_minutes: Option<i32>,
@@ -39387,6 +40561,543 @@ static SNAPSHOT_INFO: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotCapacityRebalance {
+    pub replacement_strategy: Option<String>,
+    pub termination_delay: Option<i32>,
+}
+
+impl Shape for SpotCapacityRebalance {
+    const SCHEMA: &'static s::Structure = &SPOT_CAPACITY_REBALANCE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.replacement_strategy = v::from(value),
+            _ => self.termination_delay = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.replacement_strategy),
+            _ => v::view(&self.termination_delay),
+        }
+    }
+}
+
+static SPOT_CAPACITY_REBALANCE: s::Structure = s::Structure {
+    name: "SpotCapacityRebalance",
+    members: &[
+        s::optional(
+            "ReplacementStrategy",
+            "ReplacementStrategy",
+            "replacementStrategy",
+            s::Type::String(&REPLACEMENT_STRATEGY),
+        ),
+        s::optional(
+            "TerminationDelay",
+            "TerminationDelay",
+            "terminationDelay",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotFleetLaunchSpecification {
+    pub addressing_type: Option<String>,
+    pub block_device_mappings: Option<Vec<BlockDeviceMapping>>,
+    pub ebs_optimized: Option<bool>,
+    pub iam_instance_profile: Option<IamInstanceProfileSpecification>,
+    pub image_id: Option<String>,
+    pub instance_requirements: Option<InstanceRequirements>,
+    pub instance_type: Option<String>,
+    pub kernel_id: Option<String>,
+    pub key_name: Option<String>,
+    pub monitoring: Option<SpotFleetMonitoring>,
+    pub network_interfaces: Option<Vec<InstanceNetworkInterfaceSpecification>>,
+    pub placement: Option<SpotPlacement>,
+    pub ramdisk_id: Option<String>,
+    pub security_groups: Option<Vec<GroupIdentifier>>,
+    pub spot_price: Option<String>,
+    pub subnet_id: Option<String>,
+    pub tag_specifications: Option<Vec<SpotFleetTagSpecification>>,
+    pub user_data: Option<String>,
+    pub weighted_capacity: Option<f64>,
+}
+
+impl Shape for SpotFleetLaunchSpecification {
+    const SCHEMA: &'static s::Structure = &SPOT_FLEET_LAUNCH_SPECIFICATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.addressing_type = v::from(value),
+            1 => self.block_device_mappings = v::from(value),
+            2 => self.ebs_optimized = v::from(value),
+            3 => self.iam_instance_profile = v::from(value),
+            4 => self.image_id = v::from(value),
+            5 => self.instance_requirements = v::from(value),
+            6 => self.instance_type = v::from(value),
+            7 => self.kernel_id = v::from(value),
+            8 => self.key_name = v::from(value),
+            9 => self.monitoring = v::from(value),
+            10 => self.network_interfaces = v::from(value),
+            11 => self.placement = v::from(value),
+            12 => self.ramdisk_id = v::from(value),
+            13 => self.security_groups = v::from(value),
+            14 => self.spot_price = v::from(value),
+            15 => self.subnet_id = v::from(value),
+            16 => self.tag_specifications = v::from(value),
+            17 => self.user_data = v::from(value),
+            _ => self.weighted_capacity = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.addressing_type),
+            1 => v::view(&self.block_device_mappings),
+            2 => v::view(&self.ebs_optimized),
+            3 => v::view(&self.iam_instance_profile),
+            4 => v::view(&self.image_id),
+            5 => v::view(&self.instance_requirements),
+            6 => v::view(&self.instance_type),
+            7 => v::view(&self.kernel_id),
+            8 => v::view(&self.key_name),
+            9 => v::view(&self.monitoring),
+            10 => v::view(&self.network_interfaces),
+            11 => v::view(&self.placement),
+            12 => v::view(&self.ramdisk_id),
+            13 => v::view(&self.security_groups),
+            14 => v::view(&self.spot_price),
+            15 => v::view(&self.subnet_id),
+            16 => v::view(&self.tag_specifications),
+            17 => v::view(&self.user_data),
+            _ => v::view(&self.weighted_capacity),
+        }
+    }
+}
+
+static SPOT_FLEET_LAUNCH_SPECIFICATION: s::Structure = s::Structure {
+    name: "SpotFleetLaunchSpecification",
+    members: &[
+        s::optional(
+            "AddressingType",
+            "AddressingType",
+            "addressingType",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "BlockDeviceMappings",
+            "BlockDeviceMapping",
+            "blockDeviceMapping",
+            s::Type::List(&BLOCK_DEVICE_MAPPING_LIST),
+        ),
+        s::optional("EbsOptimized", "EbsOptimized", "ebsOptimized", s::Type::Boolean),
+        s::optional(
+            "IamInstanceProfile",
+            "IamInstanceProfile",
+            "iamInstanceProfile",
+            s::Type::Structure(&IAM_INSTANCE_PROFILE_SPECIFICATION),
+        ),
+        s::optional("ImageId", "ImageId", "imageId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "InstanceRequirements",
+            "InstanceRequirements",
+            "instanceRequirements",
+            s::Type::Structure(&INSTANCE_REQUIREMENTS),
+        ),
+        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("KernelId", "KernelId", "kernelId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("KeyName", "KeyName", "keyName", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "Monitoring",
+            "Monitoring",
+            "monitoring",
+            s::Type::Structure(&SPOT_FLEET_MONITORING),
+        ),
+        s::optional(
+            "NetworkInterfaces",
+            "NetworkInterfaceSet",
+            "networkInterfaceSet",
+            s::Type::List(&INSTANCE_NETWORK_INTERFACE_SPECIFICATION_LIST),
+        ),
+        s::optional("Placement", "Placement", "placement", s::Type::Structure(&SPOT_PLACEMENT)),
+        s::optional("RamdiskId", "RamdiskId", "ramdiskId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "SecurityGroups",
+            "GroupSet",
+            "groupSet",
+            s::Type::List(&GROUP_IDENTIFIER_LIST),
+        ),
+        s::optional("SpotPrice", "SpotPrice", "spotPrice", s::Type::String(&s::ANY_TEXT)),
+        s::optional("SubnetId", "SubnetId", "subnetId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecificationSet",
+            "tagSpecificationSet",
+            s::Type::List(&SPOT_FLEET_TAG_SPECIFICATION_LIST),
+        ),
+        s::optional("UserData", "UserData", "userData", s::Type::String(&SENSITIVE_USER_DATA)),
+        s::optional(
+            "WeightedCapacity",
+            "WeightedCapacity",
+            "weightedCapacity",
+            s::Type::Double(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotFleetMonitoring {
+    pub enabled: Option<bool>,
+}
+
+impl Shape for SpotFleetMonitoring {
+    const SCHEMA: &'static s::Structure = &SPOT_FLEET_MONITORING;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.enabled = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.enabled)
+    }
+}
+
+static SPOT_FLEET_MONITORING: s::Structure = s::Structure {
+    name: "SpotFleetMonitoring",
+    members: &[s::optional("Enabled", "Enabled", "enabled", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotFleetRequestConfig {
+    pub activity_status: Option<String>,
+    pub create_time: Option<Timestamp>,
+    pub spot_fleet_request_config: Option<SpotFleetRequestConfigData>,
+    pub spot_fleet_request_id: Option<String>,
+    pub spot_fleet_request_state: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+impl Shape for SpotFleetRequestConfig {
+    const SCHEMA: &'static s::Structure = &SPOT_FLEET_REQUEST_CONFIG;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.activity_status = v::from(value),
+            1 => self.create_time = v::from(value),
+            2 => self.spot_fleet_request_config = v::from(value),
+            3 => self.spot_fleet_request_id = v::from(value),
+            4 => self.spot_fleet_request_state = v::from(value),
+            _ => self.tags = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.activity_status),
+            1 => v::view(&self.create_time),
+            2 => v::view(&self.spot_fleet_request_config),
+            3 => v::view(&self.spot_fleet_request_id),
+            4 => v::view(&self.spot_fleet_request_state),
+            _ => v::view(&self.tags),
+        }
+    }
+}
+
+static SPOT_FLEET_REQUEST_CONFIG: s::Structure = s::Structure {
+    name: "SpotFleetRequestConfig",
+    members: &[
+        s::optional(
+            "ActivityStatus",
+            "ActivityStatus",
+            "activityStatus",
+            s::Type::String(&ACTIVITY_STATUS),
+        ),
+        s::optional("CreateTime", "CreateTime", "createTime", s::Type::Timestamp),
+        s::optional(
+            "SpotFleetRequestConfig",
+            "SpotFleetRequestConfig",
+            "spotFleetRequestConfig",
+            s::Type::Structure(&SPOT_FLEET_REQUEST_CONFIG_DATA),
+        ),
+        s::optional(
+            "SpotFleetRequestId",
+            "SpotFleetRequestId",
+            "spotFleetRequestId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "SpotFleetRequestState",
+            "SpotFleetRequestState",
+            "spotFleetRequestState",
+            s::Type::String(&BATCH_STATE),
+        ),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotFleetRequestConfigData {
+    pub allocation_strategy: Option<String>,
+    pub client_token: Option<String>,
+    pub context: Option<String>,
+    pub excess_capacity_termination_policy: Option<String>,
+    pub fulfilled_capacity: Option<f64>,
+    pub iam_fleet_role: String,
+    pub instance_interruption_behavior: Option<String>,
+    pub instance_pools_to_use_count: Option<i32>,
+    pub launch_specifications: Option<Vec<SpotFleetLaunchSpecification>>,
+    pub launch_template_configs: Option<Vec<LaunchTemplateConfig>>,
+    pub load_balancers_config: Option<LoadBalancersConfig>,
+    pub on_demand_allocation_strategy: Option<String>,
+    pub on_demand_fulfilled_capacity: Option<f64>,
+    pub on_demand_max_total_price: Option<String>,
+    pub on_demand_target_capacity: Option<i32>,
+    pub replace_unhealthy_instances: Option<bool>,
+    pub spot_maintenance_strategies: Option<SpotMaintenanceStrategies>,
+    pub spot_max_total_price: Option<String>,
+    pub spot_price: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub target_capacity: i32,
+    pub target_capacity_unit_type: Option<String>,
+    pub terminate_instances_with_expiration: Option<bool>,
+    pub r#type: Option<String>,
+    pub valid_from: Option<Timestamp>,
+    pub valid_until: Option<Timestamp>,
+}
+
+impl Shape for SpotFleetRequestConfigData {
+    const SCHEMA: &'static s::Structure = &SPOT_FLEET_REQUEST_CONFIG_DATA;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_strategy = v::from(value),
+            1 => self.client_token = v::from(value),
+            2 => self.context = v::from(value),
+            3 => self.excess_capacity_termination_policy = v::from(value),
+            4 => self.fulfilled_capacity = v::from(value),
+            5 => self.iam_fleet_role = v::from(value),
+            6 => self.instance_interruption_behavior = v::from(value),
+            7 => self.instance_pools_to_use_count = v::from(value),
+            8 => self.launch_specifications = v::from(value),
+            9 => self.launch_template_configs = v::from(value),
+            10 => self.load_balancers_config = v::from(value),
+            11 => self.on_demand_allocation_strategy = v::from(value),
+            12 => self.on_demand_fulfilled_capacity = v::from(value),
+            13 => self.on_demand_max_total_price = v::from(value),
+            14 => self.on_demand_target_capacity = v::from(value),
+            15 => self.replace_unhealthy_instances = v::from(value),
+            16 => self.spot_maintenance_strategies = v::from(value),
+            17 => self.spot_max_total_price = v::from(value),
+            18 => self.spot_price = v::from(value),
+            19 => self.tag_specifications = v::from(value),
+            20 => self.target_capacity = v::from(value),
+            21 => self.target_capacity_unit_type = v::from(value),
+            22 => self.terminate_instances_with_expiration = v::from(value),
+            23 => self.r#type = v::from(value),
+            24 => self.valid_from = v::from(value),
+            _ => self.valid_until = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_strategy),
+            1 => v::view(&self.client_token),
+            2 => v::view(&self.context),
+            3 => v::view(&self.excess_capacity_termination_policy),
+            4 => v::view(&self.fulfilled_capacity),
+            5 => v::view(&self.iam_fleet_role),
+            6 => v::view(&self.instance_interruption_behavior),
+            7 => v::view(&self.instance_pools_to_use_count),
+            8 => v::view(&self.launch_specifications),
+            9 => v::view(&self.launch_template_configs),
+            10 => v::view(&self.load_balancers_config),
+            11 => v::view(&self.on_demand_allocation_strategy),
+            12 => v::view(&self.on_demand_fulfilled_capacity),
+            13 => v::view(&self.on_demand_max_total_price),
+            14 => v::view(&self.on_demand_target_capacity),
+            15 => v::view(&self.replace_unhealthy_instances),
+            16 => v::view(&self.spot_maintenance_strategies),
+            17 => v::view(&self.spot_max_total_price),
+            18 => v::view(&self.spot_price),
+            19 => v::view(&self.tag_specifications),
+            20 => v::view(&self.target_capacity),
+            21 => v::view(&self.target_capacity_unit_type),
+            22 => v::view(&self.terminate_instances_with_expiration),
+            23 => v::view(&self.r#type),
+            24 => v::view(&self.valid_from),
+            _ => v::view(&self.valid_until),
+        }
+    }
+}
+
+static SPOT_FLEET_REQUEST_CONFIG_DATA: s::Structure = s::Structure {
+    name: "SpotFleetRequestConfigData",
+    members: &[
+        s::optional(
+            "AllocationStrategy",
+            "AllocationStrategy",
+            "allocationStrategy",
+            s::Type::String(&ALLOCATION_STRATEGY),
+        ),
+        s::optional("ClientToken", "ClientToken", "clientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Context", "Context", "context", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "ExcessCapacityTerminationPolicy",
+            "ExcessCapacityTerminationPolicy",
+            "excessCapacityTerminationPolicy",
+            s::Type::String(&EXCESS_CAPACITY_TERMINATION_POLICY),
+        ),
+        s::optional(
+            "FulfilledCapacity",
+            "FulfilledCapacity",
+            "fulfilledCapacity",
+            s::Type::Double(&s::ANY_NUMBER),
+        ),
+        s::required("IamFleetRole", "IamFleetRole", "iamFleetRole", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "InstanceInterruptionBehavior",
+            "InstanceInterruptionBehavior",
+            "instanceInterruptionBehavior",
+            s::Type::String(&INSTANCE_INTERRUPTION_BEHAVIOR),
+        ),
+        s::optional(
+            "InstancePoolsToUseCount",
+            "InstancePoolsToUseCount",
+            "instancePoolsToUseCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "LaunchSpecifications",
+            "LaunchSpecifications",
+            "launchSpecifications",
+            s::Type::List(&LAUNCH_SPECS_LIST),
+        ),
+        s::optional(
+            "LaunchTemplateConfigs",
+            "LaunchTemplateConfigs",
+            "launchTemplateConfigs",
+            s::Type::List(&LAUNCH_TEMPLATE_CONFIG_LIST),
+        ),
+        s::optional(
+            "LoadBalancersConfig",
+            "LoadBalancersConfig",
+            "loadBalancersConfig",
+            s::Type::Structure(&LOAD_BALANCERS_CONFIG),
+        ),
+        s::optional(
+            "OnDemandAllocationStrategy",
+            "OnDemandAllocationStrategy",
+            "onDemandAllocationStrategy",
+            s::Type::String(&ON_DEMAND_ALLOCATION_STRATEGY),
+        ),
+        s::optional(
+            "OnDemandFulfilledCapacity",
+            "OnDemandFulfilledCapacity",
+            "onDemandFulfilledCapacity",
+            s::Type::Double(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "OnDemandMaxTotalPrice",
+            "OnDemandMaxTotalPrice",
+            "onDemandMaxTotalPrice",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "OnDemandTargetCapacity",
+            "OnDemandTargetCapacity",
+            "onDemandTargetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "ReplaceUnhealthyInstances",
+            "ReplaceUnhealthyInstances",
+            "replaceUnhealthyInstances",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "SpotMaintenanceStrategies",
+            "SpotMaintenanceStrategies",
+            "spotMaintenanceStrategies",
+            s::Type::Structure(&SPOT_MAINTENANCE_STRATEGIES),
+        ),
+        s::optional(
+            "SpotMaxTotalPrice",
+            "SpotMaxTotalPrice",
+            "spotMaxTotalPrice",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("SpotPrice", "SpotPrice", "spotPrice", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::required(
+            "TargetCapacity",
+            "TargetCapacity",
+            "targetCapacity",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "TargetCapacityUnitType",
+            "TargetCapacityUnitType",
+            "targetCapacityUnitType",
+            s::Type::String(&TARGET_CAPACITY_UNIT_TYPE),
+        ),
+        s::optional(
+            "TerminateInstancesWithExpiration",
+            "TerminateInstancesWithExpiration",
+            "terminateInstancesWithExpiration",
+            s::Type::Boolean,
+        ),
+        s::optional("Type", "Type", "type", s::Type::String(&FLEET_TYPE)),
+        s::optional("ValidFrom", "ValidFrom", "validFrom", s::Type::Timestamp),
+        s::optional("ValidUntil", "ValidUntil", "validUntil", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotFleetTagSpecification {
+    pub resource_type: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+impl Shape for SpotFleetTagSpecification {
+    const SCHEMA: &'static s::Structure = &SPOT_FLEET_TAG_SPECIFICATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.resource_type = v::from(value),
+            _ => self.tags = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.resource_type),
+            _ => v::view(&self.tags),
+        }
+    }
+}
+
+static SPOT_FLEET_TAG_SPECIFICATION: s::Structure = s::Structure {
+    name: "SpotFleetTagSpecification",
+    members: &[
+        s::optional(
+            "ResourceType",
+            "ResourceType",
+            "resourceType",
+            s::Type::String(&RESOURCE_TYPE),
+        ),
+        s::optional("Tags", "Tag", "tag", s::Type::List(&TAG_LIST)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SpotInstanceRequest {
     pub actual_block_hourly_price: Option<String>,
     pub availability_zone_group: Option<String>,
@@ -39601,6 +41312,33 @@ static SPOT_INSTANCE_STATUS: s::Structure = s::Structure {
         s::optional("Message", "Message", "message", s::Type::String(&s::ANY_TEXT)),
         s::optional("UpdateTime", "UpdateTime", "updateTime", s::Type::Timestamp),
     ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotMaintenanceStrategies {
+    pub capacity_rebalance: Option<SpotCapacityRebalance>,
+}
+
+impl Shape for SpotMaintenanceStrategies {
+    const SCHEMA: &'static s::Structure = &SPOT_MAINTENANCE_STRATEGIES;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.capacity_rebalance = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.capacity_rebalance)
+    }
+}
+
+static SPOT_MAINTENANCE_STRATEGIES: s::Structure = s::Structure {
+    name: "SpotMaintenanceStrategies",
+    members: &[s::optional(
+        "CapacityRebalance",
+        "CapacityRebalance",
+        "capacityRebalance",
+        s::Type::Structure(&SPOT_CAPACITY_REBALANCE),
+    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39901,6 +41639,47 @@ static SPOT_PLACEMENT: s::Structure = s::Structure {
         ),
         s::optional("GroupName", "GroupName", "groupName", s::Type::String(&s::ANY_TEXT)),
         s::optional("Tenancy", "Tenancy", "tenancy", s::Type::String(&TENANCY)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpotPlacementScore {
+    pub availability_zone_id: Option<String>,
+    pub region: Option<String>,
+    pub score: Option<i32>,
+}
+
+impl Shape for SpotPlacementScore {
+    const SCHEMA: &'static s::Structure = &SPOT_PLACEMENT_SCORE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone_id = v::from(value),
+            1 => self.region = v::from(value),
+            _ => self.score = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone_id),
+            1 => v::view(&self.region),
+            _ => v::view(&self.score),
+        }
+    }
+}
+
+static SPOT_PLACEMENT_SCORE: s::Structure = s::Structure {
+    name: "SpotPlacementScore",
+    members: &[
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "availabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Region", "Region", "region", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Score", "Score", "score", s::Type::Integer(&s::ANY_NUMBER)),
     ],
 };
 
@@ -41044,6 +42823,55 @@ static TARGET_CAPACITY_SPECIFICATION_REQUEST: s::Structure = s::Structure {
             s::Type::Integer(&s::ANY_NUMBER),
         ),
     ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TargetGroup {
+    pub arn: Option<String>,
+}
+
+impl Shape for TargetGroup {
+    const SCHEMA: &'static s::Structure = &TARGET_GROUP;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.arn = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.arn)
+    }
+}
+
+static TARGET_GROUP: s::Structure = s::Structure {
+    name: "TargetGroup",
+    members: &[s::optional("Arn", "Arn", "arn", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TargetGroupsConfig {
+    pub target_groups: Option<Vec<TargetGroup>>,
+}
+
+impl Shape for TargetGroupsConfig {
+    const SCHEMA: &'static s::Structure = &TARGET_GROUPS_CONFIG;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.target_groups = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.target_groups)
+    }
+}
+
+static TARGET_GROUPS_CONFIG: s::Structure = s::Structure {
+    name: "TargetGroupsConfig",
+    members: &[s::optional(
+        "TargetGroups",
+        "TargetGroups",
+        "targetGroups",
+        s::Type::List(&TARGET_GROUPS),
+    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43649,6 +45477,11 @@ v::impl_data!(
     BlockDeviceMapping,
     BlockDeviceMappingResponse,
     BlockPublicAccessStates,
+    CancelSpotFleetRequestsError,
+    CancelSpotFleetRequestsErrorItem,
+    CancelSpotFleetRequestsRequest,
+    CancelSpotFleetRequestsResponse,
+    CancelSpotFleetRequestsSuccessItem,
     CancelSpotInstanceRequestsRequest,
     CancelSpotInstanceRequestsResult,
     CancelledSpotInstanceRequest,
@@ -43659,6 +45492,8 @@ v::impl_data!(
     CapacityReservationTarget,
     CapacityReservationTargetResponse,
     CidrBlock,
+    ClassicLoadBalancer,
+    ClassicLoadBalancersConfig,
     ConnectionTrackingConfiguration,
     ConnectionTrackingSpecification,
     ConnectionTrackingSpecificationRequest,
@@ -43846,6 +45681,12 @@ v::impl_data!(
     DescribeSnapshotAttributeResult,
     DescribeSnapshotsRequest,
     DescribeSnapshotsResult,
+    DescribeSpotFleetInstancesRequest,
+    DescribeSpotFleetInstancesResponse,
+    DescribeSpotFleetRequestHistoryRequest,
+    DescribeSpotFleetRequestHistoryResponse,
+    DescribeSpotFleetRequestsRequest,
+    DescribeSpotFleetRequestsResponse,
     DescribeSpotInstanceRequestsRequest,
     DescribeSpotInstanceRequestsResult,
     DescribeSpotPriceHistoryRequest,
@@ -43979,12 +45820,15 @@ v::impl_data!(
     GetSecurityGroupsForVpcResult,
     GetSerialConsoleAccessStatusRequest,
     GetSerialConsoleAccessStatusResult,
+    GetSpotPlacementScoresRequest,
+    GetSpotPlacementScoresResult,
     GpuDeviceInfo,
     GpuDeviceMemoryInfo,
     GpuInfo,
     GroupIdentifier,
     HibernationOptions,
     HibernationOptionsRequest,
+    HistoryRecord,
     HistoryRecordEntry,
     IamInstanceProfile,
     IamInstanceProfileAssociation,
@@ -44027,6 +45871,7 @@ v::impl_data!(
     InstancePrivateIpAddress,
     InstanceRequirements,
     InstanceRequirementsRequest,
+    InstanceRequirementsWithMetadataRequest,
     InstanceSecondaryInterface,
     InstanceSecondaryInterfaceAttachment,
     InstanceSecondaryInterfacePrivateIpAddress,
@@ -44069,6 +45914,7 @@ v::impl_data!(
     LaunchTemplateBlockDeviceMappingRequest,
     LaunchTemplateCapacityReservationSpecificationRequest,
     LaunchTemplateCapacityReservationSpecificationResponse,
+    LaunchTemplateConfig,
     LaunchTemplateCpuOptions,
     LaunchTemplateCpuOptionsRequest,
     LaunchTemplateEbsBlockDevice,
@@ -44097,6 +45943,7 @@ v::impl_data!(
     LaunchTemplateLicenseConfigurationRequest,
     LaunchTemplateNetworkPerformanceOptions,
     LaunchTemplateNetworkPerformanceOptionsRequest,
+    LaunchTemplateOverrides,
     LaunchTemplatePlacement,
     LaunchTemplatePlacementRequest,
     LaunchTemplatePrivateDnsNameOptions,
@@ -44111,6 +45958,7 @@ v::impl_data!(
     LaunchTemplatesMonitoringRequest,
     LicenseConfiguration,
     LicenseConfigurationRequest,
+    LoadBalancersConfig,
     ManagedPrefixList,
     MediaAcceleratorInfo,
     MediaDeviceInfo,
@@ -44138,6 +45986,8 @@ v::impl_data!(
     ModifySecurityGroupRulesRequest,
     ModifySecurityGroupRulesResult,
     ModifySnapshotAttributeRequest,
+    ModifySpotFleetRequestRequest,
+    ModifySpotFleetRequestResponse,
     ModifySubnetAttributeRequest,
     ModifyVolumeAttributeRequest,
     ModifyVolumeRequest,
@@ -44228,6 +46078,8 @@ v::impl_data!(
     ReplaceRouteTableAssociationResult,
     RequestFilterPortRange,
     RequestLaunchTemplateData,
+    RequestSpotFleetRequest,
+    RequestSpotFleetResponse,
     RequestSpotInstancesRequest,
     RequestSpotInstancesResult,
     RequestSpotLaunchSpecification,
@@ -44274,13 +46126,21 @@ v::impl_data!(
     ServiceTypeDetail,
     Snapshot,
     SnapshotInfo,
+    SpotCapacityRebalance,
+    SpotFleetLaunchSpecification,
+    SpotFleetMonitoring,
+    SpotFleetRequestConfig,
+    SpotFleetRequestConfigData,
+    SpotFleetTagSpecification,
     SpotInstanceRequest,
     SpotInstanceStateFault,
     SpotInstanceStatus,
+    SpotMaintenanceStrategies,
     SpotMarketOptions,
     SpotOptions,
     SpotOptionsRequest,
     SpotPlacement,
+    SpotPlacementScore,
     SpotPrice,
     StaleIpPermission,
     StaleSecurityGroup,
@@ -44304,6 +46164,8 @@ v::impl_data!(
     TagSpecification,
     TargetCapacitySpecification,
     TargetCapacitySpecificationRequest,
+    TargetGroup,
+    TargetGroupsConfig,
     TerminateInstancesRequest,
     TerminateInstancesResult,
     TotalLocalStorageGB,
@@ -44494,6 +46356,14 @@ static ACTIVE_INSTANCE_SET: s::List = s::List {
     sensitive: false,
 };
 
+static ACTIVITY_STATUS: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["error", "pending_fulfillment", "pending_termination", "fulfilled"],
+    sensitive: false,
+};
+
 static ADD_PREFIX_LIST_ENTRIES: s::List = s::List {
     item: s::Type::Structure(&ADD_PREFIX_LIST_ENTRY),
     item_name: "member",
@@ -44544,6 +46414,20 @@ static ALLOCATION_IDS: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static ALLOCATION_STRATEGY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "lowestPrice",
+        "diversified",
+        "capacityOptimized",
+        "capacityOptimizedPrioritized",
+        "priceCapacityOptimized",
+    ],
     sensitive: false,
 };
 
@@ -44787,6 +46671,22 @@ static BARE_METAL: s::Text = s::Text {
     sensitive: false,
 };
 
+static BATCH_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "submitted",
+        "active",
+        "cancelled",
+        "failed",
+        "cancelled_running",
+        "cancelled_terminating",
+        "modifying",
+    ],
+    sensitive: false,
+};
+
 static BILLING_PRODUCT_LIST: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
     item_name: "item",
@@ -44862,6 +46762,35 @@ static BURSTABLE_PERFORMANCE: s::Text = s::Text {
     sensitive: false,
 };
 
+static CANCEL_BATCH_ERROR_CODE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "fleetRequestIdDoesNotExist",
+        "fleetRequestIdMalformed",
+        "fleetRequestNotInCancellableState",
+        "unexpectedError",
+    ],
+    sensitive: false,
+};
+
+static CANCEL_SPOT_FLEET_REQUESTS_ERROR_SET: s::List = s::List {
+    item: s::Type::Structure(&CANCEL_SPOT_FLEET_REQUESTS_ERROR_ITEM),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_SET: s::List = s::List {
+    item: s::Type::Structure(&CANCEL_SPOT_FLEET_REQUESTS_SUCCESS_ITEM),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static CANCEL_SPOT_INSTANCE_REQUEST_STATE: s::Text = s::Text {
     min: None,
     max: None,
@@ -44907,6 +46836,14 @@ static CIDR_BLOCK_SET: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static CLASSIC_LOAD_BALANCERS: s::List = s::List {
+    item: s::Type::Structure(&CLASSIC_LOAD_BALANCER),
+    item_name: "item",
+    min: Some(1),
+    max: Some(5),
     sensitive: false,
 };
 
@@ -45098,6 +47035,12 @@ static DESCRIBE_SECURITY_GROUP_RULES_MAX_RESULTS: s::Range =
     s::Range { min: Some(5), max: Some(1000) };
 
 static DESCRIBE_SECURITY_GROUPS_MAX_RESULTS: s::Range = s::Range { min: Some(5), max: Some(1000) };
+
+static DESCRIBE_SPOT_FLEET_INSTANCES_MAX_RESULTS: s::Range =
+    s::Range { min: Some(1), max: Some(1000) };
+
+static DESCRIBE_SPOT_FLEET_REQUEST_HISTORY_MAX_RESULTS: s::Range =
+    s::Range { min: Some(1), max: Some(1000) };
 
 static DESCRIBE_STALE_SECURITY_GROUPS_MAX_RESULTS: s::Range =
     s::Range { min: Some(5), max: Some(255) };
@@ -45333,6 +47276,22 @@ static EVENT_CODE: s::Text = s::Text {
         "instance-retirement",
         "instance-stop",
     ],
+    sensitive: false,
+};
+
+static EVENT_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["instanceChange", "fleetRequestChange", "error", "information"],
+    sensitive: false,
+};
+
+static EXCESS_CAPACITY_TERMINATION_POLICY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["noTermination", "default"],
     sensitive: false,
 };
 
@@ -45646,6 +47605,14 @@ static GROUP_NAME_STRING_LIST: s::List = s::List {
 
 static HISTORY_RECORD_SET: s::List = s::List {
     item: s::Type::Structure(&HISTORY_RECORD_ENTRY),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static HISTORY_RECORDS: s::List = s::List {
+    item: s::Type::Structure(&HISTORY_RECORD),
     item_name: "item",
     min: None,
     max: None,
@@ -46158,6 +48125,14 @@ static INSTANCE_TYPE_OFFERINGS_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static INSTANCE_TYPES: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "member",
+    min: Some(0),
+    max: Some(1000),
+    sensitive: false,
+};
+
 static INTERNET_GATEWAY_ATTACHMENT_LIST: s::List = s::List {
     item: s::Type::Structure(&INTERNET_GATEWAY_ATTACHMENT),
     item_name: "item",
@@ -46364,6 +48339,14 @@ static LAUNCH_PERMISSION_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static LAUNCH_SPECS_LIST: s::List = s::List {
+    item: s::Type::Structure(&SPOT_FLEET_LAUNCH_SPECIFICATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static LAUNCH_TEMPLATE_AUTO_RECOVERY_STATE: s::Text = s::Text {
     min: None,
     max: None,
@@ -46383,6 +48366,14 @@ static LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_LIST: s::List = s::List {
 static LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_REQUEST_LIST: s::List = s::List {
     item: s::Type::Structure(&LAUNCH_TEMPLATE_BLOCK_DEVICE_MAPPING_REQUEST),
     item_name: "BlockDeviceMapping",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static LAUNCH_TEMPLATE_CONFIG_LIST: s::List = s::List {
+    item: s::Type::Structure(&LAUNCH_TEMPLATE_CONFIG),
+    item_name: "item",
     min: None,
     max: None,
     sensitive: false,
@@ -46528,6 +48519,14 @@ static LAUNCH_TEMPLATE_NAME: s::Text = s::Text {
 
 static LAUNCH_TEMPLATE_NAME_STRING_LIST: s::List = s::List {
     item: s::Type::String(&LAUNCH_TEMPLATE_NAME),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static LAUNCH_TEMPLATE_OVERRIDES_LIST: s::List = s::List {
+    item: s::Type::Structure(&LAUNCH_TEMPLATE_OVERRIDES),
     item_name: "item",
     min: None,
     max: None,
@@ -46978,6 +48977,14 @@ static NITRO_TPM_SUPPORTED_VERSIONS_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static ON_DEMAND_ALLOCATION_STRATEGY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["lowestPrice", "prioritized"],
+    sensitive: false,
+};
+
 static OPERATION_TYPE: s::Text =
     s::Text { min: None, max: None, pattern: None, values: &["add", "remove"], sensitive: false };
 
@@ -47304,11 +49311,27 @@ static REGION_NAME_STRING_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static REGION_NAMES: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "member",
+    min: Some(0),
+    max: Some(10),
+    sensitive: false,
+};
+
 static REMOVE_PREFIX_LIST_ENTRIES: s::List = s::List {
     item: s::Type::Structure(&REMOVE_PREFIX_LIST_ENTRY),
     item_name: "member",
     min: Some(0),
     max: Some(100),
+    sensitive: false,
+};
+
+static REPLACEMENT_STRATEGY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["launch", "launch-before-terminate"],
     sensitive: false,
 };
 
@@ -47871,6 +49894,30 @@ static SPOT_ALLOCATION_STRATEGY: s::Text = s::Text {
     sensitive: false,
 };
 
+static SPOT_FLEET_REQUEST_CONFIG_SET: s::List = s::List {
+    item: s::Type::Structure(&SPOT_FLEET_REQUEST_CONFIG),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SPOT_FLEET_REQUEST_ID_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SPOT_FLEET_TAG_SPECIFICATION_LIST: s::List = s::List {
+    item: s::Type::Structure(&SPOT_FLEET_TAG_SPECIFICATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static SPOT_INSTANCE_INTERRUPTION_BEHAVIOR: s::Text = s::Text {
     min: None,
     max: None,
@@ -47910,6 +49957,19 @@ static SPOT_INSTANCE_TYPE: s::Text = s::Text {
     values: &["one-time", "persistent"],
     sensitive: false,
 };
+
+static SPOT_PLACEMENT_SCORES: s::List = s::List {
+    item: s::Type::Structure(&SPOT_PLACEMENT_SCORE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static SPOT_PLACEMENT_SCORES_MAX_RESULTS: s::Range = s::Range { min: Some(10), max: Some(1000) };
+
+static SPOT_PLACEMENT_SCORES_TARGET_CAPACITY: s::Range =
+    s::Range { min: Some(1), max: Some(2000000000) };
 
 static SPOT_PRICE_HISTORY_LIST: s::List = s::List {
     item: s::Type::Structure(&SPOT_PRICE),
@@ -48156,6 +50216,14 @@ static TARGET_CAPACITY_UNIT_TYPE: s::Text = s::Text {
     max: None,
     pattern: None,
     values: &["vcpu", "memory-mib", "units"],
+    sensitive: false,
+};
+
+static TARGET_GROUPS: s::List = s::List {
+    item: s::Type::Structure(&TARGET_GROUP),
+    item_name: "item",
+    min: Some(1),
+    max: Some(5),
     sensitive: false,
 };
 

@@ -76,6 +76,7 @@ macro_rules! each_operation {
         $visit::<wire::ec2::AttachVolume>();
         $visit::<wire::ec2::AuthorizeSecurityGroupEgress>();
         $visit::<wire::ec2::AuthorizeSecurityGroupIngress>();
+        $visit::<wire::ec2::CancelSpotFleetRequests>();
         $visit::<wire::ec2::CancelSpotInstanceRequests>();
         $visit::<wire::ec2::CopyImage>();
         $visit::<wire::ec2::CopySnapshot>();
@@ -168,6 +169,9 @@ macro_rules! each_operation {
         $visit::<wire::ec2::DescribeSecurityGroups>();
         $visit::<wire::ec2::DescribeSnapshotAttribute>();
         $visit::<wire::ec2::DescribeSnapshots>();
+        $visit::<wire::ec2::DescribeSpotFleetInstances>();
+        $visit::<wire::ec2::DescribeSpotFleetRequestHistory>();
+        $visit::<wire::ec2::DescribeSpotFleetRequests>();
         $visit::<wire::ec2::DescribeSpotInstanceRequests>();
         $visit::<wire::ec2::DescribeSpotPriceHistory>();
         $visit::<wire::ec2::DescribeStaleSecurityGroups>();
@@ -210,6 +214,7 @@ macro_rules! each_operation {
         $visit::<wire::ec2::GetManagedPrefixListEntries>();
         $visit::<wire::ec2::GetSecurityGroupsForVpc>();
         $visit::<wire::ec2::GetSerialConsoleAccessStatus>();
+        $visit::<wire::ec2::GetSpotPlacementScores>();
         $visit::<wire::ec2::ImportKeyPair>();
         $visit::<wire::ec2::ModifyDefaultCreditSpecification>();
         $visit::<wire::ec2::ModifyFleet>();
@@ -222,6 +227,7 @@ macro_rules! each_operation {
         $visit::<wire::ec2::ModifyNetworkInterfaceAttribute>();
         $visit::<wire::ec2::ModifySecurityGroupRules>();
         $visit::<wire::ec2::ModifySnapshotAttribute>();
+        $visit::<wire::ec2::ModifySpotFleetRequest>();
         $visit::<wire::ec2::ModifySubnetAttribute>();
         $visit::<wire::ec2::ModifyVolume>();
         $visit::<wire::ec2::ModifyVolumeAttribute>();
@@ -238,6 +244,7 @@ macro_rules! each_operation {
         $visit::<wire::ec2::ReplaceNetworkAclEntry>();
         $visit::<wire::ec2::ReplaceRoute>();
         $visit::<wire::ec2::ReplaceRouteTableAssociation>();
+        $visit::<wire::ec2::RequestSpotFleet>();
         $visit::<wire::ec2::RequestSpotInstances>();
         $visit::<wire::ec2::ResetImageAttribute>();
         $visit::<wire::ec2::ResetInstanceAttribute>();

@@ -10,6 +10,8 @@ const MAX_TARGET: u32 = 1000;
 
 pub fn check(cx: &Context, wanted: &Wanted) -> Result<()> {
     check_target(&wanted.target)?;
+    let price = wanted.spot_fleet.as_ref().and_then(|fleet| fleet.max_price.as_ref());
+    price.map_or(Ok(()), |text| check_price(text))?;
     if wanted.configs.is_empty() {
         return Err(Error::MissingParameter("LaunchTemplateConfigs"));
     }
@@ -24,13 +26,16 @@ pub fn check(cx: &Context, wanted: &Wanted) -> Result<()> {
         if over.weight.is_some_and(|weight| !(weight > 0.0 && weight <= 999.0)) {
             return Err(Error::value("WeightedCapacity must be between 1 and 999."));
         }
-        if let Some(text) = &over.max_price
-            && !text.parse::<f64>().is_ok_and(|price| price.is_finite() && price > 0.0)
-        {
-            return Err(Error::value(format!("Invalid value '{text}' for MaxPrice.")));
-        }
+        over.max_price.as_ref().map_or(Ok(()), |text| check_price(text))?;
     }
     Ok(())
+}
+
+fn check_price(text: &str) -> Result<()> {
+    match text.parse::<f64>().is_ok_and(|price| price.is_finite() && price > 0.0) {
+        true => Ok(()),
+        false => Err(Error::value(format!("Invalid value '{text}' for the maximum price."))),
+    }
 }
 
 pub fn check_target(target: &Target) -> Result<()> {

@@ -1,30 +1,34 @@
 //! Fleets on the wire.
 
 mod out;
+mod spot_fleet;
 
 use std::collections::BTreeMap;
 
 use wire::ec2 as w;
 
-use super::model::{Config, Kind, Lifecycle, Options, Override, Strategy, Target, Wanted};
-use super::ops::{self, Changes};
+use super::describe;
+use super::model::{Config, Kind, Lifecycle, Member, Options, Override, Strategy, Target, Wanted};
+use super::ops::{self, Changes, Undeletable};
 use crate::ec2::handlers::{listing, one_of, refuse, tags_by_type};
 use crate::ec2::instance::handlers::launch::{interruption_behavior, refuse_list, refuse_some};
 use crate::ec2::instance::launch::Template;
 use crate::ec2::listing::dry_run;
-use crate::ec2::{Error, Result, client_token};
+use crate::ec2::{Error, Kind as Named, Result, client_token};
 use crate::services::{Entry, serve};
 use crate::{Context, Timestamp};
 
 pub fn operations() -> Vec<Entry> {
-    vec![
+    let mut entries = spot_fleet::operations();
+    entries.extend([
         serve::<w::CreateFleet, _, _, _>(create_fleet),
         serve::<w::DescribeFleets, _, _, _>(describe_fleets),
         serve::<w::DescribeFleetInstances, _, _, _>(describe_fleet_instances),
         serve::<w::DescribeFleetHistory, _, _, _>(describe_fleet_history),
         serve::<w::ModifyFleet, _, _, _>(modify_fleet),
         serve::<w::DeleteFleets, _, _, _>(delete_fleets),
-    ]
+    ]);
+    entries
 }
 
 async fn create_fleet(cx: Context, input: w::CreateFleetRequest) -> Result<w::CreateFleetResult> {
@@ -71,6 +75,7 @@ async fn create_fleet(cx: Context, input: w::CreateFleetRequest) -> Result<w::Cr
         terminate_at_end: terminate_instances_with_expiration == Some(true),
         valid_from: valid_from.map(|at| Timestamp(at.0)),
         valid_until: valid_until.map(|at| Timestamp(at.0)),
+        spot_fleet: None,
     };
     let tags = tags_by_type(tag_specifications)?;
     let token = client_token::of(client_token.as_deref(), &(&wanted, &tags))?;
@@ -221,6 +226,7 @@ fn config(asked: w::FleetLaunchTemplateConfigRequest) -> Result<Config> {
     let overrides = asked.overrides.unwrap_or_default();
     Ok(Config {
         template: Template { id: launch_template_id, name: launch_template_name, version },
+        specification: None,
         overrides: overrides.into_iter().map(over).collect::<Result<_>>()?,
     })
 }
@@ -272,7 +278,7 @@ async fn describe_fleets(
     let snapshot = cx.read();
     let ids = input.fleet_ids.unwrap_or_default();
     let listing = listing(input.filters, input.max_results, input.next_token);
-    let (found, next_token) = ops::describe(&snapshot, &cx, &ids, &listing)?;
+    let (found, next_token) = describe::describe(&snapshot, &cx, &ids, &listing)?;
     dry_run(input.dry_run)?;
     let fleets = found.iter().map(|fleet| out::fleet(&snapshot, &cx, fleet)).collect();
     Ok(w::DescribeFleetsResult { fleets: Some(fleets), next_token })
@@ -298,7 +304,7 @@ async fn describe_fleet_instances(
     let listing = listing(input.filters, input.max_results, input.next_token);
     listing.check(&["instance-type"], false)?;
     listing.check_max_results(1..=1000)?;
-    let mut members = fleet.members.clone();
+    let mut members: Vec<Member> = fleet.active().cloned().collect();
     members
         .retain(|member| listing.keeps(Default::default, |_| vec![member.instance_type.clone()]));
     members.sort_by(|a, b| a.instance_id.cmp(&b.instance_id));
@@ -362,7 +368,7 @@ async fn modify_fleet(cx: Context, input: w::ModifyFleetRequest) -> Result<w::Mo
         configs: configs.into_iter().map(config).collect::<Result<_>>()?,
     };
     cx.write(|tx| {
-        ops::modify(tx, &cx, &fleet_id, &changes)?;
+        ops::modify(tx, &cx, Named::Fleet, &fleet_id, &changes)?;
         dry_run(dry)
     })
     .await?;
@@ -377,7 +383,10 @@ async fn delete_fleets(
         .write(|tx| {
             let ids = input.fleet_ids.iter();
             let answers: BTreeMap<String, _> = ids
-                .map(|id| (id.clone(), ops::delete(tx, &cx, id, input.terminate_instances)))
+                .map(|id| {
+                    let answer = ops::delete(tx, &cx, Named::Fleet, id, input.terminate_instances);
+                    (id.clone(), answer)
+                })
                 .collect();
             dry_run(input.dry_run)?;
             Ok::<_, Error>(answers)
@@ -387,17 +396,25 @@ async fn delete_fleets(
     for (id, answer) in answers {
         match answer {
             Ok((before, now)) => successes.push(w::DeleteFleetSuccessItem {
-                current_fleet_state: Some(now.name().to_owned()),
+                current_fleet_state: Some(now.name(false).to_owned()),
                 fleet_id: Some(id),
-                previous_fleet_state: Some(before.name().to_owned()),
+                previous_fleet_state: Some(before.name(false).to_owned()),
             }),
-            Err((code, message)) => failures.push(w::DeleteFleetErrorItem {
-                error: Some(w::DeleteFleetError {
-                    code: Some(code.to_owned()),
-                    message: Some(message),
-                }),
-                fleet_id: Some(id),
-            }),
+            Err((why, message)) => {
+                let code = match why {
+                    Undeletable::Malformed => "fleetIdMalformed",
+                    Undeletable::Unknown => "fleetIdDoesNotExist",
+                    Undeletable::State => "fleetNotInDeletableState",
+                    Undeletable::Unexpected => "unexpectedError",
+                };
+                failures.push(w::DeleteFleetErrorItem {
+                    error: Some(w::DeleteFleetError {
+                        code: Some(code.to_owned()),
+                        message: Some(message),
+                    }),
+                    fleet_id: Some(id),
+                });
+            }
         }
     }
     Ok(w::DeleteFleetsResult {

@@ -1,12 +1,14 @@
-//! EC2 Fleets: so much capacity, from whichever types, zones and markets have it.
+//! EC2 Fleets and Spot Fleets: so much capacity, from whichever types, zones and markets have it.
 
 mod check;
 pub mod controller;
+mod describe;
 pub mod handlers;
 pub mod model;
 pub mod ops;
 mod plan;
 mod pools;
+mod role;
 
 #[cfg(test)]
 mod tests;

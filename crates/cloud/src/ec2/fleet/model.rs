@@ -1,17 +1,18 @@
-//! A fleet: how much, of what, and which instances are of it.
+//! A fleet: how much, of what, and which instances are of it. EC2 Fleets and Spot Fleets are one record:
+//! they differ in how they are asked for, in whose name they act, and in some words.
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::ec2::client_token::ClientToken;
-use crate::ec2::instance::launch::Template;
+use crate::ec2::instance::launch::{Launch, Template};
 use crate::ec2::spot::model::Behavior;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fleet {
     pub account: String,
     pub region: String,
-    /// `fleet-…` and a UUID
+    /// `fleet-…` or `sfr-…`, and a UUID
     pub id: String,
     pub created_at: Timestamp,
     pub wanted: Wanted,
@@ -21,8 +22,37 @@ pub struct Fleet {
     /// Capacity that was launched ever, by its kind: what is not maintained is launched once.
     pub launched: Units,
     pub errors: Vec<Failure>,
+    /// Launches that never came up, one after another, and when the next may be tried.
+    #[serde(default)]
+    pub failed_boots: u32,
+    #[serde(default)]
+    pub not_before: Option<Timestamp>,
     /// Since when nothing is left of it.
     pub ended_at: Option<Timestamp>,
+}
+
+impl Fleet {
+    pub fn is_spot_fleet(&self) -> bool {
+        self.wanted.spot_fleet.is_some()
+    }
+
+    /// In whose name it launches.
+    pub fn service(&self) -> &'static str {
+        match self.is_spot_fleet() {
+            true => "spotfleet.amazonaws.com",
+            false => "ec2fleet.amazonaws.com",
+        }
+    }
+
+    /// Its state in the words of its kind.
+    pub fn state_name(&self) -> &'static str {
+        self.state.name(self.is_spot_fleet())
+    }
+
+    /// Members that are not told to end.
+    pub fn active(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| !member.ending)
+    }
 }
 
 /// What CreateFleet asks for.
@@ -40,6 +70,17 @@ pub struct Wanted {
     pub terminate_at_end: bool,
     pub valid_from: Option<Timestamp>,
     pub valid_until: Option<Timestamp>,
+    /// What RequestSpotFleet says besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spot_fleet: Option<SpotFleet>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpotFleet {
+    /// ARN of the role it acts in.
+    pub role: String,
+    /// US dollars an hour for a unit of capacity, where a launch specification or override says none.
+    pub max_price: Option<String>,
 }
 
 impl store::Record for Fleet {
@@ -69,6 +110,10 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     pub template: Template,
+    /// Instead of a template: a launch specification of a Spot Fleet, whose price, weight and places are
+    /// its one override.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specification: Option<Launch>,
     /// Without any, the template alone.
     pub overrides: Vec<Override>,
 }
@@ -81,6 +126,7 @@ pub struct Override {
     /// One, or some with commas between.
     pub subnet_id: Option<String>,
     pub zone: Option<String>,
+    /// US dollars an hour for a unit of capacity.
     pub max_price: Option<String>,
     /// The lower, the sooner.
     pub priority: Option<f64>,
@@ -193,6 +239,12 @@ pub struct Member {
     /// Units of capacity.
     pub weight: f64,
     pub place: Place,
+    /// It was told to end: no more counted, but waited for.
+    #[serde(default)]
+    pub ending: bool,
+    /// Its interruption notice is in the history.
+    #[serde(default)]
+    pub notified: bool,
 }
 
 /// Which configuration and override it came of.
@@ -215,6 +267,8 @@ pub struct Failure {
 pub enum State {
     Submitted,
     Active,
+    /// Active, and what was changed is to be acted on.
+    Modifying,
     Failed,
     /// No more are launched; those there are run on.
     DeletedRunning,
@@ -223,19 +277,23 @@ pub enum State {
 }
 
 impl State {
-    pub fn name(self) -> &'static str {
-        match self {
-            State::Submitted => "submitted",
-            State::Active => "active",
-            State::Failed => "failed",
-            State::DeletedRunning => "deleted_running",
-            State::DeletedTerminating => "deleted_terminating",
-            State::Deleted => "deleted",
+    pub fn name(self, spot_fleet: bool) -> &'static str {
+        match (self, spot_fleet) {
+            (State::Submitted, _) => "submitted",
+            (State::Active, _) => "active",
+            (State::Modifying, _) => "modifying",
+            (State::Failed, _) => "failed",
+            (State::DeletedRunning, false) => "deleted_running",
+            (State::DeletedRunning, true) => "cancelled_running",
+            (State::DeletedTerminating, false) => "deleted_terminating",
+            (State::DeletedTerminating, true) => "cancelled_terminating",
+            (State::Deleted, false) => "deleted",
+            (State::Deleted, true) => "cancelled",
         }
     }
 
     pub fn is_over(self) -> bool {
-        !matches!(self, State::Submitted | State::Active)
+        !matches!(self, State::Submitted | State::Active | State::Modifying)
     }
 }
 

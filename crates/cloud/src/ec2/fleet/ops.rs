@@ -1,5 +1,6 @@
 //! What users ask of fleets, and the steps the controller takes with them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,23 +12,29 @@ use super::model::{
     Event, Failure, Fleet, Kind, Lifecycle, Member, Place, State, Target, Units, Wanted,
 };
 use super::plan::{self, Pool};
-use super::pools;
+use super::{pools, role};
 use crate::clock::Timestamp;
 use crate::ec2::client_token::{self, ClientToken};
 use crate::ec2::instance;
 use crate::ec2::instance::launch::Launch;
 use crate::ec2::instance::model::Instance;
 use crate::ec2::instance::state::{InstanceState, Status};
-use crate::ec2::listing::{self, Listing};
+use crate::ec2::listing;
+use crate::ec2::spot::market;
 use crate::ec2::spot::model::Market;
-use crate::ec2::{Error, Kind as Named, Result, tag};
+use crate::ec2::{Error, Kind as Named, Result, launch_template, spot, tag};
 use crate::tag::Tags;
 use crate::{Context, id};
 
 /// How soon what gave nothing is asked again.
 const RETRY: Duration = Duration::from_secs(60);
+/// How long a launch waits after one that never came up, and at most, as that goes on.
+const BACKOFF: Duration = Duration::from_secs(15);
+const MAX_BACKOFF: Duration = Duration::from_secs(900);
 /// How long a deleted fleet can be described.
 const REMEMBERED: Duration = Duration::from_secs(3600);
+/// "Spot Fleet requests are deleted 48 hours after they are canceled and their instances are terminated."
+const SPOT_FLEET_REMEMBERED: Duration = Duration::from_secs(48 * 3600);
 /// The newest events of a fleet are kept.
 const EVENTS: usize = 500;
 
@@ -43,14 +50,15 @@ pub fn create(
         return Ok(Fleet::clone(&made));
     }
     check::check(cx, wanted)?;
+    let own = if wanted.spot_fleet.is_some() { "spot-fleet-request" } else { "fleet" };
     for (kind, tags) in tags {
-        let known = matches!(kind.as_str(), "fleet" | "instance" | "volume" | "network-interface");
-        if !known {
+        let launched = matches!(kind.as_str(), "instance" | "volume" | "network-interface");
+        if kind != own && (!launched || wanted.spot_fleet.is_some()) {
             return Err(Error::value(format!(
                 "'{kind}' is not a valid taggable resource type for this operation."
             )));
         }
-        if kind != "fleet" && wanted.kind != Kind::Instant {
+        if kind != own && wanted.kind != Kind::Instant {
             return Err(Error::combination(format!(
                 "Tags for the resource type '{kind}' can be specified for fleets of type instant only. \
                  Specify them in the launch template."
@@ -66,7 +74,11 @@ pub fn create(
     let mut fleet = Fleet {
         account: cx.account.clone(),
         region: cx.region.clone(),
-        id: format!("fleet-{}", id::uuid(&cx.env.rng)),
+        id: format!(
+            "{}-{}",
+            if wanted.spot_fleet.is_some() { "sfr" } else { "fleet" },
+            id::uuid(&cx.env.rng)
+        ),
         created_at: cx.now,
         wanted: wanted.clone(),
         client_token: token.clone(),
@@ -74,9 +86,11 @@ pub fn create(
         members: vec![],
         launched: Units::default(),
         errors: vec![],
+        failed_boots: 0,
+        not_before: None,
         ended_at: None,
     };
-    if let Some(tags) = tags.get("fleet") {
+    if let Some(tags) = tags.get(own) {
         tag::ops::set(tx, cx, &fleet.id, tags)?;
     }
     record(tx, cx, &fleet, "fleetRequestChange", "submitted", String::new(), None);
@@ -154,8 +168,12 @@ fn launch(
         .place
         .over
         .and_then(|over| fleet.wanted.configs[pool.place.config].overrides.get(over));
+    let of_fleet = || fleet.wanted.spot_fleet.as_ref()?.max_price.clone();
+    let per_unit = over.and_then(|over| over.max_price.clone()).or_else(of_fleet);
     let market = (lifecycle == Lifecycle::Spot).then(|| Market {
-        max_price: over.and_then(|over| over.max_price.clone()),
+        max_price: per_unit
+            .and_then(|price| price.parse::<f64>().ok())
+            .map(|price| market::short(price * pool.weight)),
         behavior: fleet.wanted.behavior,
         // A fleet's instances that are stopped come back; it is the fleet that replaces others.
         persistent: fleet.wanted.behavior == crate::ec2::spot::model::Behavior::Stop,
@@ -164,10 +182,17 @@ fn launch(
     });
     let mut tags = tags.clone();
     tags.remove("fleet");
-    let own = ("aws:ec2:fleet-id".to_owned(), fleet.id.clone());
-    tags.entry("instance".to_owned()).or_default().extend([own]);
-    let as_fleet = Context::service(&cx.env, &cx.account, &cx.region, "ec2fleet.amazonaws.com");
+    tags.remove("spot-fleet-request");
+    for (kind, said) in &launch.tags {
+        tags.entry(kind.clone()).or_default().extend(said.clone());
+    }
+    let key =
+        if fleet.is_spot_fleet() { "aws:ec2spot:fleet-request-id" } else { "aws:ec2:fleet-id" };
+    tags.entry("instance".to_owned()).or_default().extend([(key.to_owned(), fleet.id.clone())]);
+    let as_fleet = as_service(cx, fleet);
     let launch = Launch { market, tags, ..launch.clone() };
+    fits(tx, &as_fleet, &launch)?;
+    role::may_launch(tx, cx, fleet, &launch)?;
     let made = instance::ops::run(tx, &as_fleet, &launch)?;
     for made in made.instances {
         let text = format!("{}, {}, {}", made.instance_type, made.image_id, made.zone);
@@ -180,10 +205,25 @@ fn launch(
             lifecycle,
             weight: pool.weight,
             place: pool.place,
+            ending: false,
+            notified: false,
         });
         fleet.launched.add(lifecycle, pool.weight);
     }
     Ok(())
+}
+
+/// Whether it can be launched now. Looked at before: a launch that fails half way would leave its half in
+/// the transaction, which goes on to the next pool.
+fn fits(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<()> {
+    let merged = match &launch.template {
+        Some(template) => {
+            let template = launch_template::ops::resolve(snapshot, cx, template)?;
+            Cow::Owned(launch.clone().over(template.launch))
+        }
+        None => Cow::Borrowed(launch),
+    };
+    spot::ops::judge(snapshot, cx, &*spot::ops::placed(snapshot, cx, merged)?)
 }
 
 fn fail(
@@ -198,14 +238,24 @@ fn fail(
     if fleet.errors.contains(&failure) {
         return;
     }
-    record(tx, cx, fleet, "error", &failure.code, failure.message.clone(), None);
+    // An event for the fleet's own words, where it has some.
+    let (kind, what) = match error {
+        Error::FleetRole(_) => ("error", "iamFleetRoleInvalid"),
+        Error::SpotMaxPriceTooLow { .. } => ("information", "launchSpecUnusable"),
+        _ => ("error", failure.code.as_str()),
+    };
+    record(tx, cx, fleet, kind, what, failure.message.clone(), None);
     fleet.errors.push(failure);
+}
+
+fn as_service(cx: &Context, fleet: &Fleet) -> Context {
+    Context::service(&cx.env, &cx.account, &cx.region, fleet.service())
 }
 
 /// Units of the members there are.
 pub fn fulfilled(fleet: &Fleet) -> Units {
     let mut units = Units::default();
-    for member in &fleet.members {
+    for member in fleet.active() {
         units.add(member.lifecycle, member.weight);
     }
     units
@@ -213,7 +263,7 @@ pub fn fulfilled(fleet: &Fleet) -> Units {
 
 fn become_(tx: &mut Tx, cx: &Context, fleet: &mut Fleet, state: State) {
     fleet.state = state;
-    record(tx, cx, fleet, "fleetRequestChange", state.name(), String::new(), None);
+    record(tx, cx, fleet, "fleetRequestChange", fleet.state_name(), String::new(), None);
 }
 
 fn record(
@@ -248,12 +298,29 @@ pub fn events(snapshot: &Snapshot, cx: &Context, fleet_id: &str) -> Vec<Arc<Even
     snapshot.scan(&format!("{}{fleet_id}/", cx.prefix())).collect()
 }
 
-/// A member that is there still; not one that ends, or stays stopped.
+/// A member that is there still: not one that ends by itself, until the end one that was told to.
 fn lives(snapshot: &Snapshot, cx: &Context, member: &Member) -> bool {
     let found = snapshot.get::<Instance>(&cx.key(&member.instance_id));
-    found.is_some_and(|i| {
-        !matches!(i.state(), InstanceState::ShuttingDown | InstanceState::Terminated)
+    found.is_some_and(|i| match i.state() {
+        InstanceState::ShuttingDown => member.ending,
+        state => state != InstanceState::Terminated,
     })
+}
+
+/// What a launch that never came up is known by.
+fn never_came_up(snapshot: &Snapshot, cx: &Context, member: &Member) -> bool {
+    let found = snapshot.get::<Instance>(&cx.key(&member.instance_id));
+    found.is_some_and(|i| {
+        let code = i.reason.as_ref().map_or("", |reason| reason.code.as_str());
+        i.observed.boot == 0 && code.starts_with("Server.")
+    })
+}
+
+/// Whether the interruption notice of a member is out.
+fn is_noticed(snapshot: &Snapshot, cx: &Context, member: &Member) -> bool {
+    let found = snapshot.get::<Instance>(&cx.key(&member.instance_id));
+    let request = found.and_then(|i| spot::ops::of(snapshot, cx, &i));
+    request.is_some_and(|r| r.interruption.as_ref().is_some_and(|i| i.noticed))
 }
 
 fn is_unhealthy(snapshot: &Snapshot, cx: &Context, member: &Member) -> bool {
@@ -269,17 +336,25 @@ pub fn health(snapshot: &Snapshot, cx: &Context, member: &Member) -> &'static st
 /// Whether `step` would change something, and when to look again if not.
 pub fn due(snapshot: &Snapshot, cx: &Context, fleet: &Fleet) -> (bool, Option<Timestamp>) {
     if let Some(ended) = fleet.ended_at {
-        let until = ended.plus(REMEMBERED);
+        let remembered = if fleet.is_spot_fleet() { SPOT_FLEET_REMEMBERED } else { REMEMBERED };
+        let until = ended.plus(remembered);
         return (until <= cx.now, Some(until));
     }
     let wanted = &fleet.wanted;
-    let gone = fleet.members.iter().any(|member| !lives(snapshot, cx, member));
-    if gone || (fleet.state.is_over() && fleet.members.is_empty()) {
+    let changed = |member: &Member| {
+        !lives(snapshot, cx, member) || (!member.notified && is_noticed(snapshot, cx, member))
+    };
+    if fleet.members.iter().any(changed) || (fleet.state.is_over() && fleet.members.is_empty()) {
         return (true, None);
     }
+    // What its role does not let it do is tried again after a while.
+    let barred = again(snapshot, cx, fleet).filter(|_| {
+        let no_role = Error::FleetRole(String::new()).code();
+        fleet.errors.iter().any(|error| error.code == no_role)
+    });
     if fleet.state.is_over() {
-        let terminates = fleet.state == State::DeletedTerminating;
-        return (terminates && !fleet.members.is_empty(), None);
+        let ends = fleet.state == State::DeletedTerminating && fleet.active().next().is_some();
+        return (ends && barred.is_none(), barred.filter(|_| ends));
     }
     if fleet.wanted.kind == Kind::Instant {
         return (false, None);
@@ -287,30 +362,33 @@ pub fn due(snapshot: &Snapshot, cx: &Context, fleet: &Fleet) -> (bool, Option<Ti
     if let Some(from) = wanted.valid_from.filter(|from| *from > cx.now) {
         return (false, Some(from));
     }
-    if wanted.valid_until.is_some_and(|until| until <= cx.now) {
+    let expired = wanted.valid_until.is_some_and(|until| until <= cx.now);
+    if expired || matches!(fleet.state, State::Submitted | State::Modifying) {
         return (true, None);
     }
-    if fleet.state == State::Submitted {
-        return (true, None);
+    if let Some(barred) = barred {
+        return (false, Some(barred));
     }
-    let unhealthy = wanted.replace_unhealthy
-        && fleet.members.iter().any(|member| is_unhealthy(snapshot, cx, member));
+    let unhealthy =
+        wanted.replace_unhealthy && fleet.active().any(|m| is_unhealthy(snapshot, cx, m));
     if unhealthy || excess(fleet).is_some() {
         return (true, None);
     }
-    if !is_short(fleet) {
-        return (false, wanted.valid_until);
-    }
-    // Asked again after a while, or at once where nothing was asked yet.
-    let last = events(snapshot, cx, &fleet.id).last().map(|last| last.at);
-    let again = last.filter(|_| !fleet.errors.is_empty()).map(|last| last.plus(RETRY));
-    match again {
-        Some(again) if again > cx.now => (false, Some(again)),
-        _ => (true, None),
+    match (is_short(fleet), again(snapshot, cx, fleet)) {
+        (true, None) => (true, None),
+        (true, Some(again)) => (false, Some(again)),
+        (false, _) => (false, wanted.valid_until),
     }
 }
 
-fn is_short(fleet: &Fleet) -> bool {
+/// When launches may be tried again; at once where nothing failed.
+fn again(snapshot: &Snapshot, cx: &Context, fleet: &Fleet) -> Option<Timestamp> {
+    let last = events(snapshot, cx, &fleet.id).last().map(|last| last.at);
+    let refused = last.filter(|_| !fleet.errors.is_empty()).map(|last| last.plus(RETRY));
+    refused.max(fleet.not_before).filter(|again| *again > cx.now)
+}
+
+pub fn is_short(fleet: &Fleet) -> bool {
     let (target, had) = match fleet.wanted.kind {
         Kind::Maintain => (fleet.wanted.target.units(), fulfilled(fleet)),
         Kind::Instant | Kind::Request => (fleet.wanted.target.units(), fleet.launched),
@@ -324,10 +402,9 @@ fn excess(fleet: &Fleet) -> Option<usize> {
         return None;
     }
     let (target, had) = (fleet.wanted.target.units(), fulfilled(fleet));
-    fleet
-        .members
-        .iter()
-        .rposition(|member| had.of(member.lifecycle) - member.weight >= target.of(member.lifecycle))
+    fleet.members.iter().rposition(|member| {
+        !member.ending && had.of(member.lifecycle) - member.weight >= target.of(member.lifecycle)
+    })
 }
 
 /// Takes the steps that are due.
@@ -345,19 +422,10 @@ pub fn step(tx: &mut Tx, cx: &Context, id: &str) {
         tx.delete::<Fleet>(&cx.key(id));
         return;
     }
-    let members = std::mem::take(&mut fleet.members);
-    for member in members {
-        match lives(tx, cx, &member) {
-            true => fleet.members.push(member),
-            false => {
-                let id = &member.instance_id;
-                let text = String::new();
-                record(tx, cx, &fleet, "instanceChange", "terminated", text, Some(id));
-            }
-        }
-    }
+    look(tx, cx, &mut fleet);
     let expired = fleet.wanted.valid_until.is_some_and(|until| until <= cx.now);
     if expired && !fleet.state.is_over() {
+        record(tx, cx, &fleet, "fleetRequestChange", "expired", String::new(), None);
         let state = match fleet.wanted.terminate_at_end {
             true => State::DeletedTerminating,
             false => State::DeletedRunning,
@@ -366,9 +434,8 @@ pub fn step(tx: &mut Tx, cx: &Context, id: &str) {
     }
     if fleet.state.is_over() {
         if fleet.state == State::DeletedTerminating {
-            let all: Vec<String> = fleet.members.iter().map(|m| m.instance_id.clone()).collect();
-            all.iter().for_each(|id| terminate(tx, cx, id));
-            fleet.members.clear();
+            fleet.errors.clear();
+            (0..fleet.members.len()).for_each(|at| terminate(tx, cx, &mut fleet, at, ""));
         }
         if fleet.members.is_empty() {
             become_(tx, cx, &mut fleet, State::Deleted);
@@ -381,52 +448,100 @@ pub fn step(tx: &mut Tx, cx: &Context, id: &str) {
         become_(tx, cx, &mut fleet, State::Active);
     }
     if fleet.wanted.replace_unhealthy {
-        let sick: Vec<String> = fleet
-            .members
-            .iter()
-            .filter(|member| is_unhealthy(tx, cx, member))
-            .map(|member| member.instance_id.clone())
-            .collect();
-        for id in sick {
-            terminate(tx, cx, &id);
-            fleet.members.retain(|member| member.instance_id != id);
-            let text = "replaced: unhealthy".to_owned();
-            record(tx, cx, &fleet, "instanceChange", "terminated", text, Some(&id));
+        for at in 0..fleet.members.len() {
+            if is_unhealthy(tx, cx, &fleet.members[at]) {
+                terminate(tx, cx, &mut fleet, at, "replaced: unhealthy");
+            }
         }
     }
     while let Some(at) = excess(&fleet) {
-        let member = fleet.members.remove(at);
-        terminate(tx, cx, &member.instance_id);
-        let (id, text) = (&member.instance_id, "more than the target capacity".to_owned());
-        record(tx, cx, &fleet, "instanceChange", "terminated", text, Some(id));
+        terminate(tx, cx, &mut fleet, at, "more than the target capacity");
+        if !fleet.members[at].ending {
+            break;
+        }
     }
-    if is_short(&fleet) {
+    if is_short(&fleet) && again(tx, cx, &fleet).is_none() {
         fill(tx, cx, &mut fleet, &BTreeMap::new());
+    }
+    if fleet.state == State::Modifying {
+        fleet.state = State::Active;
+        record(tx, cx, &fleet, "fleetRequestChange", "modify_succeeded", String::new(), None);
     }
     tx.put(fleet);
 }
 
-fn terminate(tx: &mut Tx, cx: &Context, id: &str) {
-    let as_fleet = Context::service(&cx.env, &cx.account, &cx.region, "ec2fleet.amazonaws.com");
+/// What became of the members: those that are gone, that never came up, and that will be taken.
+fn look(tx: &mut Tx, cx: &Context, fleet: &mut Fleet) {
+    let members = std::mem::take(&mut fleet.members);
+    for mut member in members {
+        let (lives, failed) = (lives(tx, cx, &member), never_came_up(tx, cx, &member));
+        let noticed = !member.notified && is_noticed(tx, cx, &member);
+        member.notified |= noticed;
+        let mut note = |what: &str| {
+            let id = Some(member.instance_id.as_str());
+            record(tx, cx, fleet, "instanceChange", what, String::new(), id);
+        };
+        if noticed {
+            note("termination_notified");
+        }
+        if !lives && !member.ending {
+            note("terminated");
+        }
+        if lives {
+            fleet.members.push(member);
+        } else if failed {
+            let wait = BACKOFF * 2u32.saturating_pow(fleet.failed_boots.min(8));
+            fleet.failed_boots += 1;
+            fleet.not_before = Some(cx.now.plus(wait.min(MAX_BACKOFF)));
+        }
+    }
+    let up = |member: &Member| {
+        let found = tx.get::<Instance>(&cx.key(&member.instance_id));
+        found.is_some_and(|i| i.observed.boot > 0)
+    };
+    if fleet.failed_boots > 0 && fleet.active().last().is_some_and(up) {
+        fleet.failed_boots = 0;
+    }
+}
+
+/// Tells a member to end, if the fleet may, and if it was not told yet.
+fn terminate(tx: &mut Tx, cx: &Context, fleet: &mut Fleet, at: usize, why: &str) {
+    let member = fleet.members[at].clone();
+    if member.ending {
+        return;
+    }
+    let id = member.instance_id;
+    if let Err(error) = role::may_terminate(tx, cx, fleet, &id) {
+        return fail(tx, cx, fleet, member.place, member.lifecycle, &error);
+    }
+    let as_fleet = as_service(cx, fleet);
     // One that is no more needs no ending.
-    let _ = instance::ops::terminate(tx, &as_fleet, &[id.to_owned()], false);
-    let found = tx.get::<Instance>(&cx.key(id));
+    let _ = instance::ops::terminate(tx, &as_fleet, std::slice::from_ref(&id), false);
+    let found = tx.get::<Instance>(&cx.key(&id));
     let request = found.and_then(|i| i.spot_request_id.clone());
     if let Some(request) = request {
-        let _ = crate::ec2::spot::ops::cancel(tx, &as_fleet, &[request]);
+        let _ = spot::ops::cancel(tx, &as_fleet, &[request]);
     }
+    fleet.members[at].ending = true;
+    record(tx, cx, fleet, "instanceChange", "terminated", why.to_owned(), Some(&id));
 }
 
+/// An EC2 Fleet.
 pub fn fleet(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<Arc<Fleet>> {
-    if !is_id(id) {
-        return Err(Error::malformed(Named::Fleet, id));
-    }
-    snapshot.get(&cx.key(id)).ok_or_else(|| Error::not_found(Named::Fleet, id))
+    find(snapshot, cx, Named::Fleet, id)
 }
 
-/// `fleet-` and a UUID.
-pub fn is_id(id: &str) -> bool {
-    id.strip_prefix("fleet-").is_some_and(|rest| {
+/// Of one of the two kinds.
+pub fn find(snapshot: &Snapshot, cx: &Context, kind: Named, id: &str) -> Result<Arc<Fleet>> {
+    if !is_id(kind, id) {
+        return Err(Error::malformed(kind, id));
+    }
+    snapshot.get(&cx.key(id)).ok_or_else(|| Error::not_found(kind, id))
+}
+
+/// `fleet-` or `sfr-`, and a UUID.
+pub fn is_id(kind: Named, id: &str) -> bool {
+    id.strip_prefix(kind.prefix()).is_some_and(|rest| {
         rest.len() == 36 && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
     })
 }
@@ -439,18 +554,18 @@ pub struct Changes {
     pub configs: Vec<super::model::Config>,
 }
 
-pub fn modify(tx: &mut Tx, cx: &Context, id: &str, changes: &Changes) -> Result<()> {
-    let known = fleet(tx, cx, id)?;
+pub fn modify(tx: &mut Tx, cx: &Context, kind: Named, id: &str, changes: &Changes) -> Result<()> {
+    let known = find(tx, cx, kind, id)?;
     if known.wanted.kind != Kind::Maintain {
         return Err(Error::UnsupportedOperation(format!(
             "Fleets of type {} cannot be modified.",
             known.wanted.kind.name()
         )));
     }
-    if known.state.is_over() {
-        return Err(Error::IncorrectState(format!(
-            "The fleet '{id}' is in the state {} and cannot be modified.",
-            known.state.name()
+    if known.state != State::Active {
+        return Err(Error::FleetNotInModifiableState(format!(
+            "The fleet '{id}' is {}. It must be active in order to be modified.",
+            known.state_name()
         )));
     }
     let mut next = Fleet::clone(&known);
@@ -470,33 +585,34 @@ pub fn modify(tx: &mut Tx, cx: &Context, id: &str, changes: &Changes) -> Result<
     check::check(cx, &next.wanted)?;
     pools::pools(tx, cx, &next.wanted)?;
     next.errors.clear();
+    next.state = State::Modifying;
     record(tx, cx, &next, "fleetRequestChange", "modify_in_progress", String::new(), None);
-    record(tx, cx, &next, "fleetRequestChange", "modify_successful", String::new(), None);
     tx.put(next);
     Ok(())
 }
 
-/// One fleet of DeleteFleets: its state before and after, or why not.
+/// One fleet of DeleteFleets or CancelSpotFleetRequests: its state before and after, or why not.
 pub fn delete(
     tx: &mut Tx,
     cx: &Context,
+    kind: Named,
     id: &str,
     terminates: bool,
-) -> Result<(State, State), (&'static str, String)> {
-    let known = match fleet(tx, cx, id) {
+) -> Result<(State, State), (Undeletable, String)> {
+    let known = match find(tx, cx, kind, id) {
         Ok(known) => known,
         Err(Error::Malformed { .. }) => {
-            return Err(("fleetIdMalformed", format!("The fleet ID '{id}' is malformed.")));
+            return Err((Undeletable::Malformed, format!("The fleet ID '{id}' is malformed.")));
         }
-        Err(error) => return Err(("fleetIdDoesNotExist", error.to_string())),
+        Err(error) => return Err((Undeletable::Unknown, error.to_string())),
     };
     if known.state.is_over() {
         let message = format!("The fleet '{id}' is deleted already.");
-        return Err(("fleetNotInDeletableState", message));
+        return Err((Undeletable::State, message));
     }
     if known.wanted.kind == Kind::Instant && !terminates {
         let message = "A fleet of type instant is deleted with its instances only.".to_owned();
-        return Err(("unexpectedError", message));
+        return Err((Undeletable::Unexpected, message));
     }
     let mut next = Fleet::clone(&known);
     let state = match terminates {
@@ -509,61 +625,27 @@ pub fn delete(
     Ok((before, state))
 }
 
-/// `ActivityStatus`
-pub fn activity(fleet: &Fleet) -> &'static str {
-    match fleet.state {
-        State::DeletedTerminating => "pending_termination",
-        State::Deleted | State::DeletedRunning => "fulfilled",
-        _ if !is_short(fleet) => "fulfilled",
-        _ if !fleet.errors.is_empty() => "error",
-        _ => "pending_fulfillment",
-    }
+/// Why a fleet is not deleted; each kind of fleet has codes of its own for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undeletable {
+    Malformed,
+    Unknown,
+    State,
+    Unexpected,
 }
 
-const FILTERS: &[&str] = &[
-    "activity-status",
-    "excess-capacity-termination-policy",
-    "fleet-state",
-    "replace-unhealthy-instances",
-    "type",
-];
-
-/// Fleets of type instant are described by their ids only.
-pub fn describe(
+/// Fleets of one kind, those of these ids or all.
+pub fn named(
     snapshot: &Snapshot,
     cx: &Context,
+    kind: Named,
     ids: &[String],
-    listing: &Listing,
-) -> Result<(Vec<Arc<Fleet>>, Option<String>)> {
-    listing.check(FILTERS, true)?;
-    listing.check_max_results(1..=1000)?;
-    let malformed: Vec<String> = ids.iter().filter(|id| !is_id(id)).cloned().collect();
+) -> Result<Vec<Arc<Fleet>>> {
+    let malformed: Vec<String> = ids.iter().filter(|id| !is_id(kind, id)).cloned().collect();
     if !malformed.is_empty() {
-        return Err(Error::Malformed { kind: Named::Fleet, ids: malformed });
+        return Err(Error::Malformed { kind, ids: malformed });
     }
-    let mut all: Vec<Arc<Fleet>> = snapshot.scan(&cx.prefix()).collect();
-    listing::named(&mut all, ids, |fleet| &fleet.id, Named::Fleet)?;
-    all.retain(|fleet| {
-        let shown = !ids.is_empty() || fleet.wanted.kind != Kind::Instant;
-        let tags = || tag::ops::tags_of(snapshot, cx, &fleet.id);
-        shown
-            && listing.keeps(tags, |name| {
-                vec![match name {
-                    "activity-status" => activity(fleet).to_owned(),
-                    "excess-capacity-termination-policy" => {
-                        excess_policy(fleet.wanted.terminate_excess).to_owned()
-                    }
-                    "fleet-state" => fleet.state.name().to_owned(),
-                    "replace-unhealthy-instances" => fleet.wanted.replace_unhealthy.to_string(),
-                    "type" => fleet.wanted.kind.name().to_owned(),
-                    _ => return vec![],
-                }]
-            })
-    });
-    listing.page(all, |fleet| fleet.id.clone())
-}
-
-/// `ExcessCapacityTerminationPolicy`
-pub fn excess_policy(terminate: bool) -> &'static str {
-    if terminate { "termination" } else { "no-termination" }
+    let mut all: Vec<Arc<Fleet>> = snapshot.scan(&cx.key(kind.prefix())).collect();
+    listing::named(&mut all, ids, |fleet| &fleet.id, kind)?;
+    Ok(all)
 }

@@ -20,7 +20,10 @@ pub struct Source {
 pub fn pools(snapshot: &Snapshot, cx: &Context, wanted: &Wanted) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
     for (at, config) in wanted.configs.iter().enumerate() {
-        let template = launch_template::ops::resolve(snapshot, cx, &config.template)?.launch;
+        let template = match &config.specification {
+            Some(specification) => specification.clone(),
+            None => launch_template::ops::resolve(snapshot, cx, &config.template)?.launch,
+        };
         if template.market.is_some() {
             return Err(Error::combination(
                 "The launch template of a fleet cannot specify InstanceMarketOptions.",
@@ -43,13 +46,19 @@ pub fn pools(snapshot: &Snapshot, cx: &Context, wanted: &Wanted) -> Result<Vec<S
                     "Invalid value '{instance_type}' for InstanceType."
                 )));
             }
+            let base = match &config.specification {
+                Some(specification) => specification.clone(),
+                None => Launch {
+                    image_id: over.image_id.clone(),
+                    template: Some(config.template.clone()),
+                    ..Launch::default()
+                },
+            };
             let launch = Launch {
-                image_id: over.image_id.clone(),
                 instance_type: Some(instance_type.clone()),
                 min_count: 1,
                 max_count: 1,
-                template: Some(config.template.clone()),
-                ..Launch::default()
+                ..base
             };
             for (zone, launch) in places(snapshot, cx, over, &template, launch)? {
                 let weight = over.weight.unwrap_or(1.0);
@@ -96,11 +105,13 @@ fn places(
         (zone, launch)
     };
     let zones = zone::zones(&cx.region, cx.env.config.zones);
-    if let Some(zone) = &over.zone {
-        if !zones.iter().any(|known| known.name == *zone) {
-            return Err(Error::value(format!("Invalid availability zone: [{zone}]")));
-        }
-        return Ok(vec![in_zone(zone.clone())]);
+    if let Some(named) = &over.zone {
+        let named = named.split(',').map(str::trim);
+        let of = |zone: &str| match zones.iter().any(|known| known.name == zone) {
+            true => Ok(in_zone(zone.to_owned())),
+            false => Err(Error::value(format!("Invalid availability zone: [{zone}]"))),
+        };
+        return named.map(of).collect();
     }
     // As the template has it.
     let subnet = template.interfaces.iter().find_map(|interface| interface.subnet_id.clone());
@@ -125,7 +136,7 @@ pub fn weigh(
     lifecycle: Lifecycle,
     pool: &mut Pool,
 ) {
-    let of_pool = fleet.members.iter().filter(|member| {
+    let of_pool = fleet.active().filter(|member| {
         member.lifecycle == lifecycle
             && member.instance_type == pool.instance_type
             && member.zone == pool.zone

@@ -1,9 +1,11 @@
 //! Fleets through EC2's operations, with their controller and those below.
 
+mod spot_fleet;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use compute::fake::Fake;
+use compute::fake::{Fake, Fault, Point};
 
 use super::controller::Fleets;
 use crate::Context;
@@ -24,7 +26,13 @@ const TARGET: &str = "TargetCapacitySpecification";
 
 impl World {
     async fn new() -> World {
-        let (cx, driver) = testing::world(|_| None);
+        World::with_faults(|_| None).await
+    }
+
+    async fn with_faults(
+        faults: impl Fn(Point<'_>) -> Option<Fault> + Send + Sync + 'static,
+    ) -> World {
+        let (cx, driver) = testing::world(faults);
         let data = "LaunchTemplateData";
         let image = image::ops::built_in_id();
         let members =
@@ -80,7 +88,7 @@ async fn an_instant_fleet_answers_what_it_launched_and_what_it_could_not() {
     // One unit on demand, the rest as Spot: two instances of weight 2 make up for three units.
     let members = world.fleet(
         &[
-            "InstanceType=m5.large&AvailabilityZone=us-east-1a&WeightedCapacity=2&MaxPrice=0.04",
+            "InstanceType=m5.large&AvailabilityZone=us-east-1a&WeightedCapacity=2&MaxPrice=0.02",
             "InstanceType=t3.micro&AvailabilityZone=us-east-1a&WeightedCapacity=2",
         ],
         &format!(

@@ -75,18 +75,30 @@ pub async fn ask(
 
 /// An instance profile of that name with a role for EC2 that may do this.
 pub async fn profile(cx: &Context, name: &str, policy: &str) {
-    let encode = |text: &str| wire::query::params::percent_encode(text.as_bytes(), false);
-    let trust = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow",
-        "Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}}"#;
+    role(cx, name, "ec2.amazonaws.com", policy).await;
     for (operation, form) in [
-        ("CreateRole", format!("RoleName={name}&AssumeRolePolicyDocument={}", encode(trust))),
-        (
-            "PutRolePolicy",
-            format!("RoleName={name}&PolicyName=p&PolicyDocument={}", encode(policy)),
-        ),
         ("CreateInstanceProfile", format!("InstanceProfileName={name}")),
         ("AddRoleToInstanceProfile", format!("InstanceProfileName={name}&RoleName={name}")),
     ] {
         ask(cx, "iam", operation, &form).await.unwrap();
     }
+}
+
+/// A role of that name for a service, that may do this; its ARN.
+pub async fn role(cx: &Context, name: &str, service: &str, policy: &str) -> String {
+    let encode = |text: &str| wire::query::params::percent_encode(text.as_bytes(), false);
+    let trust = format!(
+        r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow",
+        "Principal":{{"Service":"{service}"}},"Action":"sts:AssumeRole"}}}}"#
+    );
+    for (operation, form) in [
+        ("CreateRole", format!("RoleName={name}&AssumeRolePolicyDocument={}", encode(&trust))),
+        (
+            "PutRolePolicy",
+            format!("RoleName={name}&PolicyName=p&PolicyDocument={}", encode(policy)),
+        ),
+    ] {
+        ask(cx, "iam", operation, &form).await.unwrap();
+    }
+    crate::arn::arn("iam", "", &cx.account, &format!("role/{name}"))
 }

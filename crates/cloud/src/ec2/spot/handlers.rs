@@ -216,7 +216,13 @@ fn out(snapshot: &store::Snapshot, cx: &Context, r: &SpotRequest) -> w::SpotInst
         }),
         instance_id: r.instance_id.clone(),
         instance_interruption_behavior: Some(r.market.behavior.name().to_owned()),
-        launch_specification: Some(specification(snapshot, cx, r)),
+        launch_specification: Some(w::LaunchSpecification {
+            instance_type: Some(r.instance_type.clone()),
+            placement: r.launch.zone.clone().or_else(|| r.zone.clone()).map(|zone| {
+                w::SpotPlacement { availability_zone: Some(zone), ..Default::default() }
+            }),
+            ..specification(snapshot, cx, &r.launch)
+        }),
         launched_availability_zone: r.zone.clone(),
         launched_availability_zone_id: r.zone.as_ref().and_then(|zone| zone_id(cx, zone)),
         product_description: Some(PRODUCT.to_owned()),
@@ -236,12 +242,12 @@ fn out(snapshot: &store::Snapshot, cx: &Context, r: &SpotRequest) -> w::SpotInst
     }
 }
 
-fn specification(
+/// All of it but the type and the place, which others choose.
+pub fn specification(
     snapshot: &store::Snapshot,
     cx: &Context,
-    r: &SpotRequest,
+    launch: &Launch,
 ) -> w::LaunchSpecification {
-    let launch = &r.launch;
     let by_id = launch.security_group_ids.iter().map(|id| w::GroupIdentifier {
         group_id: Some(id.clone()),
         group_name: crate::ec2::instance::resolve::group_name(snapshot, cx, id),
@@ -251,7 +257,6 @@ fn specification(
         group_name: Some(name.clone()),
     });
     let groups: Vec<w::GroupIdentifier> = by_id.chain(by_name).collect();
-    let zone = launch.zone.clone().or_else(|| r.zone.clone());
     w::LaunchSpecification {
         block_device_mappings: some(launch.block_devices.iter().map(device)),
         iam_instance_profile: launch.iam_instance_profile.as_ref().map(|profile| {
@@ -261,15 +266,12 @@ fn specification(
             }
         }),
         image_id: launch.image_id.clone(),
-        instance_type: Some(r.instance_type.clone()),
         key_name: launch.key_name.clone(),
         monitoring: Some(w::RunInstancesMonitoringEnabled {
             enabled: launch.monitoring.unwrap_or(false),
             ..Default::default()
         }),
         network_interfaces: some(launch.interfaces.iter().map(interface)),
-        placement: zone
-            .map(|zone| w::SpotPlacement { availability_zone: Some(zone), ..Default::default() }),
         security_groups: some(groups.into_iter()),
         subnet_id: launch.subnet_id.clone(),
         user_data: launch.user_data.clone(),

@@ -99,7 +99,7 @@ pub fn placed<'a>(
 }
 
 /// Whether it could be launched now, in the place it names.
-fn judge(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<()> {
+pub fn judge(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<()> {
     let resolved = resolve::resolve(snapshot, cx, launch)?;
     match &launch.market {
         Some(market) => admit(snapshot, cx, market, &resolved.instance_type, &resolved.zone),

@@ -22,9 +22,12 @@ impl store::Record for Tagged {
 
 /// What a resource id says its kind is, in the words of DescribeTags.
 pub fn resource_type(id: &str) -> Option<&'static str> {
-    // Its id is a UUID, with more dashes.
+    // Their ids are UUIDs, with more dashes.
     if id.starts_with("fleet-") {
         return Some("fleet");
+    }
+    if id.starts_with("sfr-") {
+        return Some("spot-fleet-request");
     }
     let (prefix, _) = id.rsplit_once('-')?;
     TYPES.iter().find(|(known, _)| *known == prefix).map(|(_, name)| *name)

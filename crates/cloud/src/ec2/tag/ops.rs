@@ -145,6 +145,9 @@ pub fn delete_tags(
 fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
     match resource_type(id) {
         Some("fleet") => crate::ec2::fleet::ops::fleet(snapshot, cx, id).map(drop),
+        Some("spot-fleet-request") => {
+            crate::ec2::fleet::ops::find(snapshot, cx, Kind::SpotFleet, id).map(drop)
+        }
         Some("elastic-ip") => elastic_ip::ops::by_allocation(snapshot, cx, id).map(drop),
         Some("image") => image::ops::image(snapshot, cx, id).map(drop),
         Some("internet-gateway") => resource::find::<InternetGateway>(snapshot, cx, id).map(drop),

@@ -209,8 +209,11 @@ fn self_describing(cx: &Context, service: &str, value: &str) -> Option<String> {
     if let Some(parts) = arn::parse(value) {
         return (parts.service == service).then(|| value.to_owned());
     }
-    if service == "ec2" && value.starts_with("fleet-") {
-        return Some(ec2_arn(cx, "fleet", value));
+    // Their ids are UUIDs, with more dashes.
+    for (prefix, kind) in [("fleet-", "fleet"), ("sfr-", "spot-fleet-request")] {
+        if service == "ec2" && value.starts_with(prefix) {
+            return Some(ec2_arn(cx, kind, value));
+        }
     }
     let (prefix, _) = value.rsplit_once('-').filter(|_| service == "ec2")?;
     let kind = EC2_KINDS.iter().find(|(known, _)| *known == prefix)?.1;

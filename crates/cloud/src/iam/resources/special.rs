@@ -19,6 +19,13 @@ pub fn completed(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Value {
     let mut input = call.input.clone();
     let Value::Object(members) = &mut input else { return input };
     resolve::resolve(snapshot, cx, call, members);
+    if (call.service, call.operation) == ("ec2", "RequestSpotFleet") {
+        // What it tags stands with the rest of its configuration.
+        let config = call.input.get("SpotFleetRequestConfig");
+        if let Some(tags) = config.and_then(|config| config.get("TagSpecifications")) {
+            members.insert("TagSpecifications".to_owned(), tags.clone());
+        }
+    }
     if (call.service, call.operation) != ("ec2", "RunInstances") {
         return input;
     }
@@ -118,6 +125,11 @@ pub fn passed_roles(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Vec<D
                 }
             }
         }
+        ("ec2", "RequestSpotFleet") => {
+            let role = strings(call.input, "SpotFleetRequestConfig.IamFleetRole");
+            let pass = |role: &String| pass(snapshot, cx, call, role, "spotfleet.amazonaws.com");
+            return role.iter().map(pass).collect();
+        }
         ("iam", "AddRoleToInstanceProfile") => roles.extend(strings(call.input, "RoleName")),
         _ => return vec![],
     }
@@ -126,14 +138,17 @@ pub fn passed_roles(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Vec<D
         let name = name.rsplit('/').next().unwrap_or_default();
         roles.extend(profile::get(snapshot, cx, name).ok().and_then(|found| found.role.clone()));
     }
-    roles.iter().map(|role| pass(snapshot, cx, call, role)).collect()
+    roles.iter().map(|role| pass(snapshot, cx, call, role, "ec2.amazonaws.com")).collect()
 }
 
-fn pass(snapshot: &Snapshot, cx: &Context, call: &Call<'_>, role: &str) -> Demand {
+/// `role` is a name or an ARN.
+fn pass(snapshot: &Snapshot, cx: &Context, call: &Call<'_>, role: &str, service: &str) -> Demand {
     let iam = Call { service: "iam", ..*call };
-    let resource = super::iam_arn(snapshot, cx, &iam, "role", role);
-    let mut demand =
-        Demand::new("iam:PassRole", resource).with("iam:PassedToService", "ec2.amazonaws.com");
+    let resource = match role.starts_with("arn:") {
+        true => role.to_owned(),
+        false => super::iam_arn(snapshot, cx, &iam, "role", role),
+    };
+    let mut demand = Demand::new("iam:PassRole", resource).with("iam:PassedToService", service);
     demand.keys.extend(keys::of_resource(snapshot, cx, "iam", &demand.resource));
     demand
 }

@@ -72,6 +72,18 @@ const EC2: &[(&str, &str)] = &[
          subnet/{LaunchTemplateConfigs.Overrides.SubnetId}",
     ),
     ("ModifyFleet", "FleetId"),
+    (
+        "RequestSpotFleet",
+        "spot-fleet-request/* \
+         launch-template/{SpotFleetRequestConfig.LaunchTemplateConfigs.LaunchTemplateSpecification.LaunchTemplateId} \
+         image/{SpotFleetRequestConfig.LaunchSpecifications.ImageId} \
+         key-pair/{SpotFleetRequestConfig.LaunchSpecifications.KeyName} \
+         security-group/{SpotFleetRequestConfig.LaunchSpecifications.SecurityGroups.GroupId}",
+    ),
+    ("ModifySpotFleetRequest", "SpotFleetRequestId"),
+    ("CancelSpotFleetRequests", "SpotFleetRequestIds"),
+    ("DescribeSpotFleetInstances", "SpotFleetRequestId"),
+    ("DescribeSpotFleetRequestHistory", "SpotFleetRequestId"),
     ("DeleteFleets", "FleetIds"),
     ("CancelSpotInstanceRequests", "SpotInstanceRequestIds"),
     ("ModifyInstanceAttribute", "InstanceId Groups"),

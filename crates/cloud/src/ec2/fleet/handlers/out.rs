@@ -6,7 +6,7 @@ use wire::ec2 as w;
 use super::super::model::{
     Config, Event, Failure, Fleet, Kind, Lifecycle, Member, Options, Override, Place,
 };
-use super::super::ops;
+use super::super::{describe, ops};
 use crate::Context;
 use crate::ec2::handlers::tags_out;
 use crate::ec2::instance::describe::zone_id;
@@ -82,7 +82,7 @@ fn place(
     }
 }
 
-fn template(template: &Template) -> w::FleetLaunchTemplateSpecification {
+pub fn template(template: &Template) -> w::FleetLaunchTemplateSpecification {
     w::FleetLaunchTemplateSpecification {
         launch_template_id: template.id.clone(),
         launch_template_name: template.name.clone(),
@@ -122,15 +122,15 @@ pub fn fleet(snapshot: &Snapshot, cx: &Context, fleet: &Fleet) -> w::FleetData {
         platform: None,
     });
     w::FleetData {
-        activity_status: Some(ops::activity(fleet).to_owned()),
+        activity_status: Some(describe::activity(fleet).to_owned()),
         client_token: None,
         create_time: Some(time(fleet.created_at)),
         errors: instant.then(|| fleet.errors.iter().map(error).collect()),
         excess_capacity_termination_policy: Some(
-            ops::excess_policy(wanted.terminate_excess).to_owned(),
+            describe::excess_policy(wanted.terminate_excess).to_owned(),
         ),
         fleet_id: Some(fleet.id.clone()),
-        fleet_state: Some(fleet.state.name().to_owned()),
+        fleet_state: Some(fleet.state_name().to_owned()),
         fulfilled_capacity: Some(units.total()),
         fulfilled_on_demand_capacity: Some(units.on_demand),
         instances: instant.then(|| instances.collect()),
