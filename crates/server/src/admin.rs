@@ -30,7 +30,7 @@ mod spot;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow};
-use cloud::ec2::image;
+use cloud::ec2::image::{self, model::RootDevice};
 use cloud::ec2::instance::model::Instance;
 use cloud::ec2::network::path;
 use cloud::elbv2::model::Target;
@@ -271,6 +271,8 @@ struct Import {
     region: String,
     #[serde(default)]
     init: compute::Init,
+    #[serde(default)]
+    root_device_type: RootDevice,
 }
 
 /// The archive is a file of this host: whoever calls reaches the daemon's loopback, and says only
@@ -303,7 +305,7 @@ async fn import(gateway: &Gateway, body: &[u8]) -> Result<Value> {
     let description = import.description.unwrap_or_default();
     let content = tokio::task::spawn_blocking(move || {
         let os = compute::image::os_of(&layers);
-        image::ops::Content { layers, init: import.init, os }
+        image::ops::Content { layers, root_device: import.root_device_type, init: import.init, os }
     })
     .await?;
     let registered = cx

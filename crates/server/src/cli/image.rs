@@ -35,6 +35,10 @@ struct Registering {
     /// Whose pid 1 its instances have
     #[arg(long, value_enum, default_value_t = Init::Auto)]
     init: Init,
+    /// What the roots of its instances are: volumes, or a disk of the host, which is gone with the
+    /// instance (only types such as m3 and d2 take that)
+    #[arg(long, value_enum, default_value_t = RootDeviceType::Ebs)]
+    root_device_type: RootDeviceType,
     /// Region to register it in
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
     region: String,
@@ -60,6 +64,21 @@ impl Init {
             Init::Auto => "auto",
             Init::Drover => "drover",
             Init::Image => "image",
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RootDeviceType {
+    Ebs,
+    InstanceStore,
+}
+
+impl RootDeviceType {
+    fn word(self) -> &'static str {
+        match self {
+            RootDeviceType::Ebs => "ebs",
+            RootDeviceType::InstanceStore => "instance-store",
         }
     }
 }
@@ -150,6 +169,7 @@ fn register(
             "description": registering.description,
             "region": registering.region,
             "init": registering.init.word(),
+            "root_device_type": registering.root_device_type.word(),
         })),
     )?;
     registering.output.print(answer["image_id"].as_str().unwrap_or_default(), answer.clone());

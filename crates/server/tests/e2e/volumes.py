@@ -2,9 +2,13 @@
 
 import base64
 import hashlib
+import json
+import pathlib
 import signal
+import subprocess
+import tarfile
 
-from harness import error, needs, wait
+from harness import DROVER, error, needs, wait
 
 ZONE = "us-east-1a"
 
@@ -160,6 +164,33 @@ def test_local_disks_are_kept_by_a_reboot_alone(cloud):
     cloud.wait_console(id, "boots: 0.")
     disk = ec2.describe_instance_types(InstanceTypes=["m5d.large"])["InstanceTypes"][0]["InstanceStorageInfo"]
     assert disk["Disks"][0]["Count"] == 1
+
+
+def test_a_root_that_is_instance_store_goes_with_its_instance(cloud):
+    ec2 = cloud.client("ec2")
+    archive = pathlib.Path(cloud.data_dir, "layer.tar")
+    with tarfile.open(archive, "w") as tar:
+        tar.addfile(tarfile.TarInfo("etc/of-the-image"))
+    image = cloud.drover("image", "import", "of-a-disk", str(archive), "--base", "drover-host",
+                         "--root-device-type", "instance-store").strip()
+    error("InvalidParameterCombination", cloud.run, ImageId=image)
+    [id] = cloud.run("#!/bin/sh\nls /etc/of-the-image >/dev/console; echo kept >/root/note; sync\n"
+                     "df --output=size -BG / | tail -n 1 >/dev/console; echo written >/dev/console\n",
+                     ImageId=image, InstanceType="m3.medium")
+    console = cloud.wait_console(id, "written")
+    assert "/etc/of-the-image" in console and "10G" in console, console
+    shown = cloud.instance(id)
+    assert shown["RootDeviceType"] == "instance-store" and not shown["BlockDeviceMappings"], shown
+    assert not ec2.describe_volumes()["Volumes"]
+    message = error("UnsupportedOperation", ec2.stop_instances, InstanceIds=[id])
+    assert message == f"The instance '{id}' does not have an 'ebs' root device type and cannot be stopped."
+    ec2.reboot_instances(InstanceIds=[id])
+    wait("the second boot", lambda: json.loads(cloud.drover("boot", id, "--json"))["boot"] == 2)
+    cloud.wait_state(id, "running")
+    assert wait("the note", lambda: cloud.drover("exec", id, "--", "cat", "/root/note")) == "kept\n"
+    # What shuts itself down has nothing to start from again.
+    subprocess.run([DROVER, "exec", "--data-dir", cloud.data_dir, id, "--", "poweroff"], capture_output=True)
+    cloud.wait_state(id, "terminated")
 
 
 BLOCK = 512 * 1024

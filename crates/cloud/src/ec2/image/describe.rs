@@ -115,7 +115,7 @@ fn values(image: &Image, name: &str) -> Vec<String> {
         "manifest-location" => image.location(),
         "name" => image.name.clone(),
         "owner-id" => image.account.clone(),
-        "root-device-type" => "ebs".to_owned(),
+        "root-device-type" => image.root_device.name().to_owned(),
         "state" => image.state().to_owned(),
         "virtualization-type" => "hvm".to_owned(),
         "source-instance-id" => return image.origin.instance_id.iter().cloned().collect(),

@@ -74,7 +74,7 @@ fn image_out(snapshot: &Snapshot, cx: &Context, image: Image) -> w::Image {
         platform_details: Some("Linux/UNIX".to_owned()),
         public: Some(image.permissions.everybody),
         root_device_name: Some(ROOT_DEVICE.to_owned()),
-        root_device_type: Some("ebs".to_owned()),
+        root_device_type: Some(image.root_device.name().to_owned()),
         source_image_id: image.origin.image.as_ref().map(|(id, _)| id.clone()),
         source_image_region: image.origin.image.as_ref().map(|(_, region)| region.clone()),
         source_instance_id: image.origin.instance_id.clone(),
@@ -206,7 +206,10 @@ async fn register(cx: Context, input: w::RegisterImageRequest) -> Result<w::Regi
     refuse_list(&billing_products, "BillingProducts")?;
     refuse_some(&boot_mode, "BootMode")?;
     refuse_true(ena_support.map(|on| !on), "EnaSupport=false")?;
-    refuse_some(&image_location, "An image whose root device is instance store (ImageLocation)")?;
+    refuse_some(
+        &image_location,
+        "ImageLocation (`drover image import --root-device-type instance-store` makes such images)",
+    )?;
     refuse_some(&imds_support, "ImdsSupport")?;
     refuse_some(&kernel_id, "KernelId")?;
     refuse_some(&ramdisk_id, "RamdiskId")?;

@@ -14,6 +14,8 @@ use crate::ec2::volume::{self, Performance};
 pub const ROOT_DEVICE: &str = "/dev/xvda";
 /// Of the root volume, where neither the image nor the launch says otherwise.
 pub const ROOT_SIZE_GIB: u32 = 8;
+/// Of a root that is instance store. Source: Amazon EC2 User Guide, "Root device type", 10 GiB at most.
+pub const INSTANCE_STORE_ROOT_GIB: u64 = 10;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
@@ -36,6 +38,8 @@ pub struct Image {
     /// Which of them the storage keeps.
     #[serde(default)]
     pub frozen: Vec<String>,
+    #[serde(default)]
+    pub root_device: RootDevice,
     /// The root first. Empty: a root as every image has it.
     #[serde(default)]
     pub mapping: Vec<Device>,
@@ -55,6 +59,26 @@ pub struct Image {
     #[serde(default)]
     pub client_token: Option<ClientToken>,
     pub created: Timestamp,
+}
+
+/// What the roots of its instances are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RootDevice {
+    /// A volume.
+    #[default]
+    Ebs,
+    /// A disk of the host: gone with the instance, which cannot be stopped.
+    InstanceStore,
+}
+
+impl RootDevice {
+    pub fn name(self) -> &'static str {
+        match self {
+            RootDevice::Ebs => "ebs",
+            RootDevice::InstanceStore => "instance-store",
+        }
+    }
 }
 
 /// Whether its bytes are all there.
@@ -90,9 +114,9 @@ pub struct Origin {
 }
 
 impl Image {
-    /// The root first.
+    /// The root first, if it is a volume.
     pub fn devices(&self) -> Vec<Device> {
-        if !self.mapping.is_empty() {
+        if !self.mapping.is_empty() || self.root_device == RootDevice::InstanceStore {
             return self.mapping.clone();
         }
         let performance =

@@ -5,7 +5,7 @@ use compute::driver::Layer;
 use compute::image::Os;
 use store::{Snapshot, Tx};
 
-use super::model::{Image, Origin, Protection, Stage, host_architecture};
+use super::model::{Image, Origin, Protection, RootDevice, Stage, host_architecture};
 use crate::ec2::{Error, Kind, Result};
 use crate::{Context, Timestamp, id, ssm};
 
@@ -49,6 +49,7 @@ pub fn empty(cx: &Context, created: Timestamp) -> Image {
         init: Init::Auto,
         os: Os::default(),
         frozen: vec![],
+        root_device: Default::default(),
         mapping: vec![],
         stage: Stage::Available,
         permissions: Default::default(),
@@ -117,6 +118,7 @@ pub fn layers(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<Vec<Layer>>
 #[derive(Clone, Debug, Default)]
 pub struct Content {
     pub layers: Vec<Layer>,
+    pub root_device: RootDevice,
     pub init: Init,
     pub os: Os,
 }
@@ -129,7 +131,7 @@ pub fn register_local(
     content: Content,
     description: &str,
 ) -> Result<Image> {
-    let Content { layers, init, os } = content;
+    let Content { layers, root_device, init, os } = content;
     if layers.is_empty() {
         return Err(Error::value("An image has at least one layer."));
     }
@@ -137,7 +139,7 @@ pub fn register_local(
     let below = images(tx, cx).into_iter().filter(|image| layers.starts_with(&image.layers));
     let below = below.max_by_key(|image| image.layers.len());
     let frozen = below.map(|image| image.frozen).unwrap_or_default();
-    put_new(tx, cx, Image { layers, frozen, init, os, ..named(cx, name, description) })
+    put_new(tx, cx, Image { layers, root_device, frozen, init, os, ..named(cx, name, description) })
 }
 
 /// What a new image is said to be.

@@ -6,7 +6,7 @@ use compute::fake::Fake;
 use compute::{Driver as _, Layer, Phase, Storage as _};
 
 use crate::Context;
-use crate::ec2::image;
+use crate::ec2::image::{self, model::RootDevice};
 use crate::testing::{self, Disks, ok, refused, text};
 
 struct World {
@@ -336,4 +336,62 @@ async fn an_image_of_what_is_gone_fails() {
     world.ok("TerminateInstances", &format!("InstanceId.1={id}&Force=true")).await;
     world.settle().await;
     assert_eq!(text(&world.shown(&image).await, "imageState"), "failed");
+}
+
+#[tokio::test]
+async fn an_instance_whose_root_is_instance_store_cannot_be_stopped() {
+    let mut world = World::new();
+    let content = image::ops::Content {
+        layers: vec![layer("m3")],
+        root_device: RootDevice::InstanceStore,
+        ..Default::default()
+    };
+    let made = world
+        .cx
+        .write(|tx| image::ops::register_local(tx, &world.cx, "of a disk", content.clone(), ""));
+    let image = made.await.unwrap().id;
+    let shown = world.shown(&image).await;
+    assert_eq!(text(&shown, "rootDeviceType"), "instance-store");
+    assert!(!shown.contains("<ebs>"), "{shown}");
+    let run = format!("ImageId={image}&MinCount=1&MaxCount=1");
+    for (members, code) in [
+        ("InstanceType=t3.micro", "InvalidParameterCombination"),
+        (
+            "InstanceType=m3.large&InstanceInitiatedShutdownBehavior=stop",
+            "InvalidParameterCombination",
+        ),
+        (
+            "InstanceType=m3.large&BlockDeviceMapping.1.DeviceName=/dev/xvda\
+             &BlockDeviceMapping.1.Ebs.VolumeSize=9",
+            "InvalidBlockDeviceMapping",
+        ),
+    ] {
+        assert_eq!(world.refused("RunInstances", &format!("{run}&{members}")).await, code);
+    }
+    let made = world.ok("RunInstances", &format!("{run}&InstanceType=m3.large&{DATA}")).await;
+    let id = text(&made, "instanceId");
+    world.settle().await;
+    let one = format!("InstanceId.1={id}");
+    assert_eq!(world.refused("StopInstances", &one).await, "UnsupportedOperation");
+    let shown = world.ok("DescribeInstances", &one).await;
+    assert_eq!(text(&shown, "rootDeviceType"), "instance-store");
+    // The data volume is one, the root is none.
+    assert_eq!(shown.matches("<volumeId>").count(), 1);
+    let filter = "Filter.1.Name=root-device-type&Filter.1.Value.1=instance-store";
+    assert_eq!(text(&world.ok("DescribeInstances", filter).await, "instanceId"), id);
+    let attribute = format!("InstanceId={id}&InstanceInitiatedShutdownBehavior.Value=stop");
+    let code = world.refused("ModifyInstanceAttribute", &attribute).await;
+    assert_eq!(code, "UnsupportedOperation");
+    let code = world.refused("CreateImage", &format!("InstanceId={id}&Name=no-copy")).await;
+    assert_eq!(code, "InvalidParameterValue");
+    let asked = format!("InstanceId={id}&Attribute=instanceInitiatedShutdownBehavior");
+    let shown = world.ok("DescribeInstanceAttribute", &asked).await;
+    assert_eq!(text(&shown, "value"), "terminate");
+    let before = world.boot(&id);
+    world.ok("RebootInstances", &one).await;
+    world.settle().await;
+    assert_eq!(world.boot(&id), before + 1);
+    world.ok("TerminateInstances", &one).await;
+    world.settle().await;
+    assert!(world.driver.list().iter().all(|seen| seen.id != id));
 }

@@ -9,6 +9,7 @@ use super::resolve;
 use super::state::InstanceState;
 use super::user_data;
 use crate::Context;
+use crate::ec2::image::model::RootDevice;
 use crate::ec2::network_interface::{self, attribute::Change as Of};
 use crate::ec2::{Error, Result, credits, volume};
 
@@ -47,6 +48,14 @@ pub fn modify(tx: &mut Tx, cx: &Context, id: &str, change: &Change) -> Result<()
         }
         Change::DisableApiTermination(on) => next.disable_api_termination = on,
         Change::DisableApiStop(on) => next.disable_api_stop = on,
+        Change::ShutdownBehavior(ShutdownBehavior::Stop)
+            if next.root_device == RootDevice::InstanceStore =>
+        {
+            return Err(Error::UnsupportedOperation(format!(
+                "The instance '{}' does not have an 'ebs' root device type and cannot be stopped.",
+                next.id
+            )));
+        }
         Change::ShutdownBehavior(behavior) => next.shutdown_behavior = behavior,
         Change::Groups(ids) => return interface(tx, cx, &next, Of::Groups(ids)),
         Change::DeleteOnTermination(devices) => {

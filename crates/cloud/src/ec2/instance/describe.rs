@@ -221,7 +221,7 @@ fn instance_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -
         "requester-id" => return i.requester.iter().cloned().collect(),
         "reservation-id" => i.reservation_id.clone(),
         "root-device-name" => ROOT_DEVICE.to_owned(),
-        "root-device-type" => "ebs".to_owned(),
+        "root-device-type" => i.root_device.name().to_owned(),
         "state-reason-code" => return i.reason.iter().map(|r| r.code.clone()).collect(),
         "state-reason-message" => return i.reason.iter().map(|r| r.message.clone()).collect(),
         "tenancy" => "default".to_owned(),

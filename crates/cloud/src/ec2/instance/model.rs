@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::ec2::image::model::RootDevice;
 use crate::ec2::volume::mapping::Ephemeral;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,11 @@ pub struct Instance {
     #[serde(default)]
     pub init: compute::Init,
     pub architecture: String,
+    #[serde(default)]
+    pub root_device: RootDevice,
+    /// Which of `layers` the storage keeps; where there is a root volume, it knows.
+    #[serde(default)]
+    pub frozen: Vec<String>,
     /// `vol-…`, those that it has. The bytes of the root are the driver's writable layer, over `layers`.
     pub volumes: Vec<String>,
     /// Disks of the host under names of their own.

@@ -11,10 +11,10 @@ use store::{Snapshot, Tx};
 
 use super::interfaces::Source;
 use super::launch::Launch;
-use super::model::{ClientToken, Console, Instance, Reservation};
+use super::model::{ClientToken, Console, Instance, Reservation, ShutdownBehavior};
 use super::resolve::{self, Resolved};
 use super::state::{self, Denied, Event, InstanceState, Request};
-use crate::ec2::image::model::ROOT_DEVICE;
+use crate::ec2::image::model::{ROOT_DEVICE, RootDevice};
 use crate::ec2::network_interface::{self, Attachment};
 use crate::ec2::{
     Error, Kind, Result, capacity, credits, elastic_ip, instance_profile, launch_template, spot,
@@ -178,6 +178,11 @@ fn create(
         layers: resolved.layers.clone(),
         init: resolved.init,
         architecture: resolved.architecture.clone(),
+        root_device: resolved.root_device,
+        frozen: match resolved.root_device {
+            RootDevice::Ebs => Vec::new(),
+            RootDevice::InstanceStore => resolved.frozen.clone(),
+        },
         volumes,
         ephemeral: resolved.devices.ephemeral.clone(),
         instance_type: resolved.instance_type.clone(),
@@ -185,7 +190,10 @@ fn create(
         public_key: resolved.public_key.clone(),
         user_data: resolved.user_data.clone(),
         metadata: resolved.metadata.clone(),
-        shutdown_behavior: launch.shutdown_behavior.unwrap_or_default(),
+        shutdown_behavior: match resolved.root_device {
+            RootDevice::Ebs => launch.shutdown_behavior.unwrap_or_default(),
+            RootDevice::InstanceStore => ShutdownBehavior::Terminate,
+        },
         disable_api_termination: launch.disable_api_termination.unwrap_or(false),
         disable_api_stop: launch.disable_api_stop.unwrap_or(false),
         monitoring: launch.monitoring.unwrap_or(false),
@@ -257,6 +265,13 @@ pub fn start(tx: &mut Tx, cx: &Context, ids: &[String]) -> Result<Vec<StateChang
 pub fn stop(tx: &mut Tx, cx: &Context, ids: &[String], force: bool) -> Result<Vec<StateChange>> {
     let instances = named(tx, cx, ids)?;
     protected(cx, &instances, |i| i.disable_api_stop, "stopped", "disableApiStop")?;
+    let mut lasting = instances.iter().filter(|i| i.root_device == RootDevice::InstanceStore);
+    if let Some(instance) = lasting.next() {
+        return Err(Error::UnsupportedOperation(format!(
+            "The instance '{}' does not have an 'ebs' root device type and cannot be stopped.",
+            instance.id
+        )));
+    }
     for instance in instances.iter().filter(|_| !resolve::is_service(cx)) {
         spot::ops::check_stop(tx, cx, instance)?;
     }

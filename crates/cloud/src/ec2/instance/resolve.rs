@@ -7,10 +7,12 @@ use store::Snapshot;
 
 use super::interfaces::{self, Interfaces, Source, Wanted};
 use super::launch::{Launch, Metadata};
-use super::model::MetadataOptions;
+use super::model::{MetadataOptions, ShutdownBehavior};
 use super::user_data;
 use crate::Context;
+use crate::ec2::image::model::RootDevice;
 use crate::ec2::network_interface::ops::New;
+use crate::ec2::spot::model::Behavior;
 use crate::ec2::volume::{self, mapping};
 use crate::ec2::{
     Error, Result, capacity::ops as capacity, catalog, credits, image, instance_profile, key_pair,
@@ -29,6 +31,8 @@ pub struct Resolved {
     pub layers: Vec<Layer>,
     pub init: compute::Init,
     pub architecture: String,
+    pub root_device: RootDevice,
+    pub frozen: Vec<String>,
     pub devices: mapping::Mapped,
     /// The first is the primary one.
     pub interfaces: Interfaces,
@@ -51,6 +55,7 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
     let image = image::ops::launchable(snapshot, cx, &image_id)?;
     let instance_type = launch.instance_type.clone().unwrap_or_else(|| DEFAULT_TYPE.to_owned());
     check_type(&instance_type, &image.architecture)?;
+    check_root_device(launch, &instance_type, image.root_device)?;
     let (subnet, interfaces) = interfaces::resolve(snapshot, cx, launch, &instance_type)?;
     let devices = mapping::resolve(snapshot, cx, &image, &launch.block_devices)?;
     volume::ops::check_limit(&instance_type, devices.volumes.len(), interfaces.len())?;
@@ -78,6 +83,8 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
         layers: image.layers,
         init: image.init,
         architecture: image.architecture,
+        root_device: image.root_device,
+        frozen: image.frozen,
         devices,
         interfaces,
         profile,
@@ -167,6 +174,28 @@ pub fn check_type(name: &str, architecture: &str) -> Result<()> {
          try again.",
         size.architectures.join(",")
     )))
+}
+
+/// Nothing that would stop an instance whose root would not outlive it.
+fn check_root_device(launch: &Launch, instance_type: &str, root: RootDevice) -> Result<()> {
+    let supports = |size: &catalog::InstanceType| size.root_device_types.contains(&root.name());
+    if !catalog::instance_type(instance_type).is_some_and(supports) {
+        return Err(Error::combination(format!(
+            "The instance type '{instance_type}' does not support the root device type '{}'.",
+            root.name()
+        )));
+    }
+    if root == RootDevice::Ebs {
+        return Ok(());
+    }
+    let stops = launch.market.as_ref().is_some_and(|market| market.behavior == Behavior::Stop);
+    if launch.shutdown_behavior == Some(ShutdownBehavior::Stop) || stops {
+        return Err(Error::combination(
+            "An instance whose root device is an instance store cannot be stopped, neither by its \
+             shutdown behavior nor by a Spot interruption.",
+        ));
+    }
+    Ok(())
 }
 
 /// `None` for a group that is no more.

@@ -8,6 +8,7 @@ use store::Snapshot;
 
 use super::model::Instance;
 use crate::Context;
+use crate::ec2::image::model::{INSTANCE_STORE_ROOT_GIB, RootDevice};
 use crate::ec2::network_interface::{self, NetworkInterface};
 use crate::ec2::volume::{self, Content, Volume, device};
 use crate::ec2::{Error, Kind, Result, catalog, dhcp_options, vpc};
@@ -35,7 +36,12 @@ pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec
             servers: dhcp_options::ops::name_servers(snapshot, cx, &vpc),
             search: dhcp_options::ops::domain_name(snapshot, cx, &vpc).into_iter().collect(),
         },
-        root_bytes: volume::ops::root_of(snapshot, cx, instance).map(|root| root.bytes()),
+        root_bytes: match instance.root_device {
+            RootDevice::Ebs => {
+                volume::ops::root_of(snapshot, cx, instance).map(|root| root.bytes())
+            }
+            RootDevice::InstanceStore => Some(INSTANCE_STORE_ROOT_GIB << 30),
+        },
         disks: disks(snapshot, cx, instance, size),
         init: instance.init,
     })

@@ -28,6 +28,8 @@ pub fn instance() -> Instance {
         layers: vec![compute::Layer::Host],
         init: Default::default(),
         architecture: "x86_64".into(),
+        root_device: Default::default(),
+        frozen: vec![],
         volumes: vec!["vol-00000000000000001".into()],
         ephemeral: vec![],
         instance_type: "t3.micro".into(),

@@ -9,7 +9,7 @@ use super::ops;
 use super::performance::{self, Asked, Kind, Performance};
 use crate::Context;
 use crate::ec2::image::Image;
-use crate::ec2::image::model::ROOT_DEVICE;
+use crate::ec2::image::model::{ROOT_DEVICE, RootDevice};
 use crate::ec2::instance::launch::BlockDevice;
 use crate::ec2::{Error, Result, snapshot};
 
@@ -53,7 +53,7 @@ pub struct New {
 
 #[derive(Clone, Debug, Default)]
 pub struct Mapped {
-    /// The root first.
+    /// The root first, if it is one.
     pub volumes: Vec<New>,
     pub ephemeral: Vec<Ephemeral>,
 }
@@ -199,6 +199,13 @@ pub fn resolve(
     image: &Image,
     asked: &[BlockDevice],
 ) -> Result<Mapped> {
+    let of_root = asked.iter().find(|asked| device::is_root(&asked.device_name));
+    if let (RootDevice::InstanceStore, Some(asked)) = (image.root_device, of_root) {
+        return Err(invalid(format!(
+            "The root device '{}' of an instance store-backed image cannot be mapped",
+            asked.device_name
+        )));
+    }
     let mut mapped = Mapped::default();
     for device in over(snapshot, cx, &image.devices(), asked)? {
         match device.what {

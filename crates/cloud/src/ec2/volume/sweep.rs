@@ -11,6 +11,7 @@ use compute::storage::Kind;
 use super::model::{Content, Stage, Tree, Volume};
 use crate::controller::{Controller, Error};
 use crate::ec2::image::Image;
+use crate::ec2::instance::Instance;
 use crate::ec2::snapshot::{self, Snapshot, Source};
 use crate::env::Env;
 
@@ -107,6 +108,9 @@ pub fn wanted(read: &store::Snapshot) -> BTreeSet<String> {
         {
             wanted.insert(source.clone());
         }
+    }
+    for instance in read.scan::<Instance>("").filter(|instance| instance.is_alive()) {
+        wanted.extend(instance.frozen.iter().cloned());
     }
     for image in read.scan::<Image>("") {
         wanted.extend(image.frozen.iter().cloned());

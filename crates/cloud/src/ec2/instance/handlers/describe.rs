@@ -134,7 +134,7 @@ fn instance(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::Instance {
         ),
         public_ip_address: public.map(|ip| ip.to_string()),
         root_device_name: Some(ROOT_DEVICE.to_owned()),
-        root_device_type: Some("ebs".to_owned()),
+        root_device_type: Some(i.root_device.name().to_owned()),
         security_groups: Some(primary.map_or(vec![], |primary| groups(snapshot, cx, primary))),
         source_dest_check: primary.map(|primary| primary.source_dest_check),
         state: Some(super::state_out(i.state())),

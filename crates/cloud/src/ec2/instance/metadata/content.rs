@@ -9,7 +9,7 @@ use super::super::model::Instance;
 use super::super::spec::{private_dns_name, public_host};
 use super::super::{describe, resolve};
 use crate::Context;
-use crate::ec2::image::model::ROOT_DEVICE;
+use crate::ec2::image::model::{ROOT_DEVICE, RootDevice};
 use crate::ec2::network_interface::{self, NetworkInterface};
 use crate::ec2::{catalog, instance_profile, spot, tag, volume, vpc};
 use crate::ec2_instance_connect;
@@ -182,12 +182,15 @@ fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec
 /// the mapping (NVMe ones have none).
 fn block_devices(snapshot: &Snapshot, cx: &Context, i: &Instance) -> Vec<(String, String)> {
     let mut devices = Vec::new();
+    let root = || ["ami", "root"].map(|what| (what.to_owned(), ROOT_DEVICE.to_owned()));
+    if i.root_device == RootDevice::InstanceStore {
+        devices.extend(root());
+    }
     let mut data = 0;
     for volume in volume::ops::of_instance(snapshot, cx, i) {
         let Some(attachment) = &volume.attachment else { continue };
         if volume.is_root() {
-            devices.push(("ami".to_owned(), ROOT_DEVICE.to_owned()));
-            devices.push(("root".to_owned(), ROOT_DEVICE.to_owned()));
+            devices.extend(root());
         } else {
             data += 1;
             let name = attachment.device.trim_start_matches("/dev/");
