@@ -54,6 +54,7 @@ pub fn show(env: &Env) -> Value {
             "type": usage.pool.instance_type,
             "limit": usage.pool.limit,
             "used": usage.used,
+            "reserved": usage.reserved,
             "free": usage.free(),
         })
     };

@@ -10,6 +10,7 @@ use super::model::{ActivityStatus, Backoff, Group, Lifecycle, Member, Place, Pro
 use super::plan::{self, Action, WhyLaunch, WhyOut};
 use super::{activity, observe, ops};
 use crate::ec2::instance::launch::{Launch, Template};
+use crate::ec2::placement_group::Named;
 use crate::ec2::{self, launch_template};
 use crate::tag::Tags;
 use crate::{Context, elbv2};
@@ -152,14 +153,22 @@ fn launch(
         max_count: count,
         zone: Some(zone.to_owned()),
         subnet_id: Some(place.subnet_id.clone()),
+        placement_group: group
+            .placement_group
+            .clone()
+            .map(|name| Named { name: Some(name), id: None }),
         tags: [("instance".to_owned(), tags)].into(),
         template: Some(Template { version: Some(version.to_string()), ..template }),
         ..Launch::default()
     };
+    // Seen before anything is written, a refusal takes nothing else back.
+    if let Some(error) = ec2::instance::ops::refusal(tx, cx, &launch) {
+        record(tx, cx, &group.name, &Refused { zone: zone.to_owned(), why: why.clone(), error });
+        return Ok(());
+    }
     let reservation = ec2::instance::ops::run(tx, cx, &launch)?;
     let cause = activity::cause_of_launch(group, why, cx.now);
     let short = count - reservation.instances.len() as u32;
-    let instance_type = reservation.instances[0].instance_type.clone();
     for instance in reservation.instances {
         let mut member = Member {
             account: group.account.clone(),
@@ -190,8 +199,8 @@ fn launch(
     if let WhyLaunch::Capacity { .. } = why {
         told(tx, cx, &group.name);
     }
-    if short > 0 {
-        let error = ec2::capacity::ops::exhausted(tx, cx, zone, &instance_type, short);
+    let refusal = (short > 0).then(|| ec2::instance::ops::refusal(tx, cx, &launch)).flatten();
+    if let Some(error) = refusal {
         let refused = Refused { zone: zone.to_owned(), why: why.clone(), error };
         record(tx, cx, &group.name, &refused);
     }
@@ -210,11 +219,7 @@ pub fn record(tx: &mut Tx, cx: &Context, name: &str, refused: &Refused) {
     let cause = activity::cause_of_launch(&group, &refused.why, cx.now);
     let refusal = refused.error.to_string();
     activity::failed_launch(tx, cx, &group, &refused.zone, &place.subnet_id, cause, &refusal);
-    let of_zone = matches!(
-        refused.error,
-        ec2::Error::InsufficientInstanceCapacity { .. }
-            | ec2::Error::InsufficientFreeAddressesInSubnet(_)
-    );
+    let of_zone = refused.error.is_of_zone();
     // Anything else than a full zone would be refused in every zone.
     let zones: Vec<String> = group
         .places

@@ -66,8 +66,8 @@ async fn tend(cx: &Context, name: &str) -> Result<Option<Duration>, Error> {
     Ok(sooner(plan::wake(&view), next_period))
 }
 
-/// Acts until the plan has nothing left. A launch that is refused takes back everything that was to be
-/// written with it; it is told, its zone rests, and the plan is made again without it.
+/// Acts until the plan has nothing left. A launch that is refused half written takes back everything
+/// that was to be written with it; it is told, its zone rests, and the plan is made again without it.
 async fn settle(cx: &Context, name: &str) -> Result<(), Error> {
     loop {
         let snapshot = cx.read();

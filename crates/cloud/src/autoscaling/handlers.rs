@@ -57,7 +57,6 @@ async fn create_group(
     refuse("Context", &input.context)?;
     refuse("InstanceLifecyclePolicy", &input.instance_lifecycle_policy)?;
     refuse("Operator", &input.operator)?;
-    refuse("PlacementGroup", &input.placement_group)?;
     refuse_some("AvailabilityZoneIds", &input.availability_zone_ids)?;
     refuse_some("LoadBalancerNames", &input.load_balancer_names)?;
     refuse_some("LifecycleHookSpecificationList", &input.lifecycle_hook_specification_list)?;
@@ -88,6 +87,7 @@ async fn create_group(
         default_cooldown: input.default_cooldown,
         zones: input.availability_zones,
         subnets: input.vpc_zone_identifier,
+        placement_group: input.placement_group,
         template: input.launch_template.map(template),
         health_check_type: input.health_check_type,
         grace: input.health_check_grace_period,
@@ -110,7 +110,6 @@ async fn update_group(
     refuse("ServiceLinkedRoleARN", &input.service_linked_role_arn)?;
     refuse("Context", &input.context)?;
     refuse("InstanceLifecyclePolicy", &input.instance_lifecycle_policy)?;
-    refuse("PlacementGroup", &input.placement_group.filter(|name| !name.is_empty()))?;
     refuse_some("AvailabilityZoneIds", &input.availability_zone_ids)?;
     only_default("CapacityRebalance", &input.capacity_rebalance, &false)?;
     only_default("DesiredCapacityType", &input.desired_capacity_type, "units")?;
@@ -128,6 +127,7 @@ async fn update_group(
         default_cooldown: input.default_cooldown,
         zones: input.availability_zones,
         subnets: input.vpc_zone_identifier,
+        placement_group: input.placement_group,
         template: input.launch_template.map(template),
         health_check_type: input.health_check_type,
         grace: input.health_check_grace_period,

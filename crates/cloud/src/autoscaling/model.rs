@@ -26,6 +26,9 @@ pub struct Group {
     pub places: Vec<Place>,
     /// Whether the user named subnets (`VPCZoneIdentifier`) rather than zones.
     pub by_subnet: bool,
+    /// By its name: where instances are launched, over what the launch template says.
+    #[serde(default)]
+    pub placement_group: Option<String>,
     pub launch_template: LaunchTemplate,
     pub target_groups: Vec<String>,
     /// Health is the load balancer's word too, not EC2's alone.
@@ -402,6 +405,7 @@ pub(crate) mod tests {
     pub(crate) fn group() -> Group {
         let zones = ["us-east-1a", "us-east-1b", "us-east-1c"];
         Group {
+            placement_group: None,
             account: "123456789012".into(),
             region: "us-east-1".into(),
             name: "web".into(),

@@ -13,7 +13,7 @@ use super::model::{
 };
 use super::{Error, Result, observe, policies};
 use crate::ec2::instance::launch::Template;
-use crate::ec2::{launch_template, vpc};
+use crate::ec2::{launch_template, placement_group, vpc};
 use crate::{Context, elbv2, id, zone};
 
 /// AWS's default quota of groups in a region.
@@ -31,6 +31,8 @@ pub struct Settings {
     pub default_cooldown: Option<i32>,
     pub zones: Option<Vec<String>>,
     pub subnets: Option<String>,
+    /// By its name; the empty one takes it away.
+    pub placement_group: Option<String>,
     pub template: Option<Template>,
     pub health_check_type: Option<String>,
     pub grace: Option<i32>,
@@ -100,6 +102,7 @@ pub fn create(
         default_cooldown_seconds: DEFAULT_COOLDOWN_SECONDS,
         places: vec![],
         by_subnet: false,
+        placement_group: None,
         launch_template: LaunchTemplate { id: String::new(), name: String::new(), version: None },
         target_groups: vec![],
         elb_health: false,
@@ -161,6 +164,14 @@ fn apply(tx: &Tx, cx: &Context, group: &mut Group, settings: &Settings) -> Resul
         let zones = settings.zones.as_deref().unwrap_or_default();
         group.places = places(tx, cx, zones, settings.subnets.as_deref())?;
         group.by_subnet = settings.subnets.as_ref().is_some_and(|subnets| !subnets.is_empty());
+    }
+    if let Some(name) = &settings.placement_group {
+        group.placement_group = None;
+        if !name.is_empty() {
+            placement_group::ops::by_name(tx, cx, name)
+                .map_err(|error| Error::validation(error.to_string()))?;
+            group.placement_group = Some(name.clone());
+        }
     }
     if let Some(template) = &settings.template {
         group.launch_template = launch_template(tx, cx, template)?;

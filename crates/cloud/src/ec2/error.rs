@@ -140,6 +140,26 @@ pub enum Error {
     /// `others`: zones of the region that have what this one has not.
     #[error("{}", no_capacity(instance_type, zone, others))]
     InsufficientInstanceCapacity { instance_type: String, zone: String, others: Vec<String> },
+    /// A spread placement group that has as many in the zone as it can.
+    #[error(
+        "The spread placement group '{group}' has seven running instances in the Availability Zone {zone}, \
+         which is the maximum per Availability Zone and group. Launch in another Availability Zone or \
+         with another placement group."
+    )]
+    SpreadLimitExceeded { group: String, zone: String },
+    #[error("The placement group '{group}' is in use in another availability zone: {zone}")]
+    PlacementGroupInUseElsewhere { group: String, zone: String },
+    #[error("The placement group '{0}' is in use and may not be deleted.")]
+    PlacementGroupInUse(String),
+    #[error("The placement group '{0}' already exists.")]
+    PlacementGroupDuplicate(String),
+    #[error(
+        "The requested reservation does not have sufficient compatible and available capacity for this \
+         request."
+    )]
+    ReservationCapacityExceeded,
+    #[error("{0}")]
+    UnsupportedHibernationConfiguration(String),
     #[error(
         "Your Spot request price of {most} is lower than the minimum required Spot request fulfillment \
          price of {price}."
@@ -251,6 +271,27 @@ impl Error {
         Error::UnsupportedOperation(format!("{what} is not supported by this cloud."))
     }
 
+    /// For a tenancy, or a host, that is not shared with others.
+    pub fn tenancy(what: impl std::fmt::Display) -> Error {
+        Error::Unsupported(format!(
+            "The requested configuration is currently not supported. Please check the documentation for \
+             supported configurations. {what} is not supported by this cloud, in which every instance has \
+             the tenancy 'default'."
+        ))
+    }
+
+    /// Whether another zone may have what this one could not give.
+    pub fn is_of_zone(&self) -> bool {
+        matches!(
+            self,
+            Error::InsufficientInstanceCapacity { .. }
+                | Error::InsufficientFreeAddressesInSubnet(_)
+                | Error::PlacementGroupInUseElsewhere { .. }
+                | Error::ReservationCapacityExceeded
+                | Error::SpreadLimitExceeded { .. }
+        )
+    }
+
     pub fn code(&self) -> String {
         use Error::*;
         match self {
@@ -321,7 +362,15 @@ impl Error {
             NetworkAclEntryNotFound(_) => "InvalidNetworkAclEntry.NotFound",
             InvalidStateTransition(_) => "InvalidStateTransition",
             AlreadyAssociated(_) => "Resource.AlreadyAssociated",
-            InsufficientInstanceCapacity { .. } => "InsufficientInstanceCapacity",
+            InsufficientInstanceCapacity { .. } | SpreadLimitExceeded { .. } => {
+                "InsufficientInstanceCapacity"
+            }
+            PlacementGroupInUse(_) | PlacementGroupInUseElsewhere { .. } => {
+                "InvalidPlacementGroup.InUse"
+            }
+            PlacementGroupDuplicate(_) => "InvalidPlacementGroup.Duplicate",
+            ReservationCapacityExceeded => "ReservationCapacityExceeded",
+            UnsupportedHibernationConfiguration(_) => "UnsupportedHibernationConfiguration",
             SpotMaxPriceTooLow { .. } => "SpotMaxPriceTooLow",
             IncorrectSpotRequestState(_) => "IncorrectSpotRequestState",
             InvalidSpotFleetRequestConfig(_) => "InvalidSpotFleetRequestConfig",
@@ -343,6 +392,7 @@ impl Error {
         match self {
             Error::DryRun => 412,
             Error::InsufficientInstanceCapacity { .. }
+            | Error::SpreadLimitExceeded { .. }
             | Error::InsufficientAddressCapacity
             | Error::InsufficientVolumeCapacity
             | Error::Store(_) => 500,
@@ -371,6 +421,7 @@ impl From<crate::page::BadToken> for Error {
 /// What an id or a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    CapacityReservation,
     Fleet,
     FlowLog,
     NetworkInsightsAnalysis,
@@ -393,6 +444,8 @@ pub enum Kind {
     NatGateway,
     NetworkAcl,
     NetworkInterface,
+    /// By its name or its id.
+    PlacementGroup,
     PrefixList,
     PublicAddress,
     RouteTable,
@@ -434,6 +487,8 @@ impl Kind {
             Kind::NatGateway => "NatGateway",
             Kind::NetworkAcl => "InvalidNetworkAclID",
             Kind::NetworkInterface => "InvalidNetworkInterfaceID",
+            Kind::CapacityReservation => "InvalidCapacityReservationId",
+            Kind::PlacementGroup => "InvalidPlacementGroup",
             Kind::PrefixList => "InvalidPrefixListID",
             Kind::PublicAddress => "InvalidAddress",
             Kind::RouteTable => "InvalidRouteTableID",
@@ -459,6 +514,7 @@ impl Kind {
             Kind::VpcEndpointService => self.stem().to_owned(),
             Kind::LaunchTemplateName => format!("{}.NotFoundException", self.stem()),
             Kind::NatGateway => "NatGatewayNotFound".to_owned(),
+            Kind::PlacementGroup => "InvalidPlacementGroup.Unknown".to_owned(),
             _ => format!("{}.NotFound", self.stem()),
         }
     }
@@ -473,6 +529,7 @@ impl Kind {
             Kind::NatGateway => "NatGatewayMalformed".to_owned(),
             Kind::NetworkAcl => "InvalidNetworkAclId.Malformed".to_owned(),
             Kind::NetworkInterface => "InvalidNetworkInterfaceId.Malformed".to_owned(),
+            Kind::PlacementGroup => "InvalidPlacementGroupId.Malformed".to_owned(),
             Kind::PrefixList => "InvalidPrefixListId.Malformed".to_owned(),
             Kind::RouteTable => "InvalidRouteTableId.Malformed".to_owned(),
             Kind::VpcPeeringConnection => "InvalidVpcPeeringConnectionId.Malformed".to_owned(),
@@ -499,6 +556,8 @@ impl Kind {
             Kind::NatGateway => "nat-",
             Kind::NetworkAcl => "acl-",
             Kind::NetworkInterface => "eni-",
+            Kind::CapacityReservation => "cr-",
+            Kind::PlacementGroup => "pg-",
             Kind::PrefixList => "pl-",
             Kind::RouteTable => "rtb-",
             Kind::SecurityGroup => "sg-",
@@ -566,6 +625,8 @@ impl Kind {
             Kind::NatGateway => format!("The Nat Gateway {list} was not found"),
             Kind::NetworkAcl => plain("networkAcl ID"),
             Kind::NetworkInterface => plain("networkInterface ID"),
+            Kind::CapacityReservation => plain("capacity reservation ID"),
+            Kind::PlacementGroup => format!("The Placement Group '{list}' is unknown."),
             Kind::PrefixList => plain("prefix list ID"),
             Kind::PublicAddress => format!("Address '{list}' not found."),
             Kind::RouteTable => plain("routeTable ID"),

@@ -15,6 +15,7 @@ use crate::tag::Tags;
 
 pub fn operations() -> Vec<Entry> {
     let mut entries = Vec::new();
+    entries.extend(super::capacity_reservation::handlers::operations());
     entries.extend(super::catalog::handlers::operations());
     entries.extend(super::elastic_ip::handlers::operations());
     entries.extend(super::credits::handlers::operations());
@@ -29,6 +30,7 @@ pub fn operations() -> Vec<Entry> {
     entries.extend(super::key_pair::handlers::operations());
     entries.extend(super::launch_template::handlers::operations());
     entries.extend(super::network_interface::handlers::operations());
+    entries.extend(super::placement_group::handlers::operations());
     entries.extend(super::prefix_list::handlers::operations());
     entries.extend(super::nat_gateway::handlers::operations());
     entries.extend(super::network_acl::handlers::operations());

@@ -1,6 +1,7 @@
 //! Amazon EC2: one folder per kind of resource, one error for all of them.
 
 pub mod capacity;
+pub mod capacity_reservation;
 pub mod catalog;
 pub mod client_token;
 pub mod credits;
@@ -22,6 +23,7 @@ pub mod network;
 pub mod network_acl;
 pub mod network_insights;
 pub mod network_interface;
+pub mod placement_group;
 pub mod prefix_list;
 pub mod region;
 pub mod resource;

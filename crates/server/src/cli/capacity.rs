@@ -10,9 +10,10 @@ use super::{Cloud, Output};
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
   drover capacity set us-east-1a t3.micro 4     a fifth one is refused: InsufficientInstanceCapacity
+  drover capacity list                          also what capacity reservations hold
   drover capacity clear us-east-1a              as many as this host can run")]
 pub enum Command {
-    /// Show all pools and what is in use of them
+    /// Show all pools: what instances use, what is reserved for others, what is free
     List(List),
     /// Give a zone room for so many instances of a type
     Set(Set),
@@ -76,13 +77,14 @@ pub fn run(command: Command) -> Result<()> {
 
 fn list(cloud: &Cloud, output: &Output) -> Result<()> {
     let answer = cloud.call("GET", PATH, None)?;
-    let mut table = Table::new(&["zone", "type", "limit", "used", "free"]);
+    const COLUMNS: [&str; 6] = ["zone", "type", "limit", "used", "reserved", "free"];
+    let mut table = Table::new(&COLUMNS);
     for pool in answer["pools"].as_array().into_iter().flatten() {
         let cell = |name: &str| match &pool[name] {
             serde_json::Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        table.row(["zone", "type", "limit", "used", "free"].map(cell));
+        table.row(COLUMNS.map(cell));
     }
     let text = match table.is_empty() {
         true => "No pools: every zone has as many as this host can run.".to_owned(),

@@ -1022,6 +1022,16 @@ impl Operation for AuthorizeSecurityGroupIngress {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct CancelCapacityReservation;
+
+impl Operation for CancelCapacityReservation {
+    type Input = CancelCapacityReservationRequest;
+    type Output = CancelCapacityReservationResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CancelCapacityReservation";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct CancelSpotFleetRequests;
 
 impl Operation for CancelSpotFleetRequests {
@@ -1059,6 +1069,16 @@ impl Operation for CopySnapshot {
     type Output = CopySnapshotResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "CopySnapshot";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreateCapacityReservation;
+
+impl Operation for CreateCapacityReservation {
+    type Input = CreateCapacityReservationRequest;
+    type Output = CreateCapacityReservationResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreateCapacityReservation";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -1234,6 +1254,16 @@ impl Operation for CreateNetworkInterface {
     type Output = CreateNetworkInterfaceResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "CreateNetworkInterface";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CreatePlacementGroup;
+
+impl Operation for CreatePlacementGroup {
+    type Input = CreatePlacementGroupRequest;
+    type Output = CreatePlacementGroupResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "CreatePlacementGroup";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -1577,6 +1607,31 @@ impl Shape for DeleteNetworkInterfaceOutput {
 static DELETE_NETWORK_INTERFACE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
+pub struct DeletePlacementGroup;
+
+impl Operation for DeletePlacementGroup {
+    type Input = DeletePlacementGroupRequest;
+    type Output = DeletePlacementGroupOutput;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DeletePlacementGroup";
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeletePlacementGroupOutput {}
+
+impl Shape for DeletePlacementGroupOutput {
+    const SCHEMA: &'static s::Structure = &DELETE_PLACEMENT_GROUP_OUTPUT;
+
+    fn set(&mut self, _: usize, _: v::Value) {}
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        None
+    }
+}
+
+static DELETE_PLACEMENT_GROUP_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
+
+#[derive(Clone, Copy, Debug)]
 pub struct DeleteRoute;
 
 impl Operation for DeleteRoute {
@@ -1832,6 +1887,16 @@ impl Operation for DescribeAvailabilityZones {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct DescribeCapacityReservations;
+
+impl Operation for DescribeCapacityReservations {
+    type Input = DescribeCapacityReservationsRequest;
+    type Output = DescribeCapacityReservationsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribeCapacityReservations";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct DescribeDhcpOptions;
 
 impl Operation for DescribeDhcpOptions {
@@ -2079,6 +2144,16 @@ impl Operation for DescribeNetworkInterfaces {
     type Output = DescribeNetworkInterfacesResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "DescribeNetworkInterfaces";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct DescribePlacementGroups;
+
+impl Operation for DescribePlacementGroups {
+    type Input = DescribePlacementGroupsRequest;
+    type Output = DescribePlacementGroupsResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "DescribePlacementGroups";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -2597,6 +2672,16 @@ impl Shape for EnableVolumeIOOutput {
 static ENABLE_VOLUME_IO_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
+pub struct GetCapacityReservationUsage;
+
+impl Operation for GetCapacityReservationUsage {
+    type Input = GetCapacityReservationUsageRequest;
+    type Output = GetCapacityReservationUsageResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "GetCapacityReservationUsage";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct GetConsoleOutput;
 
 impl Operation for GetConsoleOutput {
@@ -2707,6 +2792,16 @@ impl Operation for ImportKeyPair {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct ModifyCapacityReservation;
+
+impl Operation for ModifyCapacityReservation {
+    type Input = ModifyCapacityReservationRequest;
+    type Output = ModifyCapacityReservationResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyCapacityReservation";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct ModifyDefaultCreditSpecification;
 
 impl Operation for ModifyDefaultCreditSpecification {
@@ -2777,6 +2872,16 @@ impl Shape for ModifyInstanceAttributeOutput {
 static MODIFY_INSTANCE_ATTRIBUTE_OUTPUT: s::Structure = s::Structure { name: "", members: &[] };
 
 #[derive(Clone, Copy, Debug)]
+pub struct ModifyInstanceCapacityReservationAttributes;
+
+impl Operation for ModifyInstanceCapacityReservationAttributes {
+    type Input = ModifyInstanceCapacityReservationAttributesRequest;
+    type Output = ModifyInstanceCapacityReservationAttributesResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyInstanceCapacityReservationAttributes";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct ModifyInstanceCreditSpecification;
 
 impl Operation for ModifyInstanceCreditSpecification {
@@ -2794,6 +2899,16 @@ impl Operation for ModifyInstanceMetadataOptions {
     type Output = ModifyInstanceMetadataOptionsResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "ModifyInstanceMetadataOptions";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyInstancePlacement;
+
+impl Operation for ModifyInstancePlacement {
+    type Input = ModifyInstancePlacementRequest;
+    type Output = ModifyInstancePlacementResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyInstancePlacement";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -6439,6 +6554,78 @@ static BLOCK_PUBLIC_ACCESS_STATES: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelCapacityReservationRequest {
+    pub apply_cancellation_charges: Option<String>,
+    pub capacity_reservation_id: String,
+    pub dry_run: Option<bool>,
+    pub quote_id: Option<String>,
+}
+
+impl Shape for CancelCapacityReservationRequest {
+    const SCHEMA: &'static s::Structure = &CANCEL_CAPACITY_RESERVATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.apply_cancellation_charges = v::from(value),
+            1 => self.capacity_reservation_id = v::from(value),
+            2 => self.dry_run = v::from(value),
+            _ => self.quote_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.apply_cancellation_charges),
+            1 => v::view(&self.capacity_reservation_id),
+            2 => v::view(&self.dry_run),
+            _ => v::view(&self.quote_id),
+        }
+    }
+}
+
+static CANCEL_CAPACITY_RESERVATION_REQUEST: s::Structure = s::Structure {
+    name: "CancelCapacityReservationRequest",
+    members: &[
+        s::optional(
+            "ApplyCancellationCharges",
+            "ApplyCancellationCharges",
+            "ApplyCancellationCharges",
+            s::Type::String(&APPLY_CANCELLATION_CHARGES),
+        ),
+        s::required(
+            "CapacityReservationId",
+            "CapacityReservationId",
+            "CapacityReservationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("QuoteId", "QuoteId", "QuoteId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CancelCapacityReservationResult {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for CancelCapacityReservationResult {
+    const SCHEMA: &'static s::Structure = &CANCEL_CAPACITY_RESERVATION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static CANCEL_CAPACITY_RESERVATION_RESULT: s::Structure = s::Structure {
+    name: "CancelCapacityReservationResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CancelSpotFleetRequestsError {
     pub code: Option<String>,
     pub message: Option<String>,
@@ -6753,6 +6940,477 @@ static CANCELLED_SPOT_INSTANCE_REQUEST: s::Structure = s::Structure {
             "State",
             "state",
             s::Type::String(&CANCEL_SPOT_INSTANCE_REQUEST_STATE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CapacityAllocation {
+    pub allocation_metadata: Option<Vec<CapacityAllocationMetadataEntry>>,
+    pub allocation_type: Option<String>,
+    pub count: Option<i32>,
+}
+
+impl Shape for CapacityAllocation {
+    const SCHEMA: &'static s::Structure = &CAPACITY_ALLOCATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.allocation_metadata = v::from(value),
+            1 => self.allocation_type = v::from(value),
+            _ => self.count = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.allocation_metadata),
+            1 => v::view(&self.allocation_type),
+            _ => v::view(&self.count),
+        }
+    }
+}
+
+static CAPACITY_ALLOCATION: s::Structure = s::Structure {
+    name: "CapacityAllocation",
+    members: &[
+        s::optional(
+            "AllocationMetadata",
+            "AllocationMetadataList",
+            "allocationMetadataList",
+            s::Type::List(&CAPACITY_ALLOCATION_METADATA_LIST),
+        ),
+        s::optional(
+            "AllocationType",
+            "AllocationType",
+            "allocationType",
+            s::Type::String(&ALLOCATION_TYPE),
+        ),
+        s::optional("Count", "Count", "count", s::Type::Integer(&s::ANY_NUMBER)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CapacityAllocationMetadataEntry {
+    pub key: Option<String>,
+    pub value: Option<String>,
+}
+
+impl Shape for CapacityAllocationMetadataEntry {
+    const SCHEMA: &'static s::Structure = &CAPACITY_ALLOCATION_METADATA_ENTRY;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.key = v::from(value),
+            _ => self.value = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.key),
+            _ => v::view(&self.value),
+        }
+    }
+}
+
+static CAPACITY_ALLOCATION_METADATA_ENTRY: s::Structure = s::Structure {
+    name: "CapacityAllocationMetadataEntry",
+    members: &[
+        s::optional("Key", "Key", "key", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Value", "Value", "value", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CapacityReservation {
+    pub adjustment_details: Option<CapacityReservationAdjustmentDetails>,
+    pub adjustment_status: Option<String>,
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub available_instance_count: Option<i32>,
+    pub capacity_allocations: Option<Vec<CapacityAllocation>>,
+    pub capacity_block_id: Option<String>,
+    pub capacity_reservation_arn: Option<String>,
+    pub capacity_reservation_fleet_id: Option<String>,
+    pub capacity_reservation_id: Option<String>,
+    pub commitment_info: Option<CapacityReservationCommitmentInfo>,
+    pub create_date: Option<Timestamp>,
+    pub delivery_preference: Option<String>,
+    pub ebs_optimized: Option<bool>,
+    pub end_date: Option<Timestamp>,
+    pub end_date_type: Option<String>,
+    pub ephemeral_storage: Option<bool>,
+    pub instance_match_criteria: Option<String>,
+    pub instance_platform: Option<String>,
+    pub instance_type: Option<String>,
+    pub interruptible: Option<bool>,
+    pub interruptible_capacity_allocation: Option<InterruptibleCapacityAllocation>,
+    pub interruption_info: Option<InterruptionInfo>,
+    pub launch_status: Option<String>,
+    pub original_start_date: Option<Timestamp>,
+    pub outpost_arn: Option<String>,
+    pub owner_id: Option<String>,
+    pub placement_group_arn: Option<String>,
+    pub reservation_type: Option<String>,
+    pub start_date: Option<Timestamp>,
+    pub state: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub tenancy: Option<String>,
+    pub total_instance_count: Option<i32>,
+    pub unused_reservation_billing_owner_id: Option<String>,
+    pub zero_size_preference: Option<String>,
+}
+
+impl Shape for CapacityReservation {
+    const SCHEMA: &'static s::Structure = &CAPACITY_RESERVATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.adjustment_details = v::from(value),
+            1 => self.adjustment_status = v::from(value),
+            2 => self.availability_zone = v::from(value),
+            3 => self.availability_zone_id = v::from(value),
+            4 => self.available_instance_count = v::from(value),
+            5 => self.capacity_allocations = v::from(value),
+            6 => self.capacity_block_id = v::from(value),
+            7 => self.capacity_reservation_arn = v::from(value),
+            8 => self.capacity_reservation_fleet_id = v::from(value),
+            9 => self.capacity_reservation_id = v::from(value),
+            10 => self.commitment_info = v::from(value),
+            11 => self.create_date = v::from(value),
+            12 => self.delivery_preference = v::from(value),
+            13 => self.ebs_optimized = v::from(value),
+            14 => self.end_date = v::from(value),
+            15 => self.end_date_type = v::from(value),
+            16 => self.ephemeral_storage = v::from(value),
+            17 => self.instance_match_criteria = v::from(value),
+            18 => self.instance_platform = v::from(value),
+            19 => self.instance_type = v::from(value),
+            20 => self.interruptible = v::from(value),
+            21 => self.interruptible_capacity_allocation = v::from(value),
+            22 => self.interruption_info = v::from(value),
+            23 => self.launch_status = v::from(value),
+            24 => self.original_start_date = v::from(value),
+            25 => self.outpost_arn = v::from(value),
+            26 => self.owner_id = v::from(value),
+            27 => self.placement_group_arn = v::from(value),
+            28 => self.reservation_type = v::from(value),
+            29 => self.start_date = v::from(value),
+            30 => self.state = v::from(value),
+            31 => self.tags = v::from(value),
+            32 => self.tenancy = v::from(value),
+            33 => self.total_instance_count = v::from(value),
+            34 => self.unused_reservation_billing_owner_id = v::from(value),
+            _ => self.zero_size_preference = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.adjustment_details),
+            1 => v::view(&self.adjustment_status),
+            2 => v::view(&self.availability_zone),
+            3 => v::view(&self.availability_zone_id),
+            4 => v::view(&self.available_instance_count),
+            5 => v::view(&self.capacity_allocations),
+            6 => v::view(&self.capacity_block_id),
+            7 => v::view(&self.capacity_reservation_arn),
+            8 => v::view(&self.capacity_reservation_fleet_id),
+            9 => v::view(&self.capacity_reservation_id),
+            10 => v::view(&self.commitment_info),
+            11 => v::view(&self.create_date),
+            12 => v::view(&self.delivery_preference),
+            13 => v::view(&self.ebs_optimized),
+            14 => v::view(&self.end_date),
+            15 => v::view(&self.end_date_type),
+            16 => v::view(&self.ephemeral_storage),
+            17 => v::view(&self.instance_match_criteria),
+            18 => v::view(&self.instance_platform),
+            19 => v::view(&self.instance_type),
+            20 => v::view(&self.interruptible),
+            21 => v::view(&self.interruptible_capacity_allocation),
+            22 => v::view(&self.interruption_info),
+            23 => v::view(&self.launch_status),
+            24 => v::view(&self.original_start_date),
+            25 => v::view(&self.outpost_arn),
+            26 => v::view(&self.owner_id),
+            27 => v::view(&self.placement_group_arn),
+            28 => v::view(&self.reservation_type),
+            29 => v::view(&self.start_date),
+            30 => v::view(&self.state),
+            31 => v::view(&self.tags),
+            32 => v::view(&self.tenancy),
+            33 => v::view(&self.total_instance_count),
+            34 => v::view(&self.unused_reservation_billing_owner_id),
+            _ => v::view(&self.zero_size_preference),
+        }
+    }
+}
+
+static CAPACITY_RESERVATION: s::Structure = s::Structure {
+    name: "CapacityReservation",
+    members: &[
+        s::optional(
+            "AdjustmentDetails",
+            "AdjustmentDetails",
+            "adjustmentDetails",
+            s::Type::Structure(&CAPACITY_RESERVATION_ADJUSTMENT_DETAILS),
+        ),
+        s::optional(
+            "AdjustmentStatus",
+            "AdjustmentStatus",
+            "adjustmentStatus",
+            s::Type::String(&CAPACITY_RESERVATION_ADJUSTMENT_STATUS),
+        ),
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "availabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "availabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailableInstanceCount",
+            "AvailableInstanceCount",
+            "availableInstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "CapacityAllocations",
+            "CapacityAllocationSet",
+            "capacityAllocationSet",
+            s::Type::List(&CAPACITY_ALLOCATIONS),
+        ),
+        s::optional(
+            "CapacityBlockId",
+            "CapacityBlockId",
+            "capacityBlockId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "CapacityReservationArn",
+            "CapacityReservationArn",
+            "capacityReservationArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "CapacityReservationFleetId",
+            "CapacityReservationFleetId",
+            "capacityReservationFleetId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "CapacityReservationId",
+            "CapacityReservationId",
+            "capacityReservationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "CommitmentInfo",
+            "CommitmentInfo",
+            "commitmentInfo",
+            s::Type::Structure(&CAPACITY_RESERVATION_COMMITMENT_INFO),
+        ),
+        s::optional("CreateDate", "CreateDate", "createDate", s::Type::Timestamp),
+        s::optional(
+            "DeliveryPreference",
+            "DeliveryPreference",
+            "deliveryPreference",
+            s::Type::String(&CAPACITY_RESERVATION_DELIVERY_PREFERENCE),
+        ),
+        s::optional("EbsOptimized", "EbsOptimized", "ebsOptimized", s::Type::Boolean),
+        s::optional("EndDate", "EndDate", "endDate", s::Type::Timestamp),
+        s::optional("EndDateType", "EndDateType", "endDateType", s::Type::String(&END_DATE_TYPE)),
+        s::optional("EphemeralStorage", "EphemeralStorage", "ephemeralStorage", s::Type::Boolean),
+        s::optional(
+            "InstanceMatchCriteria",
+            "InstanceMatchCriteria",
+            "instanceMatchCriteria",
+            s::Type::String(&INSTANCE_MATCH_CRITERIA),
+        ),
+        s::optional(
+            "InstancePlatform",
+            "InstancePlatform",
+            "instancePlatform",
+            s::Type::String(&CAPACITY_RESERVATION_INSTANCE_PLATFORM),
+        ),
+        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("Interruptible", "Interruptible", "interruptible", s::Type::Boolean),
+        s::optional(
+            "InterruptibleCapacityAllocation",
+            "InterruptibleCapacityAllocation",
+            "interruptibleCapacityAllocation",
+            s::Type::Structure(&INTERRUPTIBLE_CAPACITY_ALLOCATION),
+        ),
+        s::optional(
+            "InterruptionInfo",
+            "InterruptionInfo",
+            "interruptionInfo",
+            s::Type::Structure(&INTERRUPTION_INFO),
+        ),
+        s::optional(
+            "LaunchStatus",
+            "LaunchStatus",
+            "launchStatus",
+            s::Type::String(&CAPACITY_RESERVATION_LAUNCH_STATUS),
+        ),
+        s::optional(
+            "OriginalStartDate",
+            "OriginalStartDate",
+            "originalStartDate",
+            s::Type::Timestamp,
+        ),
+        s::optional("OutpostArn", "OutpostArn", "outpostArn", s::Type::String(&OUTPOST_ARN)),
+        s::optional("OwnerId", "OwnerId", "ownerId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PlacementGroupArn",
+            "PlacementGroupArn",
+            "placementGroupArn",
+            s::Type::String(&PLACEMENT_GROUP_ARN),
+        ),
+        s::optional(
+            "ReservationType",
+            "ReservationType",
+            "reservationType",
+            s::Type::String(&CAPACITY_RESERVATION_TYPE),
+        ),
+        s::optional("StartDate", "StartDate", "startDate", s::Type::Timestamp),
+        s::optional("State", "State", "state", s::Type::String(&CAPACITY_RESERVATION_STATE)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
+        s::optional(
+            "Tenancy",
+            "Tenancy",
+            "tenancy",
+            s::Type::String(&CAPACITY_RESERVATION_TENANCY),
+        ),
+        s::optional(
+            "TotalInstanceCount",
+            "TotalInstanceCount",
+            "totalInstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "UnusedReservationBillingOwnerId",
+            "UnusedReservationBillingOwnerId",
+            "unusedReservationBillingOwnerId",
+            s::Type::String(&ACCOUNT_ID),
+        ),
+        s::optional(
+            "ZeroSizePreference",
+            "ZeroSizePreference",
+            "zeroSizePreference",
+            s::Type::String(&ZERO_SIZE_PREFERENCE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CapacityReservationAdjustmentDetails {
+    pub commitment_duration: Option<i64>,
+    pub commitment_end_date: Option<Timestamp>,
+    pub end_date: Option<Timestamp>,
+    pub end_date_type: Option<String>,
+    pub start_date: Option<Timestamp>,
+}
+
+impl Shape for CapacityReservationAdjustmentDetails {
+    const SCHEMA: &'static s::Structure = &CAPACITY_RESERVATION_ADJUSTMENT_DETAILS;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.commitment_duration = v::from(value),
+            1 => self.commitment_end_date = v::from(value),
+            2 => self.end_date = v::from(value),
+            3 => self.end_date_type = v::from(value),
+            _ => self.start_date = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.commitment_duration),
+            1 => v::view(&self.commitment_end_date),
+            2 => v::view(&self.end_date),
+            3 => v::view(&self.end_date_type),
+            _ => v::view(&self.start_date),
+        }
+    }
+}
+
+static CAPACITY_RESERVATION_ADJUSTMENT_DETAILS: s::Structure = s::Structure {
+    name: "CapacityReservationAdjustmentDetails",
+    members: &[
+        s::optional(
+            "CommitmentDuration",
+            "CommitmentDuration",
+            "commitmentDuration",
+            s::Type::Long(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "CommitmentEndDate",
+            "CommitmentEndDate",
+            "commitmentEndDate",
+            s::Type::Timestamp,
+        ),
+        s::optional("EndDate", "EndDate", "endDate", s::Type::Timestamp),
+        s::optional("EndDateType", "EndDateType", "endDateType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("StartDate", "StartDate", "startDate", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CapacityReservationCommitmentInfo {
+    pub commitment_duration: Option<i64>,
+    pub commitment_end_date: Option<Timestamp>,
+    pub committed_instance_count: Option<i32>,
+}
+
+impl Shape for CapacityReservationCommitmentInfo {
+    const SCHEMA: &'static s::Structure = &CAPACITY_RESERVATION_COMMITMENT_INFO;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.commitment_duration = v::from(value),
+            1 => self.commitment_end_date = v::from(value),
+            _ => self.committed_instance_count = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.commitment_duration),
+            1 => v::view(&self.commitment_end_date),
+            _ => v::view(&self.committed_instance_count),
+        }
+    }
+}
+
+static CAPACITY_RESERVATION_COMMITMENT_INFO: s::Structure = s::Structure {
+    name: "CapacityReservationCommitmentInfo",
+    members: &[
+        s::optional(
+            "CommitmentDuration",
+            "CommitmentDuration",
+            "commitmentDuration",
+            s::Type::Long(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "CommitmentEndDate",
+            "CommitmentEndDate",
+            "commitmentEndDate",
+            s::Type::Timestamp,
+        ),
+        s::optional(
+            "CommittedInstanceCount",
+            "CommittedInstanceCount",
+            "committedInstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
         ),
     ],
 };
@@ -7676,6 +8334,183 @@ static CPU_PERFORMANCE_FACTOR_REQUEST: s::Structure = s::Structure {
         "Reference",
         "Reference",
         s::Type::List(&PERFORMANCE_FACTOR_REFERENCE_SET_REQUEST),
+    )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateCapacityReservationRequest {
+    pub availability_zone: Option<String>,
+    pub availability_zone_id: Option<String>,
+    pub client_token: Option<String>,
+    pub commitment_duration: Option<i64>,
+    pub delivery_preference: Option<String>,
+    pub dry_run: Option<bool>,
+    pub ebs_optimized: Option<bool>,
+    pub end_date: Option<Timestamp>,
+    pub end_date_type: Option<String>,
+    pub ephemeral_storage: Option<bool>,
+    pub instance_count: i32,
+    pub instance_match_criteria: Option<String>,
+    pub instance_platform: String,
+    pub instance_type: String,
+    pub outpost_arn: Option<String>,
+    pub placement_group_arn: Option<String>,
+    pub start_date: Option<Timestamp>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+    pub tenancy: Option<String>,
+}
+
+impl Shape for CreateCapacityReservationRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_CAPACITY_RESERVATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.availability_zone = v::from(value),
+            1 => self.availability_zone_id = v::from(value),
+            2 => self.client_token = v::from(value),
+            3 => self.commitment_duration = v::from(value),
+            4 => self.delivery_preference = v::from(value),
+            5 => self.dry_run = v::from(value),
+            6 => self.ebs_optimized = v::from(value),
+            7 => self.end_date = v::from(value),
+            8 => self.end_date_type = v::from(value),
+            9 => self.ephemeral_storage = v::from(value),
+            10 => self.instance_count = v::from(value),
+            11 => self.instance_match_criteria = v::from(value),
+            12 => self.instance_platform = v::from(value),
+            13 => self.instance_type = v::from(value),
+            14 => self.outpost_arn = v::from(value),
+            15 => self.placement_group_arn = v::from(value),
+            16 => self.start_date = v::from(value),
+            17 => self.tag_specifications = v::from(value),
+            _ => self.tenancy = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.availability_zone),
+            1 => v::view(&self.availability_zone_id),
+            2 => v::view(&self.client_token),
+            3 => v::view(&self.commitment_duration),
+            4 => v::view(&self.delivery_preference),
+            5 => v::view(&self.dry_run),
+            6 => v::view(&self.ebs_optimized),
+            7 => v::view(&self.end_date),
+            8 => v::view(&self.end_date_type),
+            9 => v::view(&self.ephemeral_storage),
+            10 => v::view(&self.instance_count),
+            11 => v::view(&self.instance_match_criteria),
+            12 => v::view(&self.instance_platform),
+            13 => v::view(&self.instance_type),
+            14 => v::view(&self.outpost_arn),
+            15 => v::view(&self.placement_group_arn),
+            16 => v::view(&self.start_date),
+            17 => v::view(&self.tag_specifications),
+            _ => v::view(&self.tenancy),
+        }
+    }
+}
+
+static CREATE_CAPACITY_RESERVATION_REQUEST: s::Structure = s::Structure {
+    name: "CreateCapacityReservationRequest",
+    members: &[
+        s::optional(
+            "AvailabilityZone",
+            "AvailabilityZone",
+            "AvailabilityZone",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            "AvailabilityZoneId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("ClientToken", "ClientToken", "ClientToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "CommitmentDuration",
+            "CommitmentDuration",
+            "CommitmentDuration",
+            s::Type::Long(&CAPACITY_RESERVATION_COMMITMENT_DURATION),
+        ),
+        s::optional(
+            "DeliveryPreference",
+            "DeliveryPreference",
+            "DeliveryPreference",
+            s::Type::String(&CAPACITY_RESERVATION_DELIVERY_PREFERENCE),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("EbsOptimized", "EbsOptimized", "EbsOptimized", s::Type::Boolean),
+        s::optional("EndDate", "EndDate", "EndDate", s::Type::Timestamp),
+        s::optional("EndDateType", "EndDateType", "EndDateType", s::Type::String(&END_DATE_TYPE)),
+        s::optional("EphemeralStorage", "EphemeralStorage", "EphemeralStorage", s::Type::Boolean),
+        s::required(
+            "InstanceCount",
+            "InstanceCount",
+            "InstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "InstanceMatchCriteria",
+            "InstanceMatchCriteria",
+            "InstanceMatchCriteria",
+            s::Type::String(&INSTANCE_MATCH_CRITERIA),
+        ),
+        s::required(
+            "InstancePlatform",
+            "InstancePlatform",
+            "InstancePlatform",
+            s::Type::String(&CAPACITY_RESERVATION_INSTANCE_PLATFORM),
+        ),
+        s::required("InstanceType", "InstanceType", "InstanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional("OutpostArn", "OutpostArn", "OutpostArn", s::Type::String(&OUTPOST_ARN)),
+        s::optional(
+            "PlacementGroupArn",
+            "PlacementGroupArn",
+            "PlacementGroupArn",
+            s::Type::String(&PLACEMENT_GROUP_ARN),
+        ),
+        s::optional("StartDate", "StartDate", "StartDate", s::Type::Timestamp),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecifications",
+            "TagSpecifications",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+        s::optional(
+            "Tenancy",
+            "Tenancy",
+            "Tenancy",
+            s::Type::String(&CAPACITY_RESERVATION_TENANCY),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreateCapacityReservationResult {
+    pub capacity_reservation: Option<CapacityReservation>,
+}
+
+impl Shape for CreateCapacityReservationResult {
+    const SCHEMA: &'static s::Structure = &CREATE_CAPACITY_RESERVATION_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.capacity_reservation = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.capacity_reservation)
+    }
+}
+
+static CREATE_CAPACITY_RESERVATION_RESULT: s::Structure = s::Structure {
+    name: "CreateCapacityReservationResult",
+    members: &[s::optional(
+        "CapacityReservation",
+        "CapacityReservation",
+        "capacityReservation",
+        s::Type::Structure(&CAPACITY_RESERVATION),
     )],
 };
 
@@ -9526,6 +10361,113 @@ static CREATE_PEERING_CONNECTION_OPTIONS_REQUEST: s::Structure = s::Structure {
             s::Type::String(&MULTIPATH_RESILIENCE_MODE),
         ),
     ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreatePlacementGroupRequest {
+    pub dry_run: Option<bool>,
+    pub group_name: Option<String>,
+    pub linked_group_id: Option<String>,
+    pub operator: Option<OperatorRequest>,
+    pub parent_group_id: Option<String>,
+    pub partition_count: Option<i32>,
+    pub spread_level: Option<String>,
+    pub strategy: Option<String>,
+    pub tag_specifications: Option<Vec<TagSpecification>>,
+}
+
+impl Shape for CreatePlacementGroupRequest {
+    const SCHEMA: &'static s::Structure = &CREATE_PLACEMENT_GROUP_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.group_name = v::from(value),
+            2 => self.linked_group_id = v::from(value),
+            3 => self.operator = v::from(value),
+            4 => self.parent_group_id = v::from(value),
+            5 => self.partition_count = v::from(value),
+            6 => self.spread_level = v::from(value),
+            7 => self.strategy = v::from(value),
+            _ => self.tag_specifications = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.group_name),
+            2 => v::view(&self.linked_group_id),
+            3 => v::view(&self.operator),
+            4 => v::view(&self.parent_group_id),
+            5 => v::view(&self.partition_count),
+            6 => v::view(&self.spread_level),
+            7 => v::view(&self.strategy),
+            _ => v::view(&self.tag_specifications),
+        }
+    }
+}
+
+static CREATE_PLACEMENT_GROUP_REQUEST: s::Structure = s::Structure {
+    name: "CreatePlacementGroupRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("GroupName", "GroupName", "groupName", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "LinkedGroupId",
+            "LinkedGroupId",
+            "LinkedGroupId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Operator", "Operator", "Operator", s::Type::Structure(&OPERATOR_REQUEST)),
+        s::optional(
+            "ParentGroupId",
+            "ParentGroupId",
+            "ParentGroupId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "PartitionCount",
+            "PartitionCount",
+            "PartitionCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("SpreadLevel", "SpreadLevel", "SpreadLevel", s::Type::String(&SPREAD_LEVEL)),
+        s::optional("Strategy", "Strategy", "strategy", s::Type::String(&PLACEMENT_STRATEGY)),
+        s::optional(
+            "TagSpecifications",
+            "TagSpecification",
+            "TagSpecification",
+            s::Type::List(&TAG_SPECIFICATION_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CreatePlacementGroupResult {
+    pub placement_group: Option<PlacementGroup>,
+}
+
+impl Shape for CreatePlacementGroupResult {
+    const SCHEMA: &'static s::Structure = &CREATE_PLACEMENT_GROUP_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.placement_group = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.placement_group)
+    }
+}
+
+static CREATE_PLACEMENT_GROUP_RESULT: s::Structure = s::Structure {
+    name: "CreatePlacementGroupResult",
+    members: &[s::optional(
+        "PlacementGroup",
+        "PlacementGroup",
+        "placementGroup",
+        s::Type::Structure(&PLACEMENT_GROUP),
+    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -11936,6 +12878,38 @@ static DELETE_NETWORK_INTERFACE_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeletePlacementGroupRequest {
+    pub dry_run: Option<bool>,
+    pub group_name: String,
+}
+
+impl Shape for DeletePlacementGroupRequest {
+    const SCHEMA: &'static s::Structure = &DELETE_PLACEMENT_GROUP_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.group_name = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.group_name),
+        }
+    }
+}
+
+static DELETE_PLACEMENT_GROUP_REQUEST: s::Structure = s::Structure {
+    name: "DeletePlacementGroupRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::required("GroupName", "GroupName", "groupName", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteRouteRequest {
     pub destination_cidr_block: Option<String>,
     pub destination_ipv6_cidr_block: Option<String>,
@@ -12797,6 +13771,97 @@ static DESCRIBE_AVAILABILITY_ZONES_RESULT: s::Structure = s::Structure {
         "availabilityZoneInfo",
         s::Type::List(&AVAILABILITY_ZONE_LIST),
     )],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeCapacityReservationsRequest {
+    pub capacity_reservation_ids: Option<Vec<String>>,
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeCapacityReservationsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_CAPACITY_RESERVATIONS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.capacity_reservation_ids = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.filters = v::from(value),
+            3 => self.max_results = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.capacity_reservation_ids),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.filters),
+            3 => v::view(&self.max_results),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_CAPACITY_RESERVATIONS_REQUEST: s::Structure = s::Structure {
+    name: "DescribeCapacityReservationsRequest",
+    members: &[
+        s::optional(
+            "CapacityReservationIds",
+            "CapacityReservationId",
+            "CapacityReservationId",
+            s::Type::List(&CAPACITY_RESERVATION_ID_SET),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&DESCRIBE_CAPACITY_RESERVATIONS_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeCapacityReservationsResult {
+    pub capacity_reservations: Option<Vec<CapacityReservation>>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for DescribeCapacityReservationsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_CAPACITY_RESERVATIONS_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.capacity_reservations = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.capacity_reservations),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static DESCRIBE_CAPACITY_RESERVATIONS_RESULT: s::Structure = s::Structure {
+    name: "DescribeCapacityReservationsResult",
+    members: &[
+        s::optional(
+            "CapacityReservations",
+            "CapacityReservationSet",
+            "capacityReservationSet",
+            s::Type::List(&CAPACITY_RESERVATION_SET),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15150,6 +16215,83 @@ static DESCRIBE_NETWORK_INTERFACES_RESULT: s::Structure = s::Structure {
         ),
         s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
     ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribePlacementGroupsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub group_ids: Option<Vec<String>>,
+    pub group_names: Option<Vec<String>>,
+}
+
+impl Shape for DescribePlacementGroupsRequest {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_PLACEMENT_GROUPS_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            1 => self.filters = v::from(value),
+            2 => self.group_ids = v::from(value),
+            _ => self.group_names = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            1 => v::view(&self.filters),
+            2 => v::view(&self.group_ids),
+            _ => v::view(&self.group_names),
+        }
+    }
+}
+
+static DESCRIBE_PLACEMENT_GROUPS_REQUEST: s::Structure = s::Structure {
+    name: "DescribePlacementGroupsRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "dryRun", s::Type::Boolean),
+        s::optional("Filters", "Filter", "Filter", s::Type::List(&FILTER_LIST)),
+        s::optional(
+            "GroupIds",
+            "GroupId",
+            "GroupId",
+            s::Type::List(&PLACEMENT_GROUP_ID_STRING_LIST),
+        ),
+        s::optional(
+            "GroupNames",
+            "GroupName",
+            "groupName",
+            s::Type::List(&PLACEMENT_GROUP_STRING_LIST),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribePlacementGroupsResult {
+    pub placement_groups: Option<Vec<PlacementGroup>>,
+}
+
+impl Shape for DescribePlacementGroupsResult {
+    const SCHEMA: &'static s::Structure = &DESCRIBE_PLACEMENT_GROUPS_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.placement_groups = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.placement_groups)
+    }
+}
+
+static DESCRIBE_PLACEMENT_GROUPS_RESULT: s::Structure = s::Structure {
+    name: "DescribePlacementGroupsResult",
+    members: &[s::optional(
+        "PlacementGroups",
+        "PlacementGroupSet",
+        "placementGroupSet",
+        s::Type::List(&PLACEMENT_GROUP_LIST),
+    )],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21559,6 +22701,150 @@ static FPGA_INFO: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetCapacityReservationUsageRequest {
+    pub capacity_reservation_id: String,
+    pub dry_run: Option<bool>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+impl Shape for GetCapacityReservationUsageRequest {
+    const SCHEMA: &'static s::Structure = &GET_CAPACITY_RESERVATION_USAGE_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.capacity_reservation_id = v::from(value),
+            1 => self.dry_run = v::from(value),
+            2 => self.max_results = v::from(value),
+            _ => self.next_token = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.capacity_reservation_id),
+            1 => v::view(&self.dry_run),
+            2 => v::view(&self.max_results),
+            _ => v::view(&self.next_token),
+        }
+    }
+}
+
+static GET_CAPACITY_RESERVATION_USAGE_REQUEST: s::Structure = s::Structure {
+    name: "GetCapacityReservationUsageRequest",
+    members: &[
+        s::required(
+            "CapacityReservationId",
+            "CapacityReservationId",
+            "CapacityReservationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional(
+            "MaxResults",
+            "MaxResults",
+            "MaxResults",
+            s::Type::Integer(&GET_CAPACITY_RESERVATION_USAGE_REQUEST_MAX_RESULTS),
+        ),
+        s::optional("NextToken", "NextToken", "NextToken", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetCapacityReservationUsageResult {
+    pub available_instance_count: Option<i32>,
+    pub capacity_reservation_id: Option<String>,
+    pub instance_type: Option<String>,
+    pub instance_usages: Option<Vec<InstanceUsage>>,
+    pub interruptible: Option<bool>,
+    pub interruptible_capacity_allocation: Option<InterruptibleCapacityAllocation>,
+    pub interruption_info: Option<InterruptionInfo>,
+    pub next_token: Option<String>,
+    pub state: Option<String>,
+    pub total_instance_count: Option<i32>,
+}
+
+impl Shape for GetCapacityReservationUsageResult {
+    const SCHEMA: &'static s::Structure = &GET_CAPACITY_RESERVATION_USAGE_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.available_instance_count = v::from(value),
+            1 => self.capacity_reservation_id = v::from(value),
+            2 => self.instance_type = v::from(value),
+            3 => self.instance_usages = v::from(value),
+            4 => self.interruptible = v::from(value),
+            5 => self.interruptible_capacity_allocation = v::from(value),
+            6 => self.interruption_info = v::from(value),
+            7 => self.next_token = v::from(value),
+            8 => self.state = v::from(value),
+            _ => self.total_instance_count = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.available_instance_count),
+            1 => v::view(&self.capacity_reservation_id),
+            2 => v::view(&self.instance_type),
+            3 => v::view(&self.instance_usages),
+            4 => v::view(&self.interruptible),
+            5 => v::view(&self.interruptible_capacity_allocation),
+            6 => v::view(&self.interruption_info),
+            7 => v::view(&self.next_token),
+            8 => v::view(&self.state),
+            _ => v::view(&self.total_instance_count),
+        }
+    }
+}
+
+static GET_CAPACITY_RESERVATION_USAGE_RESULT: s::Structure = s::Structure {
+    name: "GetCapacityReservationUsageResult",
+    members: &[
+        s::optional(
+            "AvailableInstanceCount",
+            "AvailableInstanceCount",
+            "availableInstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "CapacityReservationId",
+            "CapacityReservationId",
+            "capacityReservationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("InstanceType", "InstanceType", "instanceType", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "InstanceUsages",
+            "InstanceUsageSet",
+            "instanceUsageSet",
+            s::Type::List(&INSTANCE_USAGE_SET),
+        ),
+        s::optional("Interruptible", "Interruptible", "interruptible", s::Type::Boolean),
+        s::optional(
+            "InterruptibleCapacityAllocation",
+            "InterruptibleCapacityAllocation",
+            "interruptibleCapacityAllocation",
+            s::Type::Structure(&INTERRUPTIBLE_CAPACITY_ALLOCATION),
+        ),
+        s::optional(
+            "InterruptionInfo",
+            "InterruptionInfo",
+            "interruptionInfo",
+            s::Type::Structure(&INTERRUPTION_INFO),
+        ),
+        s::optional("NextToken", "NextToken", "nextToken", s::Type::String(&s::ANY_TEXT)),
+        s::optional("State", "State", "state", s::Type::String(&CAPACITY_RESERVATION_STATE)),
+        s::optional(
+            "TotalInstanceCount",
+            "TotalInstanceCount",
+            "totalInstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetConsoleOutputRequest {
     pub dry_run: Option<bool>,
     pub instance_id: String,
@@ -26997,6 +28283,43 @@ static INSTANCE_TYPE_SPECIFICATION: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceUsage {
+    pub account_id: Option<String>,
+    pub used_instance_count: Option<i32>,
+}
+
+impl Shape for InstanceUsage {
+    const SCHEMA: &'static s::Structure = &INSTANCE_USAGE;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.account_id = v::from(value),
+            _ => self.used_instance_count = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.account_id),
+            _ => v::view(&self.used_instance_count),
+        }
+    }
+}
+
+static INSTANCE_USAGE: s::Structure = s::Structure {
+    name: "InstanceUsage",
+    members: &[
+        s::optional("AccountId", "AccountId", "accountId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "UsedInstanceCount",
+            "UsedInstanceCount",
+            "usedInstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct InternetGateway {
     pub attachments: Option<Vec<InternetGatewayAttachment>>,
     pub internet_gateway_id: Option<String>,
@@ -27075,6 +28398,126 @@ static INTERNET_GATEWAY_ATTACHMENT: s::Structure = s::Structure {
     members: &[
         s::optional("State", "State", "state", s::Type::String(&ATTACHMENT_STATUS)),
         s::optional("VpcId", "VpcId", "vpcId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InterruptibleCapacityAllocation {
+    pub instance_count: Option<i32>,
+    pub interruptible_capacity_reservation_id: Option<String>,
+    pub interruption_type: Option<String>,
+    pub status: Option<String>,
+    pub target_instance_count: Option<i32>,
+    pub zero_size_preference: Option<String>,
+}
+
+impl Shape for InterruptibleCapacityAllocation {
+    const SCHEMA: &'static s::Structure = &INTERRUPTIBLE_CAPACITY_ALLOCATION;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.instance_count = v::from(value),
+            1 => self.interruptible_capacity_reservation_id = v::from(value),
+            2 => self.interruption_type = v::from(value),
+            3 => self.status = v::from(value),
+            4 => self.target_instance_count = v::from(value),
+            _ => self.zero_size_preference = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.instance_count),
+            1 => v::view(&self.interruptible_capacity_reservation_id),
+            2 => v::view(&self.interruption_type),
+            3 => v::view(&self.status),
+            4 => v::view(&self.target_instance_count),
+            _ => v::view(&self.zero_size_preference),
+        }
+    }
+}
+
+static INTERRUPTIBLE_CAPACITY_ALLOCATION: s::Structure = s::Structure {
+    name: "InterruptibleCapacityAllocation",
+    members: &[
+        s::optional(
+            "InstanceCount",
+            "InstanceCount",
+            "instanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "InterruptibleCapacityReservationId",
+            "InterruptibleCapacityReservationId",
+            "interruptibleCapacityReservationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "InterruptionType",
+            "InterruptionType",
+            "interruptionType",
+            s::Type::String(&INTERRUPTION_TYPE),
+        ),
+        s::optional(
+            "Status",
+            "Status",
+            "status",
+            s::Type::String(&INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_STATUS),
+        ),
+        s::optional(
+            "TargetInstanceCount",
+            "TargetInstanceCount",
+            "targetInstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "ZeroSizePreference",
+            "ZeroSizePreference",
+            "zeroSizePreference",
+            s::Type::String(&ZERO_SIZE_PREFERENCE),
+        ),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InterruptionInfo {
+    pub interruption_type: Option<String>,
+    pub source_capacity_reservation_id: Option<String>,
+}
+
+impl Shape for InterruptionInfo {
+    const SCHEMA: &'static s::Structure = &INTERRUPTION_INFO;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.interruption_type = v::from(value),
+            _ => self.source_capacity_reservation_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.interruption_type),
+            _ => v::view(&self.source_capacity_reservation_id),
+        }
+    }
+}
+
+static INTERRUPTION_INFO: s::Structure = s::Structure {
+    name: "InterruptionInfo",
+    members: &[
+        s::optional(
+            "InterruptionType",
+            "InterruptionType",
+            "interruptionType",
+            s::Type::String(&INTERRUPTION_TYPE),
+        ),
+        s::optional(
+            "SourceCapacityReservationId",
+            "SourceCapacityReservationId",
+            "sourceCapacityReservationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
     ],
 };
 
@@ -30797,6 +32240,145 @@ static MEMORY_MI_B_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyCapacityReservationRequest {
+    pub accept: Option<bool>,
+    pub accept_modification_terms: Option<bool>,
+    pub additional_info: Option<String>,
+    pub capacity_reservation_id: String,
+    pub dry_run: Option<bool>,
+    pub end_date: Option<Timestamp>,
+    pub end_date_type: Option<String>,
+    pub instance_count: Option<i32>,
+    pub instance_match_criteria: Option<String>,
+    pub quote_id: Option<String>,
+    pub start_date: Option<Timestamp>,
+}
+
+impl Shape for ModifyCapacityReservationRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_CAPACITY_RESERVATION_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.accept = v::from(value),
+            1 => self.accept_modification_terms = v::from(value),
+            2 => self.additional_info = v::from(value),
+            3 => self.capacity_reservation_id = v::from(value),
+            4 => self.dry_run = v::from(value),
+            5 => self.end_date = v::from(value),
+            6 => self.end_date_type = v::from(value),
+            7 => self.instance_count = v::from(value),
+            8 => self.instance_match_criteria = v::from(value),
+            9 => self.quote_id = v::from(value),
+            _ => self.start_date = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.accept),
+            1 => v::view(&self.accept_modification_terms),
+            2 => v::view(&self.additional_info),
+            3 => v::view(&self.capacity_reservation_id),
+            4 => v::view(&self.dry_run),
+            5 => v::view(&self.end_date),
+            6 => v::view(&self.end_date_type),
+            7 => v::view(&self.instance_count),
+            8 => v::view(&self.instance_match_criteria),
+            9 => v::view(&self.quote_id),
+            _ => v::view(&self.start_date),
+        }
+    }
+}
+
+static MODIFY_CAPACITY_RESERVATION_REQUEST: s::Structure = s::Structure {
+    name: "ModifyCapacityReservationRequest",
+    members: &[
+        s::optional("Accept", "Accept", "Accept", s::Type::Boolean),
+        s::optional(
+            "AcceptModificationTerms",
+            "AcceptModificationTerms",
+            "AcceptModificationTerms",
+            s::Type::Boolean,
+        ),
+        s::optional(
+            "AdditionalInfo",
+            "AdditionalInfo",
+            "AdditionalInfo",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::required(
+            "CapacityReservationId",
+            "CapacityReservationId",
+            "CapacityReservationId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::optional("EndDate", "EndDate", "EndDate", s::Type::Timestamp),
+        s::optional("EndDateType", "EndDateType", "EndDateType", s::Type::String(&END_DATE_TYPE)),
+        s::optional(
+            "InstanceCount",
+            "InstanceCount",
+            "InstanceCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional(
+            "InstanceMatchCriteria",
+            "InstanceMatchCriteria",
+            "InstanceMatchCriteria",
+            s::Type::String(&INSTANCE_MATCH_CRITERIA),
+        ),
+        s::optional("QuoteId", "QuoteId", "QuoteId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("StartDate", "StartDate", "StartDate", s::Type::Timestamp),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyCapacityReservationResult {
+    pub adjustment_details: Option<CapacityReservationAdjustmentDetails>,
+    pub adjustment_status: Option<String>,
+    pub r#return: Option<bool>,
+}
+
+impl Shape for ModifyCapacityReservationResult {
+    const SCHEMA: &'static s::Structure = &MODIFY_CAPACITY_RESERVATION_RESULT;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.adjustment_details = v::from(value),
+            1 => self.adjustment_status = v::from(value),
+            _ => self.r#return = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.adjustment_details),
+            1 => v::view(&self.adjustment_status),
+            _ => v::view(&self.r#return),
+        }
+    }
+}
+
+static MODIFY_CAPACITY_RESERVATION_RESULT: s::Structure = s::Structure {
+    name: "ModifyCapacityReservationResult",
+    members: &[
+        s::optional(
+            "AdjustmentDetails",
+            "AdjustmentDetails",
+            "adjustmentDetails",
+            s::Type::Structure(&CAPACITY_RESERVATION_ADJUSTMENT_DETAILS),
+        ),
+        s::optional(
+            "AdjustmentStatus",
+            "AdjustmentStatus",
+            "adjustmentStatus",
+            s::Type::String(&CAPACITY_RESERVATION_ADJUSTMENT_STATUS),
+        ),
+        s::optional("Return", "Return", "return", s::Type::Boolean),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModifyDefaultCreditSpecificationRequest {
     pub cpu_credits: String,
     pub dry_run: Option<bool>,
@@ -31217,6 +32799,69 @@ static MODIFY_INSTANCE_ATTRIBUTE_REQUEST: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyInstanceCapacityReservationAttributesRequest {
+    pub capacity_reservation_specification: CapacityReservationSpecification,
+    pub dry_run: Option<bool>,
+    pub instance_id: String,
+}
+
+impl Shape for ModifyInstanceCapacityReservationAttributesRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.capacity_reservation_specification = v::from(value),
+            1 => self.dry_run = v::from(value),
+            _ => self.instance_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.capacity_reservation_specification),
+            1 => v::view(&self.dry_run),
+            _ => v::view(&self.instance_id),
+        }
+    }
+}
+
+static MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_REQUEST: s::Structure = s::Structure {
+    name: "ModifyInstanceCapacityReservationAttributesRequest",
+    members: &[
+        s::required(
+            "CapacityReservationSpecification",
+            "CapacityReservationSpecification",
+            "CapacityReservationSpecification",
+            s::Type::Structure(&CAPACITY_RESERVATION_SPECIFICATION),
+        ),
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("InstanceId", "InstanceId", "InstanceId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyInstanceCapacityReservationAttributesResult {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for ModifyInstanceCapacityReservationAttributesResult {
+    const SCHEMA: &'static s::Structure = &MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static MODIFY_INSTANCE_CAPACITY_RESERVATION_ATTRIBUTES_RESULT: s::Structure = s::Structure {
+    name: "ModifyInstanceCapacityReservationAttributesResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModifyInstanceCreditSpecificationRequest {
     pub client_token: Option<String>,
     pub dry_run: Option<bool>,
@@ -31408,6 +33053,94 @@ static MODIFY_INSTANCE_METADATA_OPTIONS_RESULT: s::Structure = s::Structure {
             s::Type::Structure(&INSTANCE_METADATA_OPTIONS_RESPONSE),
         ),
     ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyInstancePlacementRequest {
+    pub affinity: Option<String>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub host_id: Option<String>,
+    pub host_resource_group_arn: Option<String>,
+    pub instance_id: String,
+    pub partition_number: Option<i32>,
+    pub tenancy: Option<String>,
+}
+
+impl Shape for ModifyInstancePlacementRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_INSTANCE_PLACEMENT_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.affinity = v::from(value),
+            1 => self.group_id = v::from(value),
+            2 => self.group_name = v::from(value),
+            3 => self.host_id = v::from(value),
+            4 => self.host_resource_group_arn = v::from(value),
+            5 => self.instance_id = v::from(value),
+            6 => self.partition_number = v::from(value),
+            _ => self.tenancy = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.affinity),
+            1 => v::view(&self.group_id),
+            2 => v::view(&self.group_name),
+            3 => v::view(&self.host_id),
+            4 => v::view(&self.host_resource_group_arn),
+            5 => v::view(&self.instance_id),
+            6 => v::view(&self.partition_number),
+            _ => v::view(&self.tenancy),
+        }
+    }
+}
+
+static MODIFY_INSTANCE_PLACEMENT_REQUEST: s::Structure = s::Structure {
+    name: "ModifyInstancePlacementRequest",
+    members: &[
+        s::optional("Affinity", "Affinity", "affinity", s::Type::String(&AFFINITY)),
+        s::optional("GroupId", "GroupId", "GroupId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("GroupName", "GroupName", "GroupName", s::Type::String(&s::ANY_TEXT)),
+        s::optional("HostId", "HostId", "hostId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "HostResourceGroupArn",
+            "HostResourceGroupArn",
+            "HostResourceGroupArn",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::required("InstanceId", "InstanceId", "instanceId", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "PartitionNumber",
+            "PartitionNumber",
+            "PartitionNumber",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("Tenancy", "Tenancy", "tenancy", s::Type::String(&HOST_TENANCY)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyInstancePlacementResult {
+    pub r#return: Option<bool>,
+}
+
+impl Shape for ModifyInstancePlacementResult {
+    const SCHEMA: &'static s::Structure = &MODIFY_INSTANCE_PLACEMENT_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.r#return = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.r#return)
+    }
+}
+
+static MODIFY_INSTANCE_PLACEMENT_RESULT: s::Structure = s::Structure {
+    name: "ModifyInstancePlacementResult",
+    members: &[s::optional("Return", "Return", "return", s::Type::Boolean)],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35362,6 +37095,89 @@ static PLACEMENT: s::Structure = s::Structure {
         ),
         s::optional("SpreadDomain", "SpreadDomain", "spreadDomain", s::Type::String(&s::ANY_TEXT)),
         s::optional("Tenancy", "Tenancy", "tenancy", s::Type::String(&TENANCY)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlacementGroup {
+    pub group_arn: Option<String>,
+    pub group_id: Option<String>,
+    pub group_name: Option<String>,
+    pub linked_group_id: Option<String>,
+    pub operator: Option<OperatorResponse>,
+    pub parent_group_id: Option<String>,
+    pub partition_count: Option<i32>,
+    pub spread_level: Option<String>,
+    pub state: Option<String>,
+    pub strategy: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+}
+
+impl Shape for PlacementGroup {
+    const SCHEMA: &'static s::Structure = &PLACEMENT_GROUP;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.group_arn = v::from(value),
+            1 => self.group_id = v::from(value),
+            2 => self.group_name = v::from(value),
+            3 => self.linked_group_id = v::from(value),
+            4 => self.operator = v::from(value),
+            5 => self.parent_group_id = v::from(value),
+            6 => self.partition_count = v::from(value),
+            7 => self.spread_level = v::from(value),
+            8 => self.state = v::from(value),
+            9 => self.strategy = v::from(value),
+            _ => self.tags = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.group_arn),
+            1 => v::view(&self.group_id),
+            2 => v::view(&self.group_name),
+            3 => v::view(&self.linked_group_id),
+            4 => v::view(&self.operator),
+            5 => v::view(&self.parent_group_id),
+            6 => v::view(&self.partition_count),
+            7 => v::view(&self.spread_level),
+            8 => v::view(&self.state),
+            9 => v::view(&self.strategy),
+            _ => v::view(&self.tags),
+        }
+    }
+}
+
+static PLACEMENT_GROUP: s::Structure = s::Structure {
+    name: "PlacementGroup",
+    members: &[
+        s::optional("GroupArn", "GroupArn", "groupArn", s::Type::String(&s::ANY_TEXT)),
+        s::optional("GroupId", "GroupId", "groupId", s::Type::String(&s::ANY_TEXT)),
+        s::optional("GroupName", "GroupName", "groupName", s::Type::String(&s::ANY_TEXT)),
+        s::optional(
+            "LinkedGroupId",
+            "LinkedGroupId",
+            "linkedGroupId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional("Operator", "Operator", "operator", s::Type::Structure(&OPERATOR_RESPONSE)),
+        s::optional(
+            "ParentGroupId",
+            "ParentGroupId",
+            "parentGroupId",
+            s::Type::String(&s::ANY_TEXT),
+        ),
+        s::optional(
+            "PartitionCount",
+            "PartitionCount",
+            "partitionCount",
+            s::Type::Integer(&s::ANY_NUMBER),
+        ),
+        s::optional("SpreadLevel", "SpreadLevel", "spreadLevel", s::Type::String(&SPREAD_LEVEL)),
+        s::optional("State", "State", "state", s::Type::String(&PLACEMENT_GROUP_STATE)),
+        s::optional("Strategy", "Strategy", "strategy", s::Type::String(&PLACEMENT_STRATEGY)),
+        s::optional("Tags", "TagSet", "tagSet", s::Type::List(&TAG_LIST)),
     ],
 };
 
@@ -45477,6 +47293,8 @@ v::impl_data!(
     BlockDeviceMapping,
     BlockDeviceMappingResponse,
     BlockPublicAccessStates,
+    CancelCapacityReservationRequest,
+    CancelCapacityReservationResult,
     CancelSpotFleetRequestsError,
     CancelSpotFleetRequestsErrorItem,
     CancelSpotFleetRequestsRequest,
@@ -45485,6 +47303,11 @@ v::impl_data!(
     CancelSpotInstanceRequestsRequest,
     CancelSpotInstanceRequestsResult,
     CancelledSpotInstanceRequest,
+    CapacityAllocation,
+    CapacityAllocationMetadataEntry,
+    CapacityReservation,
+    CapacityReservationAdjustmentDetails,
+    CapacityReservationCommitmentInfo,
     CapacityReservationOptions,
     CapacityReservationOptionsRequest,
     CapacityReservationSpecification,
@@ -45506,6 +47329,8 @@ v::impl_data!(
     CpuOptionsRequest,
     CpuPerformanceFactor,
     CpuPerformanceFactorRequest,
+    CreateCapacityReservationRequest,
+    CreateCapacityReservationResult,
     CreateDefaultSubnetRequest,
     CreateDefaultSubnetResult,
     CreateDefaultVpcRequest,
@@ -45539,6 +47364,8 @@ v::impl_data!(
     CreateNetworkInterfaceRequest,
     CreateNetworkInterfaceResult,
     CreatePeeringConnectionOptionsRequest,
+    CreatePlacementGroupRequest,
+    CreatePlacementGroupResult,
     CreateRouteRequest,
     CreateRouteResult,
     CreateRouteTableRequest,
@@ -45591,6 +47418,7 @@ v::impl_data!(
     DeleteNetworkInsightsPathRequest,
     DeleteNetworkInsightsPathResult,
     DeleteNetworkInterfaceRequest,
+    DeletePlacementGroupRequest,
     DeleteRouteRequest,
     DeleteRouteTableRequest,
     DeleteSecurityGroupRequest,
@@ -45615,6 +47443,8 @@ v::impl_data!(
     DescribeAddressesResult,
     DescribeAvailabilityZonesRequest,
     DescribeAvailabilityZonesResult,
+    DescribeCapacityReservationsRequest,
+    DescribeCapacityReservationsResult,
     DescribeDhcpOptionsRequest,
     DescribeDhcpOptionsResult,
     DescribeFleetError,
@@ -45665,6 +47495,8 @@ v::impl_data!(
     DescribeNetworkInterfaceAttributeResult,
     DescribeNetworkInterfacesRequest,
     DescribeNetworkInterfacesResult,
+    DescribePlacementGroupsRequest,
+    DescribePlacementGroupsResult,
     DescribePrefixListsRequest,
     DescribePrefixListsResult,
     DescribeRegionsRequest,
@@ -45802,6 +47634,8 @@ v::impl_data!(
     FpgaDeviceInfo,
     FpgaDeviceMemoryInfo,
     FpgaInfo,
+    GetCapacityReservationUsageRequest,
+    GetCapacityReservationUsageResult,
     GetConsoleOutputRequest,
     GetConsoleOutputResult,
     GetConsoleScreenshotRequest,
@@ -45890,8 +47724,11 @@ v::impl_data!(
     InstanceTypeItem,
     InstanceTypeOffering,
     InstanceTypeSpecification,
+    InstanceUsage,
     InternetGateway,
     InternetGatewayAttachment,
+    InterruptibleCapacityAllocation,
+    InterruptionInfo,
     IpPermission,
     IpRange,
     Ipv4PrefixSpecification,
@@ -45968,16 +47805,22 @@ v::impl_data!(
     MemoryInfo,
     MemoryMiB,
     MemoryMiBRequest,
+    ModifyCapacityReservationRequest,
+    ModifyCapacityReservationResult,
     ModifyDefaultCreditSpecificationRequest,
     ModifyDefaultCreditSpecificationResult,
     ModifyFleetRequest,
     ModifyFleetResult,
     ModifyImageAttributeRequest,
     ModifyInstanceAttributeRequest,
+    ModifyInstanceCapacityReservationAttributesRequest,
+    ModifyInstanceCapacityReservationAttributesResult,
     ModifyInstanceCreditSpecificationRequest,
     ModifyInstanceCreditSpecificationResult,
     ModifyInstanceMetadataOptionsRequest,
     ModifyInstanceMetadataOptionsResult,
+    ModifyInstancePlacementRequest,
+    ModifyInstancePlacementResult,
     ModifyLaunchTemplateRequest,
     ModifyLaunchTemplateResult,
     ModifyManagedPrefixListRequest,
@@ -46040,6 +47883,7 @@ v::impl_data!(
     PerformanceFactorReferenceRequest,
     PerformanceStatusSummary,
     Placement,
+    PlacementGroup,
     PlacementGroupInfo,
     PlacementResponse,
     PortRange,
@@ -46219,6 +48063,7 @@ v::impl_data!(
     DeleteNetworkAclOutput,
     DeleteNetworkAclEntryOutput,
     DeleteNetworkInterfaceOutput,
+    DeletePlacementGroupOutput,
     DeleteRouteOutput,
     DeleteRouteTableOutput,
     DeleteSnapshotOutput,
@@ -46348,6 +48193,14 @@ static ACCOUNT_ATTRIBUTE_VALUE_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static ACCOUNT_ID: s::Text = s::Text {
+    min: Some(12),
+    max: Some(12),
+    pattern: Some(s::Pattern::new("[0-9]{12}")),
+    values: &[],
+    sensitive: false,
+};
+
 static ACTIVE_INSTANCE_SET: s::List = s::List {
     item: s::Type::Structure(&ACTIVE_INSTANCE),
     item_name: "item",
@@ -46401,6 +48254,9 @@ static ADDRESS_SET: s::List = s::List {
     sensitive: false,
 };
 
+static AFFINITY: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["default", "host"], sensitive: false };
+
 static ALLOCATION_ID_LIST: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
     item_name: "AllocationId",
@@ -46428,6 +48284,14 @@ static ALLOCATION_STRATEGY: s::Text = s::Text {
         "capacityOptimizedPrioritized",
         "priceCapacityOptimized",
     ],
+    sensitive: false,
+};
+
+static ALLOCATION_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["used", "future", "cancelling"],
     sensitive: false,
 };
 
@@ -46476,6 +48340,14 @@ static ANALYSIS_STATUS: s::Text = s::Text {
     max: None,
     pattern: None,
     values: &["running", "succeeded", "failed"],
+    sensitive: false,
+};
+
+static APPLY_CANCELLATION_CHARGES: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["commitment-wind-down"],
     sensitive: false,
 };
 
@@ -46807,11 +48679,81 @@ static CANCELLED_SPOT_INSTANCE_REQUEST_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static CAPACITY_ALLOCATION_METADATA_LIST: s::List = s::List {
+    item: s::Type::Structure(&CAPACITY_ALLOCATION_METADATA_ENTRY),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static CAPACITY_ALLOCATIONS: s::List = s::List {
+    item: s::Type::Structure(&CAPACITY_ALLOCATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_ADJUSTMENT_STATUS: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["requested", "applied", "rejected"],
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_COMMITMENT_DURATION: s::Range =
+    s::Range { min: Some(1), max: Some(200000000) };
+
+static CAPACITY_RESERVATION_DELIVERY_PREFERENCE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["fixed", "incremental"],
+    sensitive: false,
+};
+
 static CAPACITY_RESERVATION_ID_SET: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_INSTANCE_PLATFORM: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "Linux/UNIX",
+        "Red Hat Enterprise Linux",
+        "SUSE Linux",
+        "Windows",
+        "Windows with SQL Server",
+        "Windows with SQL Server Enterprise",
+        "Windows with SQL Server Standard",
+        "Windows with SQL Server Web",
+        "Linux with SQL Server Standard",
+        "Linux with SQL Server Web",
+        "Linux with SQL Server Enterprise",
+        "RHEL with SQL Server Standard",
+        "RHEL with SQL Server Enterprise",
+        "RHEL with SQL Server Web",
+        "RHEL with HA",
+        "RHEL with HA and SQL Server Standard",
+        "RHEL with HA and SQL Server Enterprise",
+        "Ubuntu Pro",
+    ],
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_LAUNCH_STATUS: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["launchable", "unlaunchable"],
     sensitive: false,
 };
 
@@ -46828,6 +48770,52 @@ static CAPACITY_RESERVATION_RESOURCE_GROUP_ARN_SET: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_SET: s::List = s::List {
+    item: s::Type::Structure(&CAPACITY_RESERVATION),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &[
+        "active",
+        "expired",
+        "cancelled",
+        "pending",
+        "failed",
+        "scheduled",
+        "payment-pending",
+        "payment-failed",
+        "assessing",
+        "delayed",
+        "unsupported",
+        "cancelling",
+        "unavailable",
+    ],
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_TENANCY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["default", "dedicated"],
+    sensitive: false,
+};
+
+static CAPACITY_RESERVATION_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["default", "capacity-block"],
     sensitive: false,
 };
 
@@ -46992,6 +48980,9 @@ static DELETE_SNAPSHOT_RESULT_SET: s::List = s::List {
     max: None,
     sensitive: false,
 };
+
+static DESCRIBE_CAPACITY_RESERVATIONS_MAX_RESULTS: s::Range =
+    s::Range { min: Some(1), max: Some(1000) };
 
 static DESCRIBE_DHCP_OPTIONS_MAX_RESULTS: s::Range = s::Range { min: Some(5), max: Some(1000) };
 
@@ -47246,6 +49237,14 @@ static ENA_SUPPORT: s::Text = s::Text {
     max: None,
     pattern: None,
     values: &["unsupported", "supported", "required"],
+    sensitive: false,
+};
+
+static END_DATE_TYPE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["unlimited", "limited"],
     sensitive: false,
 };
 
@@ -47549,6 +49548,9 @@ static FPGA_DEVICE_INFO_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static GET_CAPACITY_RESERVATION_USAGE_REQUEST_MAX_RESULTS: s::Range =
+    s::Range { min: Some(1), max: Some(1000) };
+
 static GET_MANAGED_PREFIX_LIST_ASSOCIATIONS_MAX_RESULTS: s::Range =
     s::Range { min: Some(5), max: Some(255) };
 
@@ -47616,6 +49618,14 @@ static HISTORY_RECORDS: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static HOST_TENANCY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["default", "dedicated", "host"],
     sensitive: false,
 };
 
@@ -47938,6 +49948,14 @@ static INSTANCE_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static INSTANCE_MATCH_CRITERIA: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["open", "targeted"],
+    sensitive: false,
+};
+
 static INSTANCE_METADATA_ENDPOINT_STATE: s::Text = s::Text {
     min: None,
     max: None,
@@ -48133,6 +50151,14 @@ static INSTANCE_TYPES: s::List = s::List {
     sensitive: false,
 };
 
+static INSTANCE_USAGE_SET: s::List = s::List {
+    item: s::Type::Structure(&INSTANCE_USAGE),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
 static INTERNET_GATEWAY_ATTACHMENT_LIST: s::List = s::List {
     item: s::Type::Structure(&INTERNET_GATEWAY_ATTACHMENT),
     item_name: "item",
@@ -48156,6 +50182,17 @@ static INTERNET_GATEWAY_LIST: s::List = s::List {
     max: None,
     sensitive: false,
 };
+
+static INTERRUPTIBLE_CAPACITY_RESERVATION_ALLOCATION_STATUS: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["pending", "active", "updating", "canceling", "canceled", "failed"],
+    sensitive: false,
+};
+
+static INTERRUPTION_TYPE: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["adhoc"], sensitive: false };
 
 static IP_ADDRESS: s::Text = s::Text {
     min: Some(0),
@@ -49004,6 +51041,16 @@ static ORGANIZATIONAL_UNIT_ARN_STRING_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static OUTPOST_ARN: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: Some(s::Pattern::new(
+        "^arn:aws([a-z-]+)?:outposts:[a-z\\d-]+:\\d{12}:outpost/op-[a-f0-9]{17}$",
+    )),
+    values: &[],
+    sensitive: false,
+};
+
 static OWNER_STRING_LIST: s::List = s::List {
     item: s::Type::String(&s::ANY_TEXT),
     item_name: "Owner",
@@ -49074,6 +51121,40 @@ static PHC_SUPPORT: s::Text = s::Text {
     sensitive: false,
 };
 
+static PLACEMENT_GROUP_ARN: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: Some(s::Pattern::new(
+        "^arn:aws([a-z-]+)?:ec2:[a-z\\d-]+:\\d{12}:placement-group/^.{1,255}$",
+    )),
+    values: &[],
+    sensitive: false,
+};
+
+static PLACEMENT_GROUP_ID_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "GroupId",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PLACEMENT_GROUP_LIST: s::List = s::List {
+    item: s::Type::Structure(&PLACEMENT_GROUP),
+    item_name: "item",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PLACEMENT_GROUP_STATE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["pending", "available", "deleting", "deleted"],
+    sensitive: false,
+};
+
 static PLACEMENT_GROUP_STRATEGY: s::Text = s::Text {
     min: None,
     max: None,
@@ -49087,6 +51168,22 @@ static PLACEMENT_GROUP_STRATEGY_LIST: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static PLACEMENT_GROUP_STRING_LIST: s::List = s::List {
+    item: s::Type::String(&s::ANY_TEXT),
+    item_name: "member",
+    min: None,
+    max: None,
+    sensitive: false,
+};
+
+static PLACEMENT_STRATEGY: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["cluster", "spread", "partition", "precision-time"],
     sensitive: false,
 };
 
@@ -49979,6 +52076,9 @@ static SPOT_PRICE_HISTORY_LIST: s::List = s::List {
     sensitive: false,
 };
 
+static SPREAD_LEVEL: s::Text =
+    s::Text { min: None, max: None, pattern: None, values: &["host", "rack"], sensitive: false };
+
 static STALE_IP_PERMISSION_SET: s::List = s::List {
     item: s::Type::Structure(&STALE_IP_PERMISSION),
     item_name: "item",
@@ -50718,6 +52818,14 @@ static WORKLOADS_LIST: s::List = s::List {
     item_name: "item",
     min: None,
     max: None,
+    sensitive: false,
+};
+
+static ZERO_SIZE_PREFERENCE: s::Text = s::Text {
+    min: None,
+    max: None,
+    pattern: None,
+    values: &["retain", "default"],
     sensitive: false,
 };
 

@@ -76,10 +76,12 @@ macro_rules! each_operation {
         $visit::<wire::ec2::AttachVolume>();
         $visit::<wire::ec2::AuthorizeSecurityGroupEgress>();
         $visit::<wire::ec2::AuthorizeSecurityGroupIngress>();
+        $visit::<wire::ec2::CancelCapacityReservation>();
         $visit::<wire::ec2::CancelSpotFleetRequests>();
         $visit::<wire::ec2::CancelSpotInstanceRequests>();
         $visit::<wire::ec2::CopyImage>();
         $visit::<wire::ec2::CopySnapshot>();
+        $visit::<wire::ec2::CreateCapacityReservation>();
         $visit::<wire::ec2::CreateDefaultSubnet>();
         $visit::<wire::ec2::CreateDefaultVpc>();
         $visit::<wire::ec2::CreateDhcpOptions>();
@@ -96,6 +98,7 @@ macro_rules! each_operation {
         $visit::<wire::ec2::CreateNetworkAclEntry>();
         $visit::<wire::ec2::CreateNetworkInsightsPath>();
         $visit::<wire::ec2::CreateNetworkInterface>();
+        $visit::<wire::ec2::CreatePlacementGroup>();
         $visit::<wire::ec2::CreateRoute>();
         $visit::<wire::ec2::CreateRouteTable>();
         $visit::<wire::ec2::CreateSecurityGroup>();
@@ -121,6 +124,7 @@ macro_rules! each_operation {
         $visit::<wire::ec2::DeleteNetworkInsightsAnalysis>();
         $visit::<wire::ec2::DeleteNetworkInsightsPath>();
         $visit::<wire::ec2::DeleteNetworkInterface>();
+        $visit::<wire::ec2::DeletePlacementGroup>();
         $visit::<wire::ec2::DeleteRoute>();
         $visit::<wire::ec2::DeleteRouteTable>();
         $visit::<wire::ec2::DeleteSecurityGroup>();
@@ -136,6 +140,7 @@ macro_rules! each_operation {
         $visit::<wire::ec2::DescribeAddresses>();
         $visit::<wire::ec2::DescribeAddressesAttribute>();
         $visit::<wire::ec2::DescribeAvailabilityZones>();
+        $visit::<wire::ec2::DescribeCapacityReservations>();
         $visit::<wire::ec2::DescribeDhcpOptions>();
         $visit::<wire::ec2::DescribeFleetHistory>();
         $visit::<wire::ec2::DescribeFleetInstances>();
@@ -161,6 +166,7 @@ macro_rules! each_operation {
         $visit::<wire::ec2::DescribeNetworkInsightsPaths>();
         $visit::<wire::ec2::DescribeNetworkInterfaceAttribute>();
         $visit::<wire::ec2::DescribeNetworkInterfaces>();
+        $visit::<wire::ec2::DescribePlacementGroups>();
         $visit::<wire::ec2::DescribePrefixLists>();
         $visit::<wire::ec2::DescribeRegions>();
         $visit::<wire::ec2::DescribeRouteTables>();
@@ -205,6 +211,7 @@ macro_rules! each_operation {
         $visit::<wire::ec2::EnableImageDeregistrationProtection>();
         $visit::<wire::ec2::EnableSerialConsoleAccess>();
         $visit::<wire::ec2::EnableVolumeIO>();
+        $visit::<wire::ec2::GetCapacityReservationUsage>();
         $visit::<wire::ec2::GetConsoleOutput>();
         $visit::<wire::ec2::GetConsoleScreenshot>();
         $visit::<wire::ec2::GetDefaultCreditSpecification>();
@@ -216,12 +223,15 @@ macro_rules! each_operation {
         $visit::<wire::ec2::GetSerialConsoleAccessStatus>();
         $visit::<wire::ec2::GetSpotPlacementScores>();
         $visit::<wire::ec2::ImportKeyPair>();
+        $visit::<wire::ec2::ModifyCapacityReservation>();
         $visit::<wire::ec2::ModifyDefaultCreditSpecification>();
         $visit::<wire::ec2::ModifyFleet>();
         $visit::<wire::ec2::ModifyImageAttribute>();
         $visit::<wire::ec2::ModifyInstanceAttribute>();
+        $visit::<wire::ec2::ModifyInstanceCapacityReservationAttributes>();
         $visit::<wire::ec2::ModifyInstanceCreditSpecification>();
         $visit::<wire::ec2::ModifyInstanceMetadataOptions>();
+        $visit::<wire::ec2::ModifyInstancePlacement>();
         $visit::<wire::ec2::ModifyLaunchTemplate>();
         $visit::<wire::ec2::ModifyManagedPrefixList>();
         $visit::<wire::ec2::ModifyNetworkInterfaceAttribute>();

@@ -74,6 +74,7 @@ fn group_shape(group: &Group, instances: Vec<w::Instance>) -> w::AutoScalingGrou
         max_size: group.max,
         min_size: group.min,
         new_instances_protected_from_scale_in: Some(group.new_instances_protected),
+        placement_group: group.placement_group.clone(),
         status: group.deleting.map(|_| "Delete in progress".to_owned()),
         suspended_processes: Some(
             group

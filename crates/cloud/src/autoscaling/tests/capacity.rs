@@ -66,3 +66,65 @@ async fn a_group_that_finds_no_room_anywhere_waits_and_tries_again() {
     cloud.settle().await;
     assert_eq!(cloud.zones(), ['b', 'b']);
 }
+
+#[tokio::test]
+async fn a_group_lives_with_what_a_spread_placement_group_takes() {
+    let mut cloud = Cloud::new().await;
+    let cx = cloud.cx.clone();
+    testing::ok(&cx, "CreatePlacementGroup", "GroupName=spread&Strategy=spread").await;
+    let unknown = Settings { placement_group: Some("none".into()), ..cloud.settings(1, 1, 1) };
+    assert!(matches!(cloud.create(&unknown).await, Err(Error::Validation(_))));
+    let settings = Settings { placement_group: Some("spread".into()), ..cloud.settings(1, 23, 30) };
+    cloud.create(&settings).await.unwrap();
+    cloud.settle().await;
+    // Seven in each of three zones, and no more.
+    assert_eq!(cloud.zones().iter().collect::<String>(), "aaaaaaabbbbbbbccccccc");
+    let failed = |cloud: &Cloud| {
+        let all = cloud.activities().into_iter();
+        all.filter(|activity| activity.status.name() == "Failed").collect::<Vec<_>>()
+    };
+    let why = failed(&cloud)[0].status_message.clone().unwrap();
+    assert!(why.starts_with("The spread placement group 'spread' has seven"), "{why}");
+    // It tries again, ever less often, and begins nothing else meanwhile.
+    let before = failed(&cloud).len();
+    cloud.pass(minutes(6));
+    cloud.settle().await;
+    assert_eq!(cloud.zones().len(), 21);
+    assert!(failed(&cloud).len() > before);
+    // One that is lost is replaced in the place that it leaves.
+    let lost = cloud.members()[0].instance_id.clone();
+    cloud
+        .cx
+        .write(|tx| ec2::instance::ops::terminate(tx, &cx, std::slice::from_ref(&lost), true))
+        .await
+        .unwrap();
+    cloud.settle().await;
+    cloud.pass(minutes(6));
+    cloud.settle().await;
+    assert_eq!(cloud.zones().iter().collect::<String>(), "aaaaaaabbbbbbbccccccc");
+    // Without the group there is room for all.
+    cloud
+        .update(&Settings { placement_group: Some(String::new()), ..Settings::default() })
+        .await
+        .unwrap();
+    cloud.settle().await;
+    assert_eq!(cloud.zones().len(), 23);
+}
+
+#[tokio::test]
+async fn a_group_lives_with_a_pool_that_a_reservation_holds() {
+    let mut cloud = Cloud::new().await;
+    let cx = cloud.cx.clone();
+    set(&cloud, "us-east-1a", 2).await;
+    let reserve = "InstanceType=t3.micro&InstancePlatform=Linux/UNIX&AvailabilityZone=us-east-1a\
+                   &InstanceCount=2&InstanceMatchCriteria=targeted";
+    let made = testing::ok(&cx, "CreateCapacityReservation", reserve).await;
+    cloud.create(&cloud.settings(1, 6, 6)).await.unwrap();
+    cloud.settle().await;
+    assert_eq!(cloud.zones().iter().collect::<String>(), "bbbccc");
+    let id = testing::text(&made, "capacityReservationId");
+    testing::ok(&cx, "CancelCapacityReservation", &format!("CapacityReservationId={id}")).await;
+    cloud.pass(minutes(6));
+    cloud.settle().await;
+    assert_eq!(cloud.zones().iter().collect::<String>(), "aabbcc");
+}

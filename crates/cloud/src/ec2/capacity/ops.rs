@@ -5,6 +5,7 @@ use std::sync::Arc;
 use store::{Snapshot, Tx};
 
 use super::model::Pool;
+use crate::ec2::capacity_reservation::{Specification, usage as reserved};
 use crate::ec2::instance::model::Instance;
 use crate::ec2::instance::state::InstanceState;
 use crate::ec2::{Error, Kind, Result, catalog};
@@ -14,12 +15,25 @@ use crate::{Context, zone};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usage {
     pub pool: Arc<Pool>,
+    /// By instances.
     pub used: u32,
+    /// By capacity reservations, for instances that they have not.
+    pub reserved: u32,
 }
 
 impl Usage {
+    fn of(snapshot: &Snapshot, pool: Arc<Pool>) -> Usage {
+        let used = holders(snapshot, &pool).count() as u32;
+        let reserved = reserved::held(snapshot, &pool.zone, &pool.instance_type);
+        Usage { pool, used, reserved }
+    }
+
+    fn taken(&self) -> u32 {
+        self.used + self.reserved
+    }
+
     pub fn free(&self) -> u32 {
-        self.pool.limit.saturating_sub(self.used)
+        self.pool.limit.saturating_sub(self.taken())
     }
 }
 
@@ -51,18 +65,14 @@ pub fn clear(tx: &mut Tx, zone: Option<&str>, instance_type: Option<&str>) -> us
 
 /// All pools, by zone and type.
 pub fn usages(snapshot: &Snapshot) -> Vec<Usage> {
-    let pools = snapshot.scan::<Pool>("");
-    pools.map(|pool| Usage { used: used(snapshot, &pool), pool }).collect()
+    snapshot.scan::<Pool>("").map(|pool| Usage::of(snapshot, pool)).collect()
 }
 
-/// How many more instances the zone has room for; `None`: as many as the host can run.
+/// How many more instances the zone has room for outside of reservations; `None`: as many as the host
+/// can run.
 pub fn room(snapshot: &Snapshot, zone: &str, instance_type: &str) -> Option<u32> {
     let pool = snapshot.get::<Pool>(&Pool::key_of(zone, instance_type))?;
-    Some(pool.limit.saturating_sub(used(snapshot, &pool)))
-}
-
-fn used(snapshot: &Snapshot, pool: &Pool) -> u32 {
-    holders(snapshot, pool).count() as u32
+    Some(Usage::of(snapshot, pool).free())
 }
 
 fn holders(snapshot: &Snapshot, pool: &Pool) -> impl Iterator<Item = Arc<Instance>> {
@@ -78,15 +88,15 @@ fn holders(snapshot: &Snapshot, pool: &Pool) -> impl Iterator<Item = Arc<Instanc
 pub fn has_spot(snapshot: &Snapshot, instance: &Instance) -> bool {
     let key = Pool::key_of(&instance.zone, &instance.instance_type);
     let Some(pool) = snapshot.get::<Pool>(&key) else { return true };
-    let used = used(snapshot, &pool);
+    let usage = Usage::of(snapshot, pool);
     if !holds_capacity(instance) {
-        return used < pool.limit;
+        return usage.free() > 0;
     }
-    let newer = holders(snapshot, &pool).filter(|other| {
+    let newer = holders(snapshot, &usage.pool).filter(|other| {
         other.spot_request_id.is_some()
             && (other.launch_time, &other.id) > (instance.launch_time, &instance.id)
     });
-    newer.count() as u32 >= used.saturating_sub(pool.limit)
+    newer.count() as u32 >= usage.taken().saturating_sub(usage.pool.limit)
 }
 
 /// Stopped instances have given theirs back.
@@ -95,30 +105,40 @@ pub fn holds_capacity(instance: &Instance) -> bool {
 }
 
 /// Whether a zone could take `count` instances of the type now.
-pub fn has_room(snapshot: &Snapshot, zone: &str, instance_type: &str, count: u32) -> bool {
+fn has_room(snapshot: &Snapshot, zone: &str, instance_type: &str, count: u32) -> bool {
     !zone::is_failed(snapshot, zone)
         && room(snapshot, zone, instance_type).is_none_or(|room| room >= count)
 }
 
-/// As many of `most` as the zone has room for, at least `least`. The instances that are then written
-/// in the same transaction hold them.
+/// As many of `most` as the zone has room for, in the reservations that they want and outside, at least
+/// `least`. The instances that are then written in the same transaction hold them.
 pub fn take(
     snapshot: &Snapshot,
     cx: &Context,
     zone: &str,
     instance_type: &str,
+    wanted: &Specification,
     least: u32,
     most: u32,
 ) -> Result<u32> {
-    let room = room(snapshot, zone, instance_type).unwrap_or(u32::MAX);
-    if room < least || zone::is_failed(snapshot, zone) {
+    let reserved = reserved::open_to(snapshot, cx, zone, instance_type, wanted);
+    let reserved: u32 = reserved.iter().map(|(_, available)| available).sum();
+    let outside = match wanted.insists() {
+        true => 0,
+        false => room(snapshot, zone, instance_type).unwrap_or(u32::MAX),
+    };
+    let room = reserved.saturating_add(outside);
+    if zone::is_failed(snapshot, zone) || (room < least && !wanted.insists()) {
         return Err(exhausted(snapshot, cx, zone, instance_type, least));
+    }
+    if room < least {
+        return Err(Error::ReservationCapacityExceeded);
     }
     Ok(room.min(most))
 }
 
 /// With the zones that could take what this one cannot.
-pub fn exhausted(
+fn exhausted(
     snapshot: &Snapshot,
     cx: &Context,
     zone: &str,

@@ -11,8 +11,10 @@ use super::describe;
 use super::model::{Config, Kind, Lifecycle, Member, Options, Override, Strategy, Target, Wanted};
 use super::ops::{self, Changes, Undeletable};
 use crate::ec2::handlers::{listing, one_of, refuse, tags_by_type};
-use crate::ec2::instance::handlers::launch::{interruption_behavior, refuse_list, refuse_some};
-use crate::ec2::instance::launch::Template;
+use crate::ec2::instance::handlers::launch::{
+    self as run, interruption_behavior, refuse_list, refuse_some,
+};
+use crate::ec2::instance::launch::{Launch, Template};
 use crate::ec2::listing::dry_run;
 use crate::ec2::{Error, Kind as Named, Result, client_token};
 use crate::services::{Entry, serve};
@@ -254,7 +256,12 @@ fn over(asked: w::FleetLaunchTemplateOverridesRequest) -> Result<Override> {
     refuse_some(&instance_requirements, "Overrides.InstanceRequirements")?;
     refuse_some(&key_name, "Overrides.KeyName")?;
     refuse_some(&metadata_options, "Overrides.MetadataOptions")?;
-    refuse_some(&placement, "Overrides.Placement")?;
+    let mut placed = Launch::default();
+    if let Some(placement) = placement {
+        run::place(&mut placed, placement)?;
+    }
+    refuse_some(&placed.zone.or(placed.zone_id), "Overrides.Placement.AvailabilityZone")?;
+    refuse_some(&placed.partition, "Overrides.Placement.PartitionNumber")?;
     if availability_zone.is_some() && subnet_id.is_some() {
         return Err(Error::combination(
             "An override cannot specify both AvailabilityZone and SubnetId.",
@@ -265,6 +272,7 @@ fn over(asked: w::FleetLaunchTemplateOverridesRequest) -> Result<Override> {
         image_id,
         subnet_id,
         zone: availability_zone,
+        placement_group: placed.placement_group,
         max_price,
         priority,
         weight: weighted_capacity,

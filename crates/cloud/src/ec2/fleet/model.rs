@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::ec2::client_token::ClientToken;
 use crate::ec2::instance::launch::{Launch, Template};
+use crate::ec2::placement_group::Named;
 use crate::ec2::spot::model::Behavior;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -126,6 +127,8 @@ pub struct Override {
     /// One, or some with commas between.
     pub subnet_id: Option<String>,
     pub zone: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placement_group: Option<Named>,
     /// US dollars an hour for a unit of capacity.
     pub max_price: Option<String>,
     /// The lower, the sooner.

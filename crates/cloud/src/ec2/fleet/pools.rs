@@ -55,6 +55,7 @@ pub fn pools(snapshot: &Snapshot, cx: &Context, wanted: &Wanted) -> Result<Vec<S
                 },
             };
             let launch = Launch {
+                placement_group: over.placement_group.clone().or(base.placement_group),
                 instance_type: Some(instance_type.clone()),
                 min_count: 1,
                 max_count: 1,

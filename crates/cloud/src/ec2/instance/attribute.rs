@@ -4,14 +4,15 @@ use store::Tx;
 
 use super::launch::Metadata;
 use super::model::{Instance, ShutdownBehavior};
-use super::ops;
-use super::resolve;
 use super::state::InstanceState;
 use super::user_data;
+use super::{ops, place, resolve};
 use crate::Context;
+use crate::ec2::capacity_reservation::Specification;
 use crate::ec2::image::model::RootDevice;
 use crate::ec2::network_interface::{self, attribute::Change as Of};
-use crate::ec2::{Error, Result, credits, volume};
+use crate::ec2::placement_group::{Named, Strategy, membership};
+use crate::ec2::{Error, Result, credits, resource, spot, volume};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -33,6 +34,11 @@ pub fn modify(tx: &mut Tx, cx: &Context, id: &str, change: &Change) -> Result<()
         Change::InstanceType(name) => {
             stopped(&next, "instanceType")?;
             resolve::check_type(&name, &next.architecture)?;
+            let group = next.placement_group.as_ref();
+            let group = group.and_then(|member| resource::get(tx, cx, &member.group_id));
+            if let Some(group) = group {
+                membership::check_type(&group, &name)?;
+            }
             let family = |name: &str| credits::facts::of(name).map(|facts| facts.family);
             let moved = family(&name) != family(&next.instance_type);
             next.instance_type = name;
@@ -92,6 +98,58 @@ pub fn modify_metadata(tx: &mut Tx, cx: &Context, id: &str, asked: &Metadata) ->
     next.metadata = resolve::metadata_options(Some(&next.metadata), asked)?;
     tx.put(next.clone());
     Ok(next)
+}
+
+/// What it wants of capacity reservations when it starts again.
+pub fn modify_reservation(
+    tx: &mut Tx,
+    cx: &Context,
+    id: &str,
+    wanted: &Specification,
+) -> Result<()> {
+    let mut next = stopped_instance(tx, cx, id)?;
+    place::check(tx, cx, wanted, next.spot_request_id.is_some())?;
+    next.capacity_reservation = wanted.clone();
+    tx.put(next);
+    Ok(())
+}
+
+/// Moves it into a placement group, into another partition of its own where none is named, or out of it.
+pub fn place(
+    tx: &mut Tx,
+    cx: &Context,
+    id: &str,
+    group: Option<&Named>,
+    partition: Option<i32>,
+    out_of_it: bool,
+) -> Result<()> {
+    let mut next = stopped_instance(tx, cx, id)?;
+    let present = next.placement_group.take().filter(|_| !out_of_it);
+    let present = present.map(|member| Named { id: Some(member.group_id), name: None });
+    let named = group.or(present.as_ref());
+    let market = spot::ops::market_of(tx, cx, &next);
+    let wanted = membership::place(tx, cx, named, partition, &next.instance_type, market.as_ref())?;
+    // It counts no more for the group that it leaves.
+    tx.put(next.clone());
+    if let Some(wanted) = wanted {
+        if wanted.group.strategy == Strategy::Cluster {
+            membership::room(tx, cx, &wanted.group, &next.zone, 0, 0)?;
+        }
+        next.placement_group = Some(membership::join(tx, cx, &wanted, &next.zone));
+        tx.put(next);
+    }
+    Ok(())
+}
+
+/// One whose placement can be changed.
+pub fn stopped_instance(tx: &Tx, cx: &Context, id: &str) -> Result<Instance> {
+    let instance = alive(tx, cx, id)?;
+    match instance.state() {
+        InstanceState::Stopped => Ok(instance),
+        _ => Err(Error::IncorrectInstanceState(format!(
+            "The instance '{id}' is not in the 'stopped' state. Stop it, and try again."
+        ))),
+    }
 }
 
 /// Switches detailed monitoring.

@@ -9,6 +9,7 @@ use super::model::Instance;
 use super::ops;
 use super::spec::{private_dns_name, public_host};
 use super::state::{InstanceState, Status};
+use crate::ec2::capacity_reservation::{Preference, Specification, usage};
 use crate::ec2::image::model::ROOT_DEVICE;
 use crate::ec2::listing::Listing;
 use crate::ec2::network_interface::{self, NetworkInterface, describe as interface};
@@ -90,6 +91,9 @@ const INSTANCE_FILTERS: &[&str] = &[
     "block-device-mapping.status",
     "block-device-mapping.volume-id",
     "capacity-reservation-id",
+    "capacity-reservation-specification.capacity-reservation-preference",
+    "capacity-reservation-specification.capacity-reservation-target.capacity-reservation-id",
+    "capacity-reservation-specification.capacity-reservation-target.capacity-reservation-resource-group-arn",
     "client-token",
     "dns-name",
     "ebs-optimized",
@@ -150,6 +154,7 @@ const INSTANCE_FILTERS: &[&str] = &[
     "network-interface.vpc-id",
     "owner-id",
     "placement-group-name",
+    "placement-partition-number",
     "platform",
     "platform-details",
     "private-dns-name",
@@ -179,6 +184,21 @@ fn instance_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -
         "architecture" => i.architecture.clone(),
         "availability-zone" => i.zone.clone(),
         "availability-zone-id" => return zone_id(cx, &i.zone).into_iter().collect(),
+        "capacity-reservation-id" => return usage::of(i).into_iter().cloned().collect(),
+        "capacity-reservation-specification.capacity-reservation-preference" => {
+            let preference = reservation_preference(i).preference;
+            return preference.iter().map(|preference| preference.name().to_owned()).collect();
+        }
+        "capacity-reservation-specification.capacity-reservation-target.capacity-reservation-id" => {
+            return i.capacity_reservation.target.iter().cloned().collect();
+        }
+        "placement-group-name" => {
+            return i.placement_group.iter().map(|member| member.group_name.clone()).collect();
+        }
+        "placement-partition-number" => {
+            let partition = i.placement_group.as_ref().and_then(|member| member.partition);
+            return partition.iter().map(u32::to_string).collect();
+        }
         "client-token" => i.client_token.clone().unwrap_or_default(),
         "ebs-optimized" | "enclave-options.enabled" | "hibernation-options.configured" => {
             "false".to_owned()
@@ -268,6 +288,15 @@ fn instance_value(snapshot: &Snapshot, cx: &Context, i: &Instance, name: &str) -
         }
     };
     vec![one]
+}
+
+/// What it wants of capacity reservations: `open` where nothing was said.
+pub fn reservation_preference(i: &Instance) -> Specification {
+    let mut wanted = i.capacity_reservation.clone();
+    if !wanted.insists() {
+        wanted.preference.get_or_insert(Preference::Open);
+    }
+    wanted
 }
 
 /// Of its primary interface's primary address.

@@ -35,6 +35,7 @@ pub fn operations() -> Vec<Entry> {
         serve::<w::ModifyInstanceAttribute, _, _, _>(attribute::modify),
         serve::<w::ResetInstanceAttribute, _, _, _>(attribute::reset),
         serve::<w::ModifyInstanceMetadataOptions, _, _, _>(attribute::modify_metadata),
+        serve::<w::ModifyInstancePlacement, _, _, _>(attribute::modify_placement),
     ]
 }
 
@@ -71,7 +72,7 @@ async fn stop_instances(
     input: w::StopInstancesRequest,
 ) -> Result<w::StopInstancesResult> {
     if input.hibernate == Some(true) {
-        return Err(Error::unsupported("Hibernation"));
+        return Err(launch::no_hibernation());
     }
     let force = input.force == Some(true) || input.skip_os_shutdown == Some(true);
     let changes = cx

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use store::Snapshot;
 
 use super::launch::{Interface, Launch};
+use super::place::Needs;
 use crate::ec2::network_interface::NetworkInterface;
 use crate::ec2::network_interface::ops::{self, New};
 use crate::ec2::vpc::model::Subnet;
-use crate::ec2::{Error, Result, capacity, security_group, vpc};
+use crate::ec2::{Error, Result, security_group, vpc};
 use crate::{Context, zone};
 
 /// By device index: the first is the primary one.
@@ -45,11 +46,12 @@ pub fn resolve(
     cx: &Context,
     launch: &Launch,
     instance_type: &str,
+    needs: &Needs,
 ) -> Result<(Subnet, Interfaces)> {
     check(launch)?;
     let mut specs: Vec<&Interface> = launch.interfaces.iter().collect();
     specs.sort_by_key(|spec| spec.device_index);
-    let subnet = subnet(snapshot, cx, launch, instance_type, specs.first().copied())?;
+    let subnet = subnet(snapshot, cx, launch, needs, specs.first().copied())?;
     if specs.is_empty() {
         return Ok((subnet.clone(), vec![plain(snapshot, cx, launch, &subnet)?]));
     }
@@ -193,10 +195,10 @@ fn subnet(
     snapshot: &Snapshot,
     cx: &Context,
     launch: &Launch,
-    instance_type: &str,
+    needs: &Needs,
     primary: Option<&Interface>,
 ) -> Result<Subnet> {
-    let zone = zone_name(cx, launch)?;
+    let zone = zone_name(cx, launch.zone.as_ref(), launch.zone_id.as_ref())?;
     let zone = zone.as_deref();
     let of_existing = match primary.and_then(|spec| spec.network_interface_id.as_ref()) {
         Some(id) => Some(ops::by_id(snapshot, cx, id)?.subnet_id.clone()),
@@ -228,8 +230,8 @@ fn subnet(
     let vpc = vpc::ops::default_vpc(snapshot, cx)?;
     let mut defaults: Vec<Subnet> =
         vpc::ops::subnets(snapshot, cx).into_iter().filter(|s| s.default_for_zone).collect();
-    let has_room =
-        |s: &&Subnet| capacity::ops::has_room(snapshot, &s.zone, instance_type, launch.min_count);
+    let least = launch.min_count;
+    let has_room = |s: &&Subnet| needs.take(snapshot, cx, &s.zone, least, least).is_ok();
     let whole: Vec<Subnet> = defaults.iter().filter(has_room).cloned().collect();
     if !whole.is_empty() {
         defaults = whole;
@@ -241,9 +243,14 @@ fn subnet(
     Ok(defaults.swap_remove(chosen))
 }
 
-fn zone_name(cx: &Context, launch: &Launch) -> Result<Option<String>> {
-    let Some(zone_id) = &launch.zone_id else { return Ok(launch.zone.clone()) };
-    if launch.zone.is_some() {
+/// The zone that is named, by its name or its id.
+pub fn zone_name(
+    cx: &Context,
+    zone: Option<&String>,
+    zone_id: Option<&String>,
+) -> Result<Option<String>> {
+    let Some(zone_id) = zone_id else { return Ok(zone.cloned()) };
+    if zone.is_some() {
         return Err(Error::combination(
             "AvailabilityZone and AvailabilityZoneId may not be specified on the same request.",
         ));

@@ -7,7 +7,9 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::model::ShutdownBehavior;
+use crate::ec2::capacity_reservation::Specification;
 use crate::ec2::credits;
+use crate::ec2::placement_group::Named;
 use crate::ec2::spot::model::Market;
 use crate::tag::Tags;
 
@@ -25,6 +27,14 @@ pub struct Launch {
     pub zone: Option<String>,
     /// `Placement.AvailabilityZoneId`: instead of `zone`.
     pub zone_id: Option<String>,
+    /// `Placement.GroupName` or `Placement.GroupId`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placement_group: Option<Named>,
+    /// `Placement.PartitionNumber`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity_reservation: Option<Specification>,
     pub subnet_id: Option<String>,
     pub private_ip: Option<Ipv4Addr>,
     pub security_group_ids: Vec<String>,
@@ -131,6 +141,14 @@ pub struct Metadata {
 }
 
 impl Launch {
+    /// Whether any member of `Placement` was said.
+    pub fn says_placement(&self) -> bool {
+        self.zone.is_some()
+            || self.zone_id.is_some()
+            || self.placement_group.is_some()
+            || self.partition.is_some()
+    }
+
     /// Explicit values over a template's: a value said here replaces the template's whole, but for
     /// metadata options, which replace each its own, and tags, which replace by resource type and key.
     pub fn over(mut self, base: Launch) -> Launch {
@@ -174,7 +192,14 @@ impl Launch {
             (None, None) => (base.zone, base.zone_id),
             said => said,
         };
+        let (placement_group, partition) = match self.placement_group {
+            None => (base.placement_group, self.partition.or(base.partition)),
+            said => (said, self.partition),
+        };
         Launch {
+            placement_group,
+            partition,
+            capacity_reservation: self.capacity_reservation.or(base.capacity_reservation),
             image_id: self.image_id.or(base.image_id),
             instance_type: self.instance_type.or(base.instance_type),
             zone,

@@ -9,6 +9,7 @@ pub mod launch;
 pub mod metadata;
 pub mod model;
 pub mod ops;
+pub mod place;
 mod plan;
 pub mod resolve;
 mod screenshot;

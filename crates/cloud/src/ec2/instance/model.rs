@@ -8,7 +8,9 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::ec2::capacity_reservation::Specification;
 use crate::ec2::image::model::RootDevice;
+use crate::ec2::placement_group::Member;
 use crate::ec2::volume::mapping::Ephemeral;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,14 @@ pub struct Instance {
 
     /// `us-east-1a`
     pub zone: String,
+    #[serde(default)]
+    pub placement_group: Option<Member>,
+    /// What it wants of capacity reservations.
+    #[serde(default)]
+    pub capacity_reservation: Specification,
+    /// `cr-…` that it is in, while it holds capacity.
+    #[serde(default)]
+    pub capacity_reservation_id: Option<String>,
     pub vpc_id: String,
     pub subnet_id: String,
     /// Of the primary network interface, whose record says all else of it.
@@ -79,6 +89,14 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// What it wants of capacity reservations in fact: Spot Instances are in none.
+    pub fn wanted_reservation(&self) -> Specification {
+        match self.spot_request_id {
+            Some(_) => Specification::NONE,
+            None => self.capacity_reservation.clone(),
+        }
+    }
+
     /// By device index, the primary one first.
     pub fn interface_ids(&self) -> impl Iterator<Item = &String> {
         std::iter::once(&self.interface_id).chain(&self.secondary_interfaces)

@@ -2,7 +2,7 @@
 //! anything to become true; the controller does that.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use compute::Layer;
@@ -12,13 +12,15 @@ use store::{Snapshot, Tx};
 use super::interfaces::Source;
 use super::launch::Launch;
 use super::model::{ClientToken, Console, Instance, Reservation, ShutdownBehavior};
+use super::place::Needs;
 use super::resolve::{self, Resolved};
 use super::state::{self, Denied, Event, InstanceState, Request};
+use crate::ec2::capacity_reservation::usage;
 use crate::ec2::image::model::{ROOT_DEVICE, RootDevice};
 use crate::ec2::network_interface::{self, Attachment};
+use crate::ec2::placement_group::membership;
 use crate::ec2::{
-    Error, Kind, Result, capacity, credits, elastic_ip, instance_profile, launch_template, spot,
-    tag, volume,
+    Error, Kind, Result, credits, elastic_ip, instance_profile, launch_template, spot, tag, volume,
 };
 use crate::{Context, id};
 
@@ -70,6 +72,7 @@ pub fn run(tx: &mut Tx, cx: &Context, launch: &Launch) -> Result<Reservation> {
     for index in 0..resolved.count {
         let mut instance = create(tx, cx, launch, &resolved, &reservation_id, index)?;
         spot::ops::launched(tx, cx, launch, &mut instance)?;
+        usage::enter(tx, cx, &mut instance);
         tx.put(instance.clone());
         credits::ops::open(tx, cx, &instance, launch.cpu_credits);
         if let Some(profile) = &resolved.profile {
@@ -83,6 +86,12 @@ pub fn run(tx: &mut Tx, cx: &Context, launch: &Launch) -> Result<Reservation> {
         requester: service(cx),
         instances,
     })
+}
+
+/// Why a launch would be refused now.
+pub fn refusal(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Option<Error> {
+    let whole = with_template(snapshot, cx, launch);
+    whole.and_then(|launch| resolve::resolve(snapshot, cx, &launch)).err()
 }
 
 /// The service that launches for a user, if it is one.
@@ -168,6 +177,12 @@ fn create(
         requester: service(cx),
         client_token: launch.client_token.clone(),
         spot_request_id: None,
+        placement_group: resolved
+            .placement
+            .as_ref()
+            .map(|place| membership::join(tx, cx, place, &primary.zone)),
+        capacity_reservation: launch.capacity_reservation.clone().unwrap_or_default(),
+        capacity_reservation_id: None,
         private_ip: primary.primary(),
         zone: primary.zone,
         vpc_id: primary.vpc_id,
@@ -243,21 +258,33 @@ pub fn start(tx: &mut Tx, cx: &Context, ids: &[String]) -> Result<Vec<StateChang
             )));
         }
     }
-    let mut starting: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-    for instance in instances.iter().filter(|i| i.state() == InstanceState::Stopped) {
-        *starting.entry((&instance.zone, &instance.instance_type)).or_default() += 1;
-    }
-    for ((zone, instance_type), count) in starting {
-        capacity::ops::take(tx, cx, zone, instance_type, count, count)?;
-    }
     for instance in instances.iter().filter(|_| !resolve::is_service(cx)) {
         if instance.state() == InstanceState::Stopped {
             spot::ops::check_start(tx, cx, instance)?;
         }
     }
-    let changes = request(tx, cx, &instances, Request::Start, "started")?;
-    for instance in instances.iter().filter(|i| i.state() == InstanceState::Stopped) {
-        elastic_ip::ops::lend(tx, cx, &instance.interface_id)?;
+    // One by one: each that starts takes from what the next finds.
+    let mut changes = Vec::new();
+    for instance in &instances {
+        let starts = instance.state() == InstanceState::Stopped;
+        let mut instance = Cow::Borrowed(instance);
+        if starts {
+            let needs = Needs::of_instance(tx, cx, &instance);
+            needs.take(tx, cx, &instance.zone, 1, 1)?;
+            let mut entered = Instance::clone(&instance);
+            usage::enter(tx, cx, &mut entered);
+            instance = Cow::Owned(Arc::new(entered));
+        }
+        changes.extend(request(
+            tx,
+            cx,
+            std::slice::from_ref(&*instance),
+            Request::Start,
+            "started",
+        )?);
+        if starts {
+            elastic_ip::ops::lend(tx, cx, &instance.interface_id)?;
+        }
     }
     Ok(changes)
 }
@@ -395,6 +422,7 @@ fn see(tx: &mut Tx, cx: &Context, id: &str, event: Event, wrote: Option<Layer>) 
     }
     if next.state() == InstanceState::Stopped && instance.state() != InstanceState::Stopped {
         elastic_ip::ops::take_back(tx, cx, &next.interface_id);
+        next.capacity_reservation_id = None;
     }
     if !next.is_alive() && instance.is_alive() {
         network_interface::ops::instance_gone(tx, cx, &next);

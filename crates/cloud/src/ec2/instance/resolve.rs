@@ -8,15 +8,16 @@ use store::Snapshot;
 use super::interfaces::{self, Interfaces, Source, Wanted};
 use super::launch::{Launch, Metadata};
 use super::model::{MetadataOptions, ShutdownBehavior};
+use super::place::Needs;
 use super::user_data;
 use crate::Context;
 use crate::ec2::image::model::RootDevice;
 use crate::ec2::network_interface::ops::New;
+use crate::ec2::placement_group::membership;
 use crate::ec2::spot::model::Behavior;
 use crate::ec2::volume::{self, mapping};
 use crate::ec2::{
-    Error, Result, capacity::ops as capacity, catalog, credits, image, instance_profile, key_pair,
-    security_group, tag, vpc,
+    Error, Result, catalog, credits, image, instance_profile, key_pair, security_group, tag, vpc,
 };
 
 /// The type of a launch that says none, as RunInstances documents.
@@ -25,6 +26,7 @@ const DEFAULT_TYPE: &str = "m1.small";
 /// What is launched, `count` times.
 pub struct Resolved {
     pub count: u32,
+    pub placement: Option<membership::Place>,
     pub instance_type: String,
     pub zone: String,
     pub image_id: String,
@@ -56,7 +58,8 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
     let instance_type = launch.instance_type.clone().unwrap_or_else(|| DEFAULT_TYPE.to_owned());
     check_type(&instance_type, &image.architecture)?;
     check_root_device(launch, &instance_type, image.root_device)?;
-    let (subnet, interfaces) = interfaces::resolve(snapshot, cx, launch, &instance_type)?;
+    let needs = Needs::of_launch(snapshot, cx, launch, &instance_type)?;
+    let (subnet, interfaces) = interfaces::resolve(snapshot, cx, launch, &instance_type, &needs)?;
     let devices = mapping::resolve(snapshot, cx, &image, &launch.block_devices)?;
     volume::ops::check_limit(&instance_type, devices.volumes.len(), interfaces.len())?;
     credits::ops::check(&instance_type, launch.cpu_credits)?;
@@ -73,10 +76,10 @@ pub fn resolve(snapshot: &Snapshot, cx: &Context, launch: &Launch) -> Result<Res
         None => None,
     };
     let count = count(snapshot, cx, launch, &interfaces)?;
-    let (zone, least) = (&subnet.zone, launch.min_count);
-    let count = capacity::take(snapshot, cx, zone, &instance_type, least, count)?;
+    let count = needs.take(snapshot, cx, &subnet.zone, launch.min_count, count)?;
     Ok(Resolved {
         count,
+        placement: needs.group,
         instance_type,
         zone: subnet.zone,
         image_id,

@@ -10,6 +10,9 @@ use crate::testing::NOW;
 pub fn instance() -> Instance {
     let (desired, observed, reason) = state::launched();
     Instance {
+        placement_group: None,
+        capacity_reservation: Default::default(),
+        capacity_reservation_id: None,
         account: "123456789012".into(),
         region: "us-east-1".into(),
         id: "i-00000000000000001".into(),

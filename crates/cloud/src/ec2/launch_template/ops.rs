@@ -231,13 +231,17 @@ fn inherit(new: &Launch, source: &Launch) -> Launch {
     fn full<T: Clone>(new: &[T], source: &[T]) -> Vec<T> {
         if new.is_empty() { source.to_vec() } else { new.to_vec() }
     }
-    let placed = new.zone.is_some() || new.zone_id.is_some();
+    // `Placement` is one member.
+    let placement = if new.says_placement() { new } else { source };
     let metadata_said = new.metadata != launch::Metadata::default();
     Launch {
         image_id: some(&new.image_id, &source.image_id),
         instance_type: some(&new.instance_type, &source.instance_type),
-        zone: if placed { new.zone.clone() } else { source.zone.clone() },
-        zone_id: if placed { new.zone_id.clone() } else { source.zone_id.clone() },
+        zone: placement.zone.clone(),
+        zone_id: placement.zone_id.clone(),
+        placement_group: placement.placement_group.clone(),
+        partition: placement.partition,
+        capacity_reservation: some(&new.capacity_reservation, &source.capacity_reservation),
         security_group_ids: full(&new.security_group_ids, &source.security_group_ids),
         security_group_names: full(&new.security_group_names, &source.security_group_names),
         interfaces: full(&new.interfaces, &source.interfaces),

@@ -218,9 +218,7 @@ fn out(snapshot: &store::Snapshot, cx: &Context, r: &SpotRequest) -> w::SpotInst
         instance_interruption_behavior: Some(r.market.behavior.name().to_owned()),
         launch_specification: Some(w::LaunchSpecification {
             instance_type: Some(r.instance_type.clone()),
-            placement: r.launch.zone.clone().or_else(|| r.zone.clone()).map(|zone| {
-                w::SpotPlacement { availability_zone: Some(zone), ..Default::default() }
-            }),
+            placement: placement(r.launch.zone.clone().or_else(|| r.zone.clone()), &r.launch),
             ..specification(snapshot, cx, &r.launch)
         }),
         launched_availability_zone: r.zone.clone(),
@@ -240,6 +238,13 @@ fn out(snapshot: &store::Snapshot, cx: &Context, r: &SpotRequest) -> w::SpotInst
         valid_until: r.market.valid_until.map(time),
         ..Default::default()
     }
+}
+
+/// Where it is to be: in a zone, in a placement group.
+pub fn placement(zone: Option<String>, launch: &Launch) -> Option<w::SpotPlacement> {
+    let group_name = launch.placement_group.as_ref().and_then(|group| group.name.clone());
+    let placed = zone.is_some() || group_name.is_some();
+    placed.then(|| w::SpotPlacement { availability_zone: zone, group_name, ..Default::default() })
 }
 
 /// All of it but the type and the place, which others choose.

@@ -248,9 +248,18 @@ fn waits(error: &Error) -> Option<&'static str> {
     match error {
         Error::SpotMaxPriceTooLow { .. } => Some("price-too-low"),
         Error::InsufficientInstanceCapacity { .. } => Some("capacity-not-available"),
+        Error::SpreadLimitExceeded { .. } | Error::PlacementGroupInUseElsewhere { .. } => {
+            Some("placement-group-constraint")
+        }
         Error::InsufficientFreeAddressesInSubnet(_) => Some("constraint-not-fulfillable"),
         _ => None,
     }
+}
+
+/// The terms of an instance that is a Spot Instance.
+pub fn market_of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Option<Market> {
+    let id = instance.spot_request_id.as_ref()?;
+    snapshot.get::<SpotRequest>(&cx.key(id)).map(|request| request.market.clone())
 }
 
 /// The requests of these ids, each once.

@@ -204,6 +204,10 @@ pub fn message(code: &str) -> &'static str {
         "capacity-not-available" => {
             "There is no Spot capacity available that matches your request."
         }
+        "placement-group-constraint" => {
+            "The Spot request can't be fulfilled because a Spot Instance can't be added to the placement \
+             group at this time."
+        }
         "schedule-expired" => {
             "Your Spot request expired because it was not fulfilled before the specified date."
         }

@@ -36,6 +36,7 @@ pub fn resource_type(id: &str) -> Option<&'static str> {
 const TYPES: &[(&str, &str)] = &[
     ("acl", "network-acl"),
     ("ami", "image"),
+    ("cr", "capacity-reservation"),
     ("dopt", "dhcp-options"),
     ("eipalloc", "elastic-ip"),
     ("eni", "network-interface"),
@@ -48,6 +49,7 @@ const TYPES: &[(&str, &str)] = &[
     ("pcx", "vpc-peering-connection"),
     ("nia", "network-insights-analysis"),
     ("nip", "network-insights-path"),
+    ("pg", "placement-group"),
     ("pl", "prefix-list"),
     ("rtb", "route-table"),
     ("sg", "security-group"),

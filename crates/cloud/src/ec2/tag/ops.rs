@@ -4,6 +4,7 @@ use store::{Snapshot, Tx};
 
 use super::model::{Tagged, resource_type};
 use crate::Context;
+use crate::ec2::capacity_reservation::CapacityReservation;
 use crate::ec2::dhcp_options::DhcpOptions;
 use crate::ec2::instance::model::Instance;
 use crate::ec2::internet_gateway::InternetGateway;
@@ -12,6 +13,7 @@ use crate::ec2::launch_template::LaunchTemplate;
 use crate::ec2::listing::Listing;
 use crate::ec2::nat_gateway::NatGateway;
 use crate::ec2::network_acl::NetworkAcl;
+use crate::ec2::placement_group::PlacementGroup;
 use crate::ec2::route_table::RouteTable;
 use crate::ec2::snapshot as ec2_snapshot;
 use crate::ec2::spot::model::SpotRequest;
@@ -148,6 +150,9 @@ fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
         Some("spot-fleet-request") => {
             crate::ec2::fleet::ops::find(snapshot, cx, Kind::SpotFleet, id).map(drop)
         }
+        Some("capacity-reservation") => {
+            resource::find::<CapacityReservation>(snapshot, cx, id).map(drop)
+        }
         Some("elastic-ip") => elastic_ip::ops::by_allocation(snapshot, cx, id).map(drop),
         Some("image") => image::ops::image(snapshot, cx, id).map(drop),
         Some("internet-gateway") => resource::find::<InternetGateway>(snapshot, cx, id).map(drop),
@@ -159,6 +164,7 @@ fn require(snapshot: &Snapshot, cx: &Context, id: &str) -> Result<()> {
         Some("instance") => stored::<Instance>(snapshot, cx, Kind::Instance, id),
         Some("key-pair") => stored::<KeyPair>(snapshot, cx, Kind::KeyPairId, id),
         Some("launch-template") => stored::<LaunchTemplate>(snapshot, cx, Kind::LaunchTemplate, id),
+        Some("placement-group") => resource::find::<PlacementGroup>(snapshot, cx, id).map(drop),
         Some("prefix-list") => prefix_list::ops::by_id(snapshot, cx, id).map(drop),
         Some("security-group") => security_group::ops::group(snapshot, cx, id).map(drop),
         Some("security-group-rule") => {

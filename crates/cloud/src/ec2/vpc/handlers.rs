@@ -53,7 +53,9 @@ async fn create(cx: Context, input: w::CreateVpcRequest) -> Result<w::CreateVpcR
     refuse(vpc_encryption_control.is_some(), "VPC encryption control")?;
     let tenancy = instance_tenancy.unwrap_or_else(|| "default".to_owned());
     one_of("instanceTenancy", &tenancy, &["default", "dedicated", "host"])?;
-    refuse(tenancy != "default", "Dedicated tenancy")?;
+    if tenancy != "default" {
+        return Err(Error::tenancy(format_args!("The tenancy '{tenancy}'")));
+    }
     let tags = tags_of_type(tag_specifications, "vpc")?;
     let cidr = cidr_block.ok_or(Error::MissingParameter("cidrBlock"))?;
     let vpc = cx

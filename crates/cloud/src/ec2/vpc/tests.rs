@@ -131,7 +131,7 @@ async fn vpcs_have_blocks_within_limits() {
         ("CidrBlock=198.18.0.0/16", "UnsupportedOperation"),
         ("CidrBlock=10.0.0.0", "InvalidParameterValue"),
         ("", "MissingParameter"),
-        ("CidrBlock=10.0.0.0/16&InstanceTenancy=dedicated", "UnsupportedOperation"),
+        ("CidrBlock=10.0.0.0/16&InstanceTenancy=dedicated", "Unsupported"),
         ("CidrBlock=10.0.0.0/16&InstanceTenancy=odd", "InvalidParameterValue"),
         ("CidrBlock=10.0.0.0/16&AmazonProvidedIpv6CidrBlock=true", "UnsupportedOperation"),
         ("CidrBlock=10.0.0.0/16&DryRun=true", "DryRunOperation"),

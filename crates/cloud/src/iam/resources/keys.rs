@@ -198,6 +198,12 @@ fn tags_of(snapshot: &Snapshot, cx: &Context, resource: &str) -> Tags {
             Ok(pair) => ec2::tag::ops::tags_of(snapshot, cx, &pair.id),
             Err(_) => Tags::new(),
         },
+        "ec2" if kind == "placement-group" => {
+            match ec2::placement_group::ops::by_name(snapshot, cx, name) {
+                Ok(group) => ec2::tag::ops::tags_of(snapshot, cx, &group.id),
+                Err(_) => Tags::new(),
+            }
+        }
         "ec2" => ec2::tag::ops::tags_of(snapshot, cx, name),
         "elasticloadbalancing" => {
             let found = elbv2::ops::tag::describe(snapshot, cx, &[resource.to_owned()]);

@@ -223,6 +223,7 @@ fn self_describing(cx: &Context, service: &str, value: &str) -> Option<String> {
 const EC2_KINDS: &[(&str, &str)] = &[
     ("acl", "network-acl"),
     ("ami", "image"),
+    ("cr", "capacity-reservation"),
     ("dopt", "dhcp-options"),
     ("eipalloc", "elastic-ip"),
     ("eni", "network-interface"),

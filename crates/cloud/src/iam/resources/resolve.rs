@@ -10,8 +10,9 @@ use super::super::model::{AccessKey, Identity, Kind};
 use super::super::ops::service_linked;
 use super::Call;
 use crate::ec2::network_interface::NetworkInterface;
+use crate::ec2::placement_group::PlacementGroup;
 use crate::ec2::{
-    elastic_ip, instance_profile, key_pair, launch_template, network_acl, route_table,
+    elastic_ip, instance_profile, key_pair, launch_template, network_acl, resource, route_table,
     security_group, vpc, vpc_peering,
 };
 use crate::iam::ops::profile;
@@ -77,9 +78,13 @@ impl Resolver<'_> {
                     let ids: Vec<String> = groups.map(|group| group.id.clone()).collect();
                     found.push(("SecurityGroupIds", json!(ids)));
                 }
+                let placement = members.get("Placement").and_then(Value::as_object);
+                found.extend(placement.and_then(|said| self.placement_group(said)));
                 Some(found)
             }
             "CreateSecurityGroup" | "CreateLaunchTemplate" => None,
+            "CreatePlacementGroup" | "DeletePlacementGroup" => None,
+            "ModifyInstancePlacement" => Some(self.placement_group(members).into_iter().collect()),
             "DeleteKeyPair" => {
                 let id = text(members, "KeyPairId")?;
                 let mut pairs = key_pair::ops::key_pairs(snapshot, cx).into_iter();
@@ -101,6 +106,13 @@ impl Resolver<'_> {
                 Some(vec![("GroupId", json!(group.id))])
             }
         }
+    }
+
+    /// The name, by which its ARN goes, of one that is named by its id.
+    fn placement_group(&self, members: &Map<String, Value>) -> Option<(&'static str, Value)> {
+        let id = text(members, "GroupId")?;
+        let group = resource::get::<PlacementGroup>(self.snapshot, self.cx, id)?;
+        Some(("OfPlacementGroup", json!(group.name)))
     }
 
     fn association(&self, id: &str) -> Option<Found> {

@@ -7,7 +7,7 @@ use store::Snapshot;
 use super::super::ops::profile;
 use super::{Call, Demand, keys, resolve, strings};
 use crate::ec2::instance::launch::{Launch, Template};
-use crate::ec2::{image, launch_template};
+use crate::ec2::{image, launch_template, placement_group};
 use crate::{Context, arn};
 
 /// Where an operation names a launch template.
@@ -54,6 +54,19 @@ pub fn completed(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Value {
     fill("KeyName", launch.key_name.iter().cloned().collect());
     fill("SubnetId", launch.subnet_id.iter().cloned().chain(subnets).collect());
     fill("SecurityGroupIds", launch.security_group_ids.iter().cloned().chain(groups).collect());
+    let group = launch.placement_group.as_ref();
+    let group = group.and_then(|named| placement_group::ops::named(snapshot, cx, named).ok());
+    if let Some(group) = group.filter(|_| strings(call.input, "Placement.GroupName").is_empty()) {
+        members.entry("OfPlacementGroup").or_insert(json!(group.name));
+    }
+    let target = launch.capacity_reservation.and_then(|wanted| wanted.target);
+    let says_own = ["CapacityReservationPreference", "CapacityReservationTarget"]
+        .iter()
+        .any(|name| !call.input["CapacityReservationSpecification"][*name].is_null());
+    if let Some(id) = target.filter(|_| !says_own) {
+        let target = json!({"CapacityReservationTarget": {"CapacityReservationId": id}});
+        members.insert("CapacityReservationSpecification".to_owned(), target);
+    }
     if let Some(profile) = &launch.iam_instance_profile {
         let profile = json!({"Arn": profile.arn, "Name": profile.name});
         members.entry("IamInstanceProfile").or_insert(profile);

@@ -55,7 +55,10 @@ const EC2: &[(&str, &str)] = &[
          volume/* snapshot/{BlockDeviceMappings.Ebs.SnapshotId} \
          subnet/{SubnetId|NetworkInterfaces.SubnetId}! \
          security-group/{SecurityGroupIds|NetworkInterfaces.Groups}! key-pair/{KeyName} \
-         launch-template/{LaunchTemplate.LaunchTemplateId}",
+         launch-template/{LaunchTemplate.LaunchTemplateId} \
+         placement-group/{OfPlacementGroup|Placement.GroupName} \
+         capacity-reservation/{CapacityReservationSpecification.CapacityReservationTarget\
+         .CapacityReservationId}",
     ),
     (
         "RequestSpotInstances",
@@ -103,6 +106,16 @@ const EC2: &[(&str, &str)] = &[
     ("DescribeNetworkInterfaceAttribute", "NetworkInterfaceId"),
     ("DescribeAddressesAttribute", "AllocationIds"),
     ("CreateLaunchTemplate", "launch-template/*"),
+    ("CreatePlacementGroup", "placement-group/{GroupName}"),
+    ("DeletePlacementGroup", "placement-group/{GroupName}"),
+    ("ModifyInstancePlacement", "InstanceId placement-group/{OfPlacementGroup|GroupName}"),
+    ("CreateCapacityReservation", "capacity-reservation/*"),
+    ("GetCapacityReservationUsage", "CapacityReservationId"),
+    (
+        "ModifyInstanceCapacityReservationAttributes",
+        "InstanceId capacity-reservation/{CapacityReservationSpecification.CapacityReservationTarget\
+         .CapacityReservationId}",
+    ),
     ("CreateKeyPair", "key-pair/{KeyName}"),
     ("ImportKeyPair", "key-pair/{KeyName}"),
     ("DeleteKeyPair", "key-pair/{KeyName|KeyPairId}!"),

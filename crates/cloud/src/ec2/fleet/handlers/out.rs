@@ -96,6 +96,10 @@ fn over(over: &Override) -> w::FleetLaunchTemplateOverrides {
         image_id: over.image_id.clone(),
         instance_type: over.instance_type.clone(),
         max_price: over.max_price.clone(),
+        placement: over
+            .placement_group
+            .clone()
+            .map(|group| w::PlacementResponse { group_name: group.name }),
         priority: over.priority,
         subnet_id: over.subnet_id.clone(),
         weighted_capacity: over.weight,

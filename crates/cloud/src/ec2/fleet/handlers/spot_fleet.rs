@@ -216,6 +216,7 @@ fn over(asked: w::LaunchTemplateOverrides) -> Result<Override> {
         image_id: None,
         subnet_id,
         zone: availability_zone,
+        placement_group: None,
         max_price: spot_price,
         priority,
         weight: weighted_capacity,

@@ -7,7 +7,9 @@ use wire::ec2 as w;
 use super::super::attribute::{self, Change};
 use super::super::ops;
 use super::describe::{block_devices, metadata_options};
-use super::launch::{metadata, refuse_some, refuse_true, shutdown_behavior};
+use super::launch::{
+    metadata, placement_group, refuse_some, refuse_true, shared, shutdown_behavior,
+};
 use crate::Context;
 use crate::ec2::image::model::ROOT_DEVICE;
 use crate::ec2::listing::dry_run;
@@ -191,6 +193,39 @@ pub async fn reset(
     })
     .await?;
     Ok(w::ResetInstanceAttributeOutput::default())
+}
+
+pub async fn modify_placement(
+    cx: Context,
+    input: w::ModifyInstancePlacementRequest,
+) -> Result<w::ModifyInstancePlacementResult> {
+    let w::ModifyInstancePlacementRequest {
+        affinity,
+        group_id,
+        group_name,
+        host_id,
+        host_resource_group_arn,
+        instance_id,
+        partition_number,
+        tenancy,
+    } = input;
+    let says_group = group_id.is_some() || group_name.is_some() || partition_number.is_some();
+    if !says_group && tenancy.is_none() && affinity.is_none() && host_id.is_none() {
+        return Err(Error::combination(
+            "At least one of affinity, host ID, tenancy, or placement group name must be specified.",
+        ));
+    }
+    shared(tenancy, affinity, host_id, host_resource_group_arn)?;
+    let out_of_it = group_name.as_ref().is_some_and(String::is_empty) && group_id.is_none();
+    let group = placement_group(group_id, group_name);
+    cx.write(|tx| match says_group {
+        true => {
+            attribute::place(tx, &cx, &instance_id, group.as_ref(), partition_number, out_of_it)
+        }
+        false => attribute::stopped_instance(tx, &cx, &instance_id).map(drop),
+    })
+    .await?;
+    Ok(w::ModifyInstancePlacementResult { r#return: Some(true) })
 }
 
 pub async fn modify_metadata(

@@ -10,12 +10,13 @@ use super::super::spec::{private_dns_name, public_host};
 use super::super::{describe, state};
 use crate::Context;
 use crate::clock::Timestamp;
+use crate::ec2::capacity_reservation::handlers::specification_out;
 use crate::ec2::handlers::{listing, tags_out};
 use crate::ec2::image::model::ROOT_DEVICE;
 use crate::ec2::listing::dry_run;
 use crate::ec2::network_interface::handlers::groups;
 use crate::ec2::network_interface::{self, NetworkInterface};
-use crate::ec2::{Result, catalog, instance_profile, tag, volume};
+use crate::ec2::{Result, capacity_reservation, catalog, instance_profile, tag, volume};
 
 pub async fn instances(
     cx: Context,
@@ -70,6 +71,8 @@ fn instance(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::Instance {
     let alive = i.is_alive();
     let private_dns = private_dns_name(&i.region, i.private_ip);
     let size = catalog::instance_type(&i.instance_type);
+    let group = i.placement_group.as_ref();
+    let (preference, target) = specification_out(&describe::reservation_preference(i));
     let interfaces = network_interface::ops::of_instance(snapshot, cx, i);
     let primary = interfaces.first();
     let public = primary.and_then(|primary| primary.public.get(&i.private_ip).copied());
@@ -77,9 +80,10 @@ fn instance(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::Instance {
         ami_launch_index: Some(i.launch_index as i32),
         architecture: Some(i.architecture.clone()),
         block_device_mappings: Some(block_devices(snapshot, cx, i)),
+        capacity_reservation_id: capacity_reservation::usage::of(i).cloned(),
         capacity_reservation_specification: Some(w::CapacityReservationSpecificationResponse {
-            capacity_reservation_preference: Some("open".to_owned()),
-            ..Default::default()
+            capacity_reservation_preference: preference,
+            capacity_reservation_target: target,
         }),
         client_token: Some(i.client_token.clone().unwrap_or_default()),
         cpu_options: size.map(|size| w::CpuOptions {
@@ -116,7 +120,9 @@ fn instance(snapshot: &Snapshot, cx: &Context, i: &Instance) -> w::Instance {
         placement: Some(w::Placement {
             availability_zone: Some(i.zone.clone()),
             availability_zone_id: describe::zone_id(cx, &i.zone),
-            group_name: Some(String::new()),
+            group_id: group.map(|member| member.group_id.clone()),
+            group_name: Some(group.map_or_else(String::new, |member| member.group_name.clone())),
+            partition_number: group.and_then(|member| member.partition).map(|n| n as i32),
             tenancy: Some("default".to_owned()),
             ..Default::default()
         }),

@@ -8,7 +8,9 @@ use wire::ec2 as w;
 use super::super::launch::{BlockDevice, InstanceProfile, Interface, Launch, Metadata, Template};
 use super::super::model::ShutdownBehavior;
 use crate::Timestamp;
+use crate::ec2::capacity_reservation::handlers::specification;
 use crate::ec2::handlers::tags_by_type;
+use crate::ec2::placement_group::Named;
 use crate::ec2::spot::model::{Behavior, Market};
 use crate::ec2::{Error, Result, credits};
 
@@ -66,7 +68,9 @@ pub fn launch(input: w::RunInstancesRequest) -> Result<Launch> {
     refuse_true(enable_primary_ipv6, "EnablePrimaryIpv6")?;
     refuse_true(ebs_optimized, "EbsOptimized")?;
     refuse_true(enclave_options.and_then(|o| o.enabled), "EnclaveOptions")?;
-    refuse_true(hibernation_options.and_then(|o| o.configured), "HibernationOptions")?;
+    if hibernation_options.and_then(|o| o.configured) == Some(true) {
+        return Err(no_hibernation());
+    }
     refuse_some(&ipv6_address_count.filter(|n| *n != 0), "Ipv6AddressCount")?;
     refuse_list(&ipv6_addresses, "Ipv6Addresses")?;
     refuse_some(&kernel_id, "KernelId")?;
@@ -74,14 +78,8 @@ pub fn launch(input: w::RunInstancesRequest) -> Result<Launch> {
     refuse_list(&license_specifications, "LicenseSpecifications")?;
     refuse_some(&operator, "Operator")?;
     refuse_list(&secondary_interfaces, "SecondaryInterfaces")?;
-    if let Some(reservation) = capacity_reservation_specification {
-        refuse_some(&reservation.capacity_reservation_target, "CapacityReservationTarget")?;
-        only(
-            &reservation.capacity_reservation_preference,
-            "open",
-            "CapacityReservationPreference",
-        )?;
-    }
+    let capacity_reservation =
+        capacity_reservation_specification.map(specification).transpose()?.flatten();
     let cpu_credits = credit_specification.map(|asked| credits::ops::mode(&asked.cpu_credits));
     only(&maintenance_options.and_then(|o| o.auto_recovery), "default", "AutoRecovery")?;
     let weighting = network_performance_options.and_then(|o| o.bandwidth_weighting);
@@ -101,6 +99,7 @@ pub fn launch(input: w::RunInstancesRequest) -> Result<Launch> {
         instance_type,
         min_count: min_count.try_into().unwrap_or(0),
         max_count: max_count.try_into().unwrap_or(0),
+        capacity_reservation,
         subnet_id,
         private_ip: private_ip_address.map(address).transpose()?,
         security_group_ids: security_group_ids.unwrap_or_default(),
@@ -202,7 +201,8 @@ pub fn profile(spec: w::IamInstanceProfileSpecification) -> InstanceProfile {
     InstanceProfile { arn: spec.arn, name: spec.name }
 }
 
-fn place(launch: &mut Launch, placement: w::Placement) -> Result<()> {
+/// `Placement`, which is for a launch as it is for an override.
+pub fn place(launch: &mut Launch, placement: w::Placement) -> Result<()> {
     let w::Placement {
         affinity,
         availability_zone,
@@ -215,17 +215,42 @@ fn place(launch: &mut Launch, placement: w::Placement) -> Result<()> {
         spread_domain,
         tenancy,
     } = placement;
-    refuse_some(&affinity, "Placement.Affinity")?;
-    refuse_some(&group_id, "Placement.GroupId")?;
-    refuse_some(&group_name.filter(|name| !name.is_empty()), "Placement.GroupName")?;
-    refuse_some(&host_id, "Placement.HostId")?;
-    refuse_some(&host_resource_group_arn, "Placement.HostResourceGroupArn")?;
-    refuse_some(&partition_number, "Placement.PartitionNumber")?;
+    shared(tenancy, affinity, host_id, host_resource_group_arn)?;
     refuse_some(&spread_domain, "Placement.SpreadDomain")?;
-    only(&tenancy, "default", "Placement.Tenancy")?;
     launch.zone = availability_zone;
     launch.zone_id = availability_zone_id;
+    launch.placement_group = placement_group(group_id, group_name);
+    launch.partition = partition_number;
     Ok(())
+}
+
+/// Refuses hosts and tenancies that are not shared with others.
+pub fn shared(
+    tenancy: Option<String>,
+    affinity: Option<String>,
+    host_id: Option<String>,
+    host_resource_group_arn: Option<String>,
+) -> Result<()> {
+    if let Some(tenancy) = tenancy.filter(|tenancy| tenancy != "default") {
+        return Err(Error::tenancy(format_args!("The tenancy '{tenancy}'")));
+    }
+    let host = host_id.is_some() || host_resource_group_arn.is_some();
+    if host || affinity.is_some_and(|affinity| affinity != "default") {
+        return Err(Error::tenancy("A Dedicated Host"));
+    }
+    Ok(())
+}
+
+/// An empty name stands for none.
+pub fn placement_group(id: Option<String>, name: Option<String>) -> Option<Named> {
+    let name = name.filter(|name| !name.is_empty());
+    (id.is_some() || name.is_some()).then_some(Named { id, name })
+}
+
+pub fn no_hibernation() -> Error {
+    Error::UnsupportedHibernationConfiguration(
+        "Hibernation is not supported by this cloud: stop instances instead.".to_owned(),
+    )
 }
 
 fn interface(spec: w::InstanceNetworkInterfaceSpecification) -> Result<Interface> {

@@ -160,7 +160,8 @@ async fn what_is_refused_by_name() {
         ("CpuOptions.CoreCount=1", 400, "UnsupportedOperation"),
         ("InstanceMarketOptions.MarketType=capacity-block", 400, "UnsupportedOperation"),
         ("IamInstanceProfile.Name=x", 400, "InvalidParameterValue"),
-        ("Placement.Tenancy=dedicated", 400, "UnsupportedOperation"),
+        ("Placement.Tenancy=dedicated", 400, "Unsupported"),
+        ("HibernationOptions.Configured=true", 400, "UnsupportedHibernationConfiguration"),
         ("PrivateIpAddress=172.31.0.1&SubnetId=subnet-x", 400, "InvalidSubnetID.Malformed"),
         ("UserData=***", 400, "InvalidParameterValue"),
         ("KeyName=none", 400, "InvalidKeyPair.NotFound"),
@@ -176,6 +177,8 @@ async fn what_is_refused_by_name() {
         assert_eq!(got, status, "{members}: {body}");
         assert!(body.starts_with(&format!("{code}: ")), "{members}: {body}");
     }
+    let (_, body) = cloud.call("StopInstances", "InstanceId.1=i-12345678&Hibernate=true").await;
+    assert!(body.starts_with("UnsupportedHibernationConfiguration: "), "{body}");
     let (_, body) = cloud.call("DescribeInstances", "InstanceId.1=i-12345678").await;
     assert_eq!(body, "InvalidInstanceID.NotFound: The instance ID 'i-12345678' does not exist");
     let (_, body) = cloud.call("DescribeInstances", "Filter.1.Name=nope&Filter.1.Value.1=x").await;

@@ -126,6 +126,12 @@ fn tree(snapshot: &Snapshot, cx: &Context, i: &Instance) -> BTreeMap<String, Vec
         put("meta-data/public-hostname", &public_host(snapshot, cx, &i.vpc_id, public));
         put("meta-data/public-ipv4", &public.to_string());
     }
+    if let Some(member) = &i.placement_group {
+        put("meta-data/placement/group-name", &member.group_name);
+        if let Some(partition) = member.partition {
+            put("meta-data/placement/partition-number", &partition.to_string());
+        }
+    }
     if let Some(id) = describe::zone_id(cx, &i.zone) {
         put("meta-data/placement/availability-zone-id", &id);
     }

@@ -8,6 +8,7 @@ use super::{HopLimit, Service};
 use crate::ec2::instance::launch::{Launch, Metadata};
 use crate::ec2::instance::model::Instance;
 use crate::ec2::instance::ops;
+use crate::ec2::placement_group::Member;
 use crate::ec2::{Error, image};
 use crate::testing;
 use crate::{Context, Timestamp};
@@ -101,6 +102,22 @@ async fn the_tree() {
     ] {
         assert_eq!(world.get(path), expected, "{path}");
     }
+    let member = Member {
+        group_id: "pg-0123456789abcdef0".into(),
+        group_name: "kv".into(),
+        partition: Some(2),
+    };
+    let placed = Instance { placement_group: Some(member), ..i.clone() };
+    world
+        .cx
+        .write(|tx| {
+            tx.put(placed.clone());
+            Ok::<_, store::Error>(())
+        })
+        .await
+        .unwrap();
+    assert_eq!(world.get("/latest/meta-data/placement/group-name"), "kv");
+    assert_eq!(world.get("/latest/meta-data/placement/partition-number"), "2");
     let listing = world.get("/latest/meta-data/");
     assert!(listing.starts_with("ami-id\nami-launch-index\n"), "{listing}");
     assert!(listing.contains("\nnetwork/\n") && !listing.contains("iam"), "{listing}");

@@ -4,6 +4,7 @@
 use wire::ec2 as w;
 
 use crate::ec2::Result;
+use crate::ec2::capacity_reservation::handlers::specification_out;
 use crate::ec2::handlers::tags_out;
 use crate::ec2::instance::handlers::launch::{self as run, refuse_some};
 use crate::ec2::instance::launch::{BlockDevice, Interface, Launch, Metadata};
@@ -222,7 +223,7 @@ fn interface_in(
 }
 
 pub fn launch_out(launch: &Launch) -> w::ResponseLaunchTemplateData {
-    let placed = launch.zone.is_some() || launch.zone_id.is_some();
+    let group = launch.placement_group.clone().unwrap_or_default();
     let specification =
         |(kind, tags): (&String, &crate::tag::Tags)| w::LaunchTemplateTagSpecification {
             resource_type: Some(kind.clone()),
@@ -230,6 +231,14 @@ pub fn launch_out(launch: &Launch) -> w::ResponseLaunchTemplateData {
         };
     w::ResponseLaunchTemplateData {
         block_device_mappings: list(launch.block_devices.iter().map(mapping_out)),
+        capacity_reservation_specification: launch.capacity_reservation.as_ref().map(|wanted| {
+            let (capacity_reservation_preference, capacity_reservation_target) =
+                specification_out(wanted);
+            w::LaunchTemplateCapacityReservationSpecificationResponse {
+                capacity_reservation_preference,
+                capacity_reservation_target,
+            }
+        }),
         credit_specification: launch
             .cpu_credits
             .map(|mode| w::CreditSpecification { cpu_credits: Some(mode.word().to_owned()) }),
@@ -254,9 +263,12 @@ pub fn launch_out(launch: &Launch) -> w::ResponseLaunchTemplateData {
             ..Default::default()
         }),
         network_interfaces: list(launch.interfaces.iter().map(interface_out)),
-        placement: placed.then(|| w::LaunchTemplatePlacement {
+        placement: launch.says_placement().then(|| w::LaunchTemplatePlacement {
             availability_zone: launch.zone.clone(),
             availability_zone_id: launch.zone_id.clone(),
+            group_id: group.id,
+            group_name: group.name,
+            partition_number: launch.partition,
             ..Default::default()
         }),
         security_group_ids: list(launch.security_group_ids.iter().cloned()),

@@ -107,10 +107,7 @@ fn specification(
             .monitoring
             .map(|enabled| w::SpotFleetMonitoring { enabled: Some(enabled) }),
         network_interfaces: said.network_interfaces,
-        placement: over
-            .zone
-            .clone()
-            .map(|zone| w::SpotPlacement { availability_zone: Some(zone), ..Default::default() }),
+        placement: spot::placement(over.zone.clone(), launch),
         security_groups: said.security_groups,
         spot_price: over.max_price.clone(),
         subnet_id: over.subnet_id.clone(),
