@@ -112,6 +112,18 @@ fn of(span: &Span, now: Timestamp, from: Timestamp, to: Timestamp, spot: Spot<'_
             charge.zone = Some(zone.clone());
             vec![charge]
         }
+        // "If you do not use the reserved capacity, it is charged at the On-Demand rate."
+        Usage::Reservation { instance_type, zone, unused } => {
+            let usage_type = format!("UnusedBox:{instance_type}");
+            let (hours, price) = (hours * f64::from(*unused), prices::on_demand(instance_type));
+            let charge = charge(COMPUTE, &usage_type, "RunInstances", "Hrs", hours, price);
+            vec![Charge {
+                purchase: Some("On Demand Instances"),
+                instance_type: Some(instance_type.clone()),
+                zone: Some(zone.clone()),
+                ..charge
+            }]
+        }
         Usage::Volume { volume_type, zone, size_gib, iops, throughput } => {
             let months = hours / MONTH_HOURS;
             let price = |what: &str| prices::of(&format!("ebs:{volume_type}{what}"));
@@ -207,6 +219,11 @@ mod tests {
         Usage::Instance { instance_type, zone, spot }
     }
 
+    fn reservation(unused: u32) -> Usage {
+        let (instance_type, zone) = ("m5.large".to_owned(), "us-east-1a".to_owned());
+        Usage::Reservation { instance_type, zone, unused }
+    }
+
     fn volume(volume_type: &str, size_gib: u32, iops: u32, throughput: u32) -> Usage {
         let (volume_type, zone) = (volume_type.to_owned(), "us-east-1a".to_owned());
         Usage::Volume { volume_type, zone, size_gib, iops, throughput }
@@ -232,6 +249,8 @@ mod tests {
             (instance(true), Some(HOUR * 5 / 2), 0, HOUR * 9, 0.01 + 0.02 + 0.04 / 2.0),
             // A period that begins within an instance-hour has that hour's price.
             (instance(true), Some(HOUR * 5 / 2), HOUR * 3 / 2, HOUR * 9, 0.02 / 2.0 + 0.04 / 2.0),
+            (reservation(2), Some(HOUR), 0, HOUR * 9, 0.192),
+            (reservation(2), Some(1), 0, HOUR, 0.192 / 3600.0),
             (volume("gp3", 100, 3000, 125), Some(MONTH), 0, MONTH, 8.0),
             (volume("gp3", 100, 4000, 225), Some(MONTH), 0, MONTH, 8.0 + 5.0 + 4.0),
             (volume("io2", 10, 100, 0), Some(MONTH), 0, MONTH, 1.25 + 6.5),

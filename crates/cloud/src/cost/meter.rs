@@ -11,6 +11,7 @@ use store::Snapshot;
 use super::model::{Closed, Open, Span, Usage};
 use crate::clock::Timestamp;
 use crate::controller::{Controller, Error};
+use crate::ec2::capacity_reservation::{CapacityReservation, usage};
 use crate::ec2::elastic_ip::PublicAddress;
 use crate::ec2::instance::model::Instance;
 use crate::ec2::instance::state::InstanceState;
@@ -86,6 +87,15 @@ fn metered(snapshot: &Snapshot, now: Timestamp) -> BTreeMap<String, Span> {
             let usage = of_instance(&i);
             let from = i.observed.up_since.unwrap_or(i.launch_time);
             put(account, region, id, usage, from, tags(account, region, id));
+        }
+    }
+    for reservation in snapshot.scan::<CapacityReservation>("") {
+        let CapacityReservation { account, region, id, instance_type, zone, .. } = &*reservation;
+        let unused = usage::available(snapshot, &reservation);
+        if unused > 0 {
+            let (instance_type, zone) = (instance_type.clone(), zone.clone());
+            let usage = Usage::Reservation { instance_type, zone, unused };
+            put(account, region, id, usage, now, tags(account, region, id));
         }
     }
     for volume in snapshot.scan::<Volume>("") {
@@ -214,7 +224,12 @@ fn tags_of(snapshot: &Snapshot, account: &str, region: &str, id: &str) -> Tags {
 /// When it ended, as far as a record says.
 fn end(snapshot: &Snapshot, span: &Span, now: Timestamp) -> Timestamp {
     let Span { account, region, resource, .. } = span;
-    let instance = snapshot.get::<Instance>(&format!("{account}/{region}/{resource}"));
-    let end = instance.and_then(|i| i.observed.terminated_at);
+    let key = format!("{account}/{region}/{resource}");
+    let end = match &span.usage {
+        Usage::Reservation { .. } => {
+            snapshot.get::<CapacityReservation>(&key).and_then(|reservation| reservation.ended_at)
+        }
+        _ => snapshot.get::<Instance>(&key).and_then(|i| i.observed.terminated_at),
+    };
     end.unwrap_or(now).clamp(span.from, now)
 }

@@ -26,6 +26,12 @@ pub enum Usage {
         zone: String,
         spot: bool,
     },
+    /// What a capacity reservation holds for instances that it has not.
+    Reservation {
+        instance_type: String,
+        zone: String,
+        unused: u32,
+    },
     Volume {
         volume_type: String,
         zone: String,
@@ -46,6 +52,7 @@ impl Usage {
     fn kind(&self) -> &'static str {
         match self {
             Usage::Instance { .. } => "instance",
+            Usage::Reservation { .. } => "reservation",
             Usage::Volume { .. } => "volume",
             Usage::Address => "address",
             Usage::ApplicationBalancer => "balancer",

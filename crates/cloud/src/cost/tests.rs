@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::bill;
 use super::meter::Meter;
 use crate::controller::Controller;
+use crate::ec2::capacity_reservation::controller::CapacityReservations;
 use crate::ec2::image;
 use crate::ec2::instance::controller::Instances;
 use crate::ec2::spot::controller::SpotRequests;
@@ -266,4 +267,29 @@ async fn values_tags_and_refusals() {
     }
     let token = world.ce("GetCostAndUsage", asked(json!({"NextPageToken": "none"}))).await;
     assert_eq!(token.unwrap_err(), "InvalidNextTokenException");
+}
+
+#[tokio::test]
+async fn reserved_capacity_costs_while_nothing_runs_in_it() {
+    let mut world = World::new();
+    let reserve = "InstanceType=m5.large&InstancePlatform=Linux/UNIX&AvailabilityZone=us-east-1a\
+                   &InstanceCount=2&EndDateType=limited&EndDate=2026-01-01T02:00:00Z";
+    ok(&world.cx, "CreateCapacityReservation", reserve).await;
+    world.settle().await;
+    world.pass(3600).await;
+    let unused = |by: Vec<(String, f64)>| {
+        by.into_iter().find(|(key, _)| key == "UnusedBox:m5.large").map_or(0.0, |(_, usd)| usd)
+    };
+    let by_type = json!({"Type": "DIMENSION", "Key": "USAGE_TYPE"});
+    assert!(near(unused(world.by(by_type.clone()).await), 0.192));
+    // Whoever runs in it pays for itself, and the other place goes on costing, until it expires.
+    world.run("InstanceType=m5.large&Placement.AvailabilityZone=us-east-1a").await;
+    world.pass(3599).await;
+    assert!(near(unused(world.by(by_type.clone()).await), 0.288));
+    CapacityReservations.reconcile(&world.cx.env).await.unwrap();
+    world.settle().await;
+    world.pass(3600).await;
+    let by = world.by(by_type).await;
+    assert!(near(unused(by.clone()), 0.288), "{by:?}");
+    assert!(by.iter().any(|(key, usd)| key == "BoxUsage:m5.large" && *usd > 0.18), "{by:?}");
 }
