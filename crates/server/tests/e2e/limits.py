@@ -17,7 +17,7 @@ def test_a_zone_that_is_full_says_so(api):
     [elsewhere] = api.run()
     assert api.instance(elsewhere)["Placement"]["AvailabilityZone"] != "us-east-1a"
     [pool] = json.loads(api.drover("capacity", "list", "--json"))["pools"]
-    assert pool == {"zone": "us-east-1a", "type": "t3.micro", "limit": 1, "used": 1, "free": 0}
+    assert pool == {"zone": "us-east-1a", "type": "t3.micro", "limit": 1, "used": 1, "reserved": 0, "free": 0}
     api.drover("capacity", "clear")
     api.run(**in_a)
 

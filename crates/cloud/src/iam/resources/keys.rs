@@ -10,7 +10,7 @@ use crate::ec2::instance::model::Instance;
 use crate::ec2::network_interface::NetworkInterface;
 use crate::ec2::snapshot::Snapshot as Frozen;
 use crate::ec2::volume::Volume;
-use crate::ec2::{image, key_pair, network_acl, route_table, security_group, vpc};
+use crate::ec2::{image, key_pair, network_acl, placement_group, route_table, security_group, vpc};
 use crate::tag::Tags;
 use crate::{Context, arn, autoscaling, dynamodb, ec2, elbv2, sqs, ssm};
 
@@ -141,6 +141,13 @@ fn of_ec2(snapshot: &Snapshot, cx: &Context, kind: &str, id: &str) -> Vec<(&'sta
             Ok(found) => vec![("SecurityGroupID", id.to_owned()), vpc(&found.vpc_id)],
             Err(_) => vec![],
         },
+        "placement-group" => match placement_group::ops::by_name(snapshot, cx, id) {
+            Ok(found) => vec![
+                ("PlacementGroupName", id.to_owned()),
+                ("PlacementGroupStrategy", found.strategy.name().to_owned()),
+            ],
+            Err(_) => vec![],
+        },
         "route-table" => match route_table::ops::table(snapshot, cx, id) {
             Ok(found) => vec![("RouteTableID", id.to_owned()), vpc(&found.vpc_id)],
             Err(_) => vec![],
@@ -199,7 +206,7 @@ fn tags_of(snapshot: &Snapshot, cx: &Context, resource: &str) -> Tags {
             Err(_) => Tags::new(),
         },
         "ec2" if kind == "placement-group" => {
-            match ec2::placement_group::ops::by_name(snapshot, cx, name) {
+            match placement_group::ops::by_name(snapshot, cx, name) {
                 Ok(group) => ec2::tag::ops::tags_of(snapshot, cx, &group.id),
                 Err(_) => Tags::new(),
             }

@@ -12,6 +12,8 @@ use serde_json::Value;
 use store::Snapshot;
 
 use super::model::{Identity, InstanceProfile, Kind, ManagedPolicy};
+use crate::ec2::placement_group::PlacementGroup;
+use crate::ec2::resource;
 use crate::{Context, arn, autoscaling, sqs, ssm};
 
 pub use special::{Launching, launching};
@@ -123,7 +125,7 @@ fn by_word(
     let mut push = |resource| demands.push(Demand::new(action.clone(), resource));
     let Some((kind, rest)) = word.split_once('/') else {
         for value in strings(call.input, word) {
-            if let Some(resource) = self_describing(cx, call.service, &value) {
+            if let Some(resource) = self_describing(snapshot, cx, call.service, &value) {
                 push(resource);
             }
         }
@@ -169,7 +171,7 @@ fn by_names(snapshot: &Snapshot, cx: &Context, call: &Call<'_>, demands: &mut Ve
         };
         for value in texts(value) {
             let resource = match kind {
-                "" => self_describing(cx, call.service, &value),
+                "" => self_describing(snapshot, cx, call.service, &value),
                 kind => Some(named(snapshot, cx, call, kind, &value)),
             };
             demands.extend(resource.map(|found| Demand::new(action(call, None), found)));
@@ -205,7 +207,12 @@ fn texts(value: &Value) -> Vec<String> {
 }
 
 /// The ARN of what says its own kind: an ARN of the service, or an id of EC2.
-fn self_describing(cx: &Context, service: &str, value: &str) -> Option<String> {
+fn self_describing(
+    snapshot: &Snapshot,
+    cx: &Context,
+    service: &str,
+    value: &str,
+) -> Option<String> {
     if let Some(parts) = arn::parse(value) {
         return (parts.service == service).then(|| value.to_owned());
     }
@@ -214,6 +221,11 @@ fn self_describing(cx: &Context, service: &str, value: &str) -> Option<String> {
         if service == "ec2" && value.starts_with(prefix) {
             return Some(ec2_arn(cx, kind, value));
         }
+    }
+    if service == "ec2" && value.starts_with("pg-") {
+        // Its ARN has its name.
+        let group = resource::get::<PlacementGroup>(snapshot, cx, value);
+        return Some(group.map_or_else(|| ec2_arn(cx, "placement-group", value), |g| g.arn()));
     }
     let (prefix, _) = value.rsplit_once('-').filter(|_| service == "ec2")?;
     let kind = EC2_KINDS.iter().find(|(known, _)| *known == prefix)?.1;

@@ -53,6 +53,22 @@ async fn resources_of_ec2() {
     let tables = cloud.ok("ec2", "DescribeRouteTables", &[]).await;
     let (table, main) =
         (element(&tables, "routeTableId"), element(&tables, "routeTableAssociationId"));
+    let new = [("GroupName", "near"), ("Strategy", "cluster")];
+    let near = cloud.ok("ec2", "CreatePlacementGroup", &new).await;
+    let near = element(&near, "groupId");
+    let near_arn = "ec2:us-east-1::placement-group/near";
+    let new = [
+        ("LaunchTemplateName", "placed"),
+        ("LaunchTemplateData.Placement.GroupName", "near"),
+        (
+            "LaunchTemplateData.CapacityReservationSpecification.CapacityReservationTarget\
+             .CapacityReservationId",
+            "cr-1",
+        ),
+    ];
+    let placed = cloud.ok("ec2", "CreateLaunchTemplate", &new).await;
+    let placed_arn =
+        format!("ec2:us-east-1::launch-template/{}", element(&placed, "launchTemplateId"));
     let here = |kind: &str, id: &str| format!("ec2:us-east-1::{kind}/{id}");
     let (vpc_arn, group_arn) = (here("vpc", vpc.1), here("security-group", group));
     let template_arn = here("launch-template", template);
@@ -134,6 +150,40 @@ async fn resources_of_ec2() {
                 "ec2:us-east-1::instance/i-1",
                 "ec2:us-east-1::volume/vol-1",
                 "ec2:us-east-1::image/ami-1",
+            ],
+        ),
+        ("DeletePlacementGroup", json!({"GroupName": "near"}), &[near_arn]),
+        ("CreateTags", json!({"Resources": [near], "Tags": [{"Key": "a"}]}), &[near_arn]),
+        (
+            "ModifyInstancePlacement",
+            json!({"InstanceId": "i-1", "GroupId": near}),
+            &["ec2:us-east-1::instance/i-1", near_arn],
+        ),
+        (
+            "CreateCapacityReservation",
+            json!({"InstanceType": "t3.micro"}),
+            &["ec2:us-east-1::capacity-reservation/*"],
+        ),
+        (
+            "CancelCapacityReservation",
+            json!({"CapacityReservationId": "cr-1"}),
+            &["ec2:us-east-1::capacity-reservation/cr-1"],
+        ),
+        (
+            "RunInstances",
+            json!({"ImageId": "ami-1", "SubnetId": acl_subnet, "SecurityGroupIds": [group],
+                "Placement": {"AvailabilityZone": "us-east-1a"},
+                "LaunchTemplate": {"LaunchTemplateName": "placed"}}),
+            &[
+                "ec2:us-east-1::image/ami-1",
+                "ec2:us-east-1::instance/*",
+                "ec2:us-east-1::network-interface/*",
+                "ec2:us-east-1::volume/*",
+                &subnet_arn,
+                &group_arn,
+                &placed_arn,
+                near_arn,
+                "ec2:us-east-1::capacity-reservation/cr-1",
             ],
         ),
         (
