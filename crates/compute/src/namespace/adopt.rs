@@ -20,7 +20,7 @@ use super::record::{self, ExitRecord, Home, Record, ShimRecord};
 use super::roots;
 use super::shim::ToShim;
 use super::trash::Trash;
-use super::{Config, IDS_PER_INSTANCE, sys};
+use super::{Config, IDS_PER_INSTANCE, headroom, sys};
 use crate::{Error, Exit, Result};
 
 /// How long another daemon, or the launcher of one that was killed, may hold the directory.
@@ -81,6 +81,7 @@ impl NamespaceDriver {
             config,
         });
         inner.adopt().await?;
+        headroom::watch(&directory, Arc::downgrade(&inner)).map_err(host_error)?;
         let warm = inner.clone();
         // Not needed until the first launch of the host's image, which then reports what failed.
         tokio::task::spawn_blocking(move || {

@@ -128,7 +128,7 @@ impl Inner {
         if !self.pool.exists() {
             return Ok(());
         }
-        self.adopt_roots(instances).map_err(failed("roots"))?;
+        self.adopt_roots(instances)?;
         let stores = self.pool.directory()?.join("stores");
         for entry in fs::read_dir(stores).map_err(failed("instance stores"))? {
             let id = entry.map_err(failed("instance stores"))?.file_name();

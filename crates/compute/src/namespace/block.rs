@@ -238,14 +238,24 @@ pub fn extents(file: &File) -> io::Result<Vec<(u64, u64)>> {
     Ok(found)
 }
 
-/// Bytes an ordinary user may still write there.
-pub fn available(directory: &Path) -> io::Result<u64> {
-    let path = sys::c_path(directory)?;
-    // SAFETY: statvfs is plain data, filled by the call.
-    unsafe {
-        let mut stat: libc::statvfs = std::mem::zeroed();
-        check(libc::statvfs(path.as_ptr(), &raw mut stat))?;
-        Ok(stat.f_bavail * stat.f_frsize)
+/// Of a file system, in bytes.
+#[derive(Clone, Copy)]
+pub struct Space {
+    /// What an ordinary user may still write there.
+    pub available: u64,
+    pub total: u64,
+}
+
+impl Space {
+    pub fn of(directory: &Path) -> io::Result<Space> {
+        let path = sys::c_path(directory)?;
+        // SAFETY: statvfs is plain data, filled by the call.
+        unsafe {
+            let mut stat: libc::statvfs = std::mem::zeroed();
+            check(libc::statvfs(path.as_ptr(), &raw mut stat))?;
+            let (available, total) = (stat.f_bavail, stat.f_blocks);
+            Ok(Space { available: available * stat.f_frsize, total: total * stat.f_frsize })
+        }
     }
 }
 

@@ -28,6 +28,7 @@ mod exec;
 mod first_boot;
 mod follow;
 mod guest_mount;
+mod headroom;
 mod helper;
 mod host;
 mod image_init;

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::block::{self, Loop};
-use super::{mount, sys};
+use super::{headroom, mount, sys};
 use crate::{Error, Result};
 
 /// Smaller, XFS cannot be.
@@ -80,6 +80,19 @@ impl Pool {
         block::is_xfs(&self.directory()?).map_err(failed("the pool of disks"))
     }
 
+    /// `Capacity` when new disks would only take what those need that are there.
+    pub fn check_room(&self) -> Result<()> {
+        let space = block::Space::of(&self.directory()?).map_err(failed("the pool of disks"))?;
+        if headroom::is_enough(space) {
+            return Ok(());
+        }
+        Err(Error::Capacity(format!(
+            "the pool of disks is full: {} MiB of {} are left",
+            space.available >> 20,
+            space.total >> 20
+        )))
+    }
+
     /// A place for a file that gets its name when it is ready.
     pub fn fresh(&self) -> Result<PathBuf> {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
@@ -93,7 +106,7 @@ impl Pool {
             if !image.exists() {
                 format(&image)?;
             }
-            attach(&image, directory)?;
+            attach(&image, directory).map_err(|error| broken(&image, &error))?;
         }
         for name in DIRECTORIES {
             fs::create_dir_all(directory.join(name))?;
@@ -104,6 +117,14 @@ impl Pool {
         }
         Ok(())
     }
+}
+
+fn broken(image: &Path, error: &io::Error) -> io::Error {
+    let image = image.display();
+    io::Error::other(format!(
+        "{image} cannot be mounted: {error}. `xfs_repair {image}` may mend it (fsck.ext4 where it is \
+         ext4); `drover down --purge` gives up this cloud, its disks and its records"
+    ))
 }
 
 /// A name that is one part of a path and nothing else.
@@ -125,7 +146,7 @@ fn image(state_dir: &Path) -> PathBuf {
     state_dir.join("pool.img")
 }
 
-fn mount_point(state_dir: &Path) -> PathBuf {
+pub fn mount_point(state_dir: &Path) -> PathBuf {
     state_dir.join("pool")
 }
 
@@ -142,7 +163,7 @@ pub fn is_mount_point(directory: &Path) -> io::Result<bool> {
 fn format(image: &Path) -> io::Result<()> {
     let fresh = image.with_extension("new");
     let directory = image.parent().unwrap_or(Path::new("/"));
-    let bytes = (block::available(directory)? / 100 * SHARE_PERCENT) & !0xfffff;
+    let bytes = (block::Space::of(directory)?.available / 100 * SHARE_PERCENT) & !0xfffff;
     if bytes < SMALLEST {
         return Err(io::Error::from_raw_os_error(libc::ENOSPC));
     }

@@ -71,6 +71,7 @@ impl Inner {
             }
             return Ok(Prepared { file, mount: None });
         }
+        self.pool.check_room()?;
         let stocked = {
             let mut stock = self.stock.lock().expect("not poisoned");
             if stock.bytes != bytes {
@@ -213,12 +214,12 @@ impl Inner {
     }
 
     /// Of roots and layers of instances that are no more.
-    pub fn adopt_roots(&self, instances: &BTreeSet<String>) -> io::Result<()> {
-        let roots = self.pool.directory().map_err(io::Error::other)?.join("roots");
-        for entry in fs::read_dir(roots)? {
-            let entry = entry?;
+    pub fn adopt_roots(&self, instances: &BTreeSet<String>) -> Result<()> {
+        let roots = self.pool.directory()?.join("roots");
+        for entry in fs::read_dir(roots).map_err(failed("roots"))? {
+            let entry = entry.map_err(failed("roots"))?;
             if !instances.contains(&*entry.file_name().to_string_lossy()) {
-                fs::remove_file(entry.path())?;
+                fs::remove_file(entry.path()).map_err(failed("roots"))?;
             }
         }
         Ok(())
@@ -274,9 +275,13 @@ pub fn mounted(file: &Path) -> io::Result<OwnedFd> {
     let device = wait_for(file, false)?;
     let path = device.path();
     let source = path.to_string_lossy();
-    // Its inode tables are zeros already.
-    let settings =
-        [("source", Some(&*source)), ("errors", Some("remount-ro")), ("noinit_itable", None)];
+    // Its inode tables are zeros already. What is deleted goes back to the pool.
+    let settings = [
+        ("source", Some(&*source)),
+        ("errors", Some("remount-ro")),
+        ("noinit_itable", None),
+        ("discard", None),
+    ];
     mount::create("ext4", &settings, 0)
 }
 

@@ -28,6 +28,9 @@ impl Storage for NamespaceDriver {
     ) -> BoxFuture<'a, Result<()>> {
         let (volume, from) = (volume.to_owned(), from_snapshot.map(str::to_owned));
         self.blocking(move |inner| {
+            if !inner.pool.path("volumes", &volume)?.exists() {
+                inner.pool.check_room()?;
+            }
             make(&inner.pool, "volumes", &volume, Some(bytes), inner.source(from)?)
         })
     }

@@ -1,7 +1,10 @@
 //! Roots with a size of their own, and images made of them.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
+use compute::namespace::Config;
 use compute::storage::Kind;
 use compute::{Driver, Error, Exit, Layer, Spec, Storage};
 
@@ -10,6 +13,7 @@ use crate::world::{World, spec, until};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("a_full_root_is_full_for_its_instance_alone", a_full_root_is_full_for_its_instance_alone),
+    ("a_full_pool_harms_nobody_who_is_there", a_full_pool_harms_nobody_who_is_there),
     ("a_frozen_root_holds_every_byte", a_frozen_root_holds_every_byte),
     ("roots_outlive_daemons_and_go_with_their_instances", roots_outlive_daemons),
 ];
@@ -34,6 +38,70 @@ fn a_full_root_is_full_for_its_instance_alone() {
     // It grows at a boot.
     world.boot_obedient(&Spec { boot: 2, ..sized("i-a", GIB) });
     world.ok("i-a", "cat /usr/local/more && head -c 512M /dev/zero > /root/fill");
+}
+
+/// A file system of the host's, of a GiB.
+struct Small(PathBuf);
+
+impl Small {
+    fn new() -> Small {
+        let place =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("small-{}", std::process::id()));
+        std::fs::create_dir_all(&place).unwrap();
+        let image = place.with_extension("img");
+        std::fs::File::create(&image).unwrap().set_len(GIB).unwrap();
+        let run = |program: &str, words: &[&str]| {
+            let done = Command::new(program).args(words).arg(&image).arg(&place).status();
+            assert!(done.unwrap().success(), "{program}");
+        };
+        let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).status();
+        assert!(made.unwrap().success());
+        run("mount", &["-o", "loop"]);
+        std::fs::remove_file(&image).unwrap();
+        Small(place)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let gone = Command::new("umount").arg(&self.0).status().is_ok_and(|done| done.success());
+        if gone {
+            let _ = std::fs::remove_dir(&self.0);
+        }
+    }
+}
+
+fn a_full_pool_harms_nobody_who_is_there() {
+    let small = Small::new();
+    let mut world = World::at(Config::new(small.0.join("state")));
+    // Each is promised more than there is.
+    for id in ["i-modest", "i-greedy"] {
+        world.boot_obedient(&sized(id, 4 * GIB));
+    }
+    let (said, status) =
+        world.sh("i-greedy", "head -c 3G /dev/zero > /root/fill; s=$?; sync; (exit $s)");
+    assert!(status != 0 && said.contains("No space left on device"), "{said}");
+    until("no room for more", || {
+        world.sh("i-greedy", "head -c 512M /dev/zero >> /root/fill; sync");
+        let made = world.wait_for(world.driver().create_volume("vol-1", GIB, None));
+        world.wait_for(world.driver().delete_volume("vol-1")).unwrap();
+        matches!(made, Err(Error::Capacity(_))).then_some(())
+    });
+    let more = world.wait_for(world.driver().ensure(&sized("i-more", 4 * GIB)));
+    assert!(matches!(more, Err(Error::Capacity(_))), "{more:?}");
+    world.ok("i-modest", "head -c 8M /dev/zero > /root/fill && sync /root/fill");
+    world.ok("i-greedy", "touch /root/still-writable");
+    // What is deleted is there for the others.
+    world.ok("i-greedy", "rm /root/fill && sync");
+    until("room for another", || {
+        world.wait_for(world.driver().ensure(&sized("i-more", 4 * GIB))).ok()
+    });
+    world.ok("i-modest", "head -c 100M /dev/zero > /root/fill && sync /root/fill");
+    for id in ["i-modest", "i-greedy", "i-more"] {
+        world.destroy(id);
+    }
+    world.close();
+    compute::namespace::teardown(&world.config.state_dir).unwrap();
 }
 
 fn a_frozen_root_holds_every_byte() {
