@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use store::Tx;
 
-use super::model::{ActivityStatus, Backoff, Group, Lifecycle, Member, Place, Process, Unhealthy};
+use super::model::{
+    ActivityStatus, Backoff, Group, Lifecycle, Member, Place, Preference, Process, Reservations,
+    Unhealthy,
+};
 use super::plan::{self, Action, WhyLaunch, WhyOut};
 use super::{activity, observe, ops};
+use crate::ec2::capacity_reservation::{self, Specification, usage};
 use crate::ec2::instance::launch::{Launch, Template};
 use crate::ec2::placement_group::Named;
 use crate::ec2::{self, launch_template};
@@ -139,7 +143,8 @@ fn launch(
     let version = group.launch_template.version.clone();
     let template = Template { id: Some(group.launch_template.id.clone()), name: None, version };
     // Resolved here, so that the member's record and its instance tell of the same version.
-    let version = launch_template::ops::resolve(tx, cx, &template)?.version_number;
+    let resolved = launch_template::ops::resolve(tx, cx, &template)?;
+    let version = resolved.version_number;
     let mut tags: Tags = group
         .tags
         .iter()
@@ -150,7 +155,6 @@ fn launch(
     let launch = Launch {
         // What a zone has room for is taken; `short` tells of the rest.
         min_count: 1,
-        max_count: count,
         zone: Some(zone.to_owned()),
         subnet_id: Some(place.subnet_id.clone()),
         placement_group: group
@@ -161,14 +165,71 @@ fn launch(
         template: Some(Template { version: Some(version.to_string()), ..template }),
         ..Launch::default()
     };
-    // Seen before anything is written, a refusal takes nothing else back.
-    if let Some(error) = ec2::instance::ops::refusal(tx, cx, &launch) {
-        record(tx, cx, &group.name, &Refused { zone: zone.to_owned(), why: why.clone(), error });
-        return Ok(());
+    let instance_type = resolved.launch.instance_type.unwrap_or_default();
+    for (wanted, count) in shares(tx, cx, group, zone, &instance_type, count) {
+        let launch = Launch { max_count: count, capacity_reservation: wanted, ..launch.clone() };
+        if !begin(tx, cx, group, zone, why, version, &launch)? {
+            break;
+        }
     }
-    let reservation = ec2::instance::ops::run(tx, cx, &launch)?;
+    Ok(())
+}
+
+/// How many of those that are launched in a zone want what of capacity reservations.
+fn shares(
+    tx: &Tx,
+    cx: &Context,
+    group: &Group,
+    zone: &str,
+    instance_type: &str,
+    count: u32,
+) -> Vec<(Option<Specification>, u32)> {
+    let Some(Reservations { preference, targets }) = &group.reservations else {
+        return vec![(None, count)];
+    };
+    let prefer = |preference| Specification { preference: Some(preference), target: None };
+    let target = |id: &String| Specification { preference: None, target: Some(id.clone()) };
+    let (mut shares, mut left) = (Vec::new(), count);
+    for id in targets {
+        let open = usage::open_to(tx, cx, zone, instance_type, &target(id));
+        let share = open.first().map_or(0, |(_, available)| left.min(*available));
+        if share > 0 {
+            shares.push((Some(target(id)), share));
+            left -= share;
+        }
+    }
+    let rest = match preference {
+        Preference::None => Specification::NONE,
+        Preference::First => prefer(capacity_reservation::Preference::Open),
+        Preference::Only => {
+            targets.first().map_or(prefer(capacity_reservation::Preference::Only), target)
+        }
+    };
+    if left > 0 {
+        shares.push((Some(rest), left));
+    }
+    shares
+}
+
+/// Whether all of a launch came to be.
+fn begin(
+    tx: &mut Tx,
+    cx: &Context,
+    group: &Group,
+    zone: &str,
+    why: &WhyLaunch,
+    version: u64,
+    launch: &Launch,
+) -> ec2::Result<bool> {
+    let place = place(group, zone);
+    // Seen before anything is written, a refusal takes nothing else back.
+    if let Some(error) = ec2::instance::ops::refusal(tx, cx, launch) {
+        record(tx, cx, &group.name, &Refused { zone: zone.to_owned(), why: why.clone(), error });
+        return Ok(false);
+    }
+    let reservation = ec2::instance::ops::run(tx, cx, launch)?;
     let cause = activity::cause_of_launch(group, why, cx.now);
-    let short = count - reservation.instances.len() as u32;
+    let short = launch.max_count - reservation.instances.len() as u32;
     for instance in reservation.instances {
         let mut member = Member {
             account: group.account.clone(),
@@ -199,12 +260,12 @@ fn launch(
     if let WhyLaunch::Capacity { .. } = why {
         told(tx, cx, &group.name);
     }
-    let refusal = (short > 0).then(|| ec2::instance::ops::refusal(tx, cx, &launch)).flatten();
+    let refusal = (short > 0).then(|| ec2::instance::ops::refusal(tx, cx, launch)).flatten();
     if let Some(error) = refusal {
         let refused = Refused { zone: zone.to_owned(), why: why.clone(), error };
         record(tx, cx, &group.name, &refused);
     }
-    Ok(())
+    Ok(short == 0)
 }
 
 fn place<'a>(group: &'a Group, zone: &str) -> &'a Place {

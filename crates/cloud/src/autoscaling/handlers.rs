@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use wire::autoscaling as w;
 
-use super::model;
+use super::model::{self, Preference, Reservations};
 use super::ops::{self, Settings};
 use super::policies::{self, TargetTracking};
 use super::tags::{self, Line};
@@ -67,7 +67,6 @@ async fn create_group(
         input.availability_zone_distribution.as_ref(),
         input.availability_zone_impairment_policy.as_ref(),
     )?;
-    only_usual_capacity(input.capacity_reservation_specification.as_ref())?;
     no_maintenance_policy(input.instance_maintenance_policy.as_ref())?;
     let mut target_groups = input.target_group_arns.unwrap_or_default();
     for source in input.traffic_sources.unwrap_or_default() {
@@ -88,6 +87,7 @@ async fn create_group(
         zones: input.availability_zones,
         subnets: input.vpc_zone_identifier,
         placement_group: input.placement_group,
+        reservations: input.capacity_reservation_specification.map(reservations).transpose()?,
         template: input.launch_template.map(template),
         health_check_type: input.health_check_type,
         grace: input.health_check_grace_period,
@@ -118,7 +118,6 @@ async fn update_group(
         input.availability_zone_distribution.as_ref(),
         input.availability_zone_impairment_policy.as_ref(),
     )?;
-    only_usual_capacity(input.capacity_reservation_specification.as_ref())?;
     no_maintenance_policy(input.instance_maintenance_policy.as_ref())?;
     let settings = Settings {
         min: input.min_size,
@@ -128,6 +127,7 @@ async fn update_group(
         zones: input.availability_zones,
         subnets: input.vpc_zone_identifier,
         placement_group: input.placement_group,
+        reservations: input.capacity_reservation_specification.map(reservations).transpose()?,
         template: input.launch_template.map(template),
         health_check_type: input.health_check_type,
         grace: input.health_check_grace_period,
@@ -181,11 +181,24 @@ fn only_usual_zones(
     Ok(())
 }
 
-fn only_usual_capacity(specification: Option<&w::CapacityReservationSpecification>) -> Result<()> {
-    let Some(specification) = specification else { return Ok(()) };
-    refuse("CapacityReservationTarget", &specification.capacity_reservation_target)?;
-    let preference = &specification.capacity_reservation_preference;
-    only_default("CapacityReservationPreference", preference, "default")
+/// `None`: as the launch template says.
+fn reservations(asked: w::CapacityReservationSpecification) -> Result<Option<Reservations>> {
+    let target = asked.capacity_reservation_target.unwrap_or_default();
+    let groups = &target.capacity_reservation_resource_group_arns;
+    refuse_some("CapacityReservationResourceGroupArns", groups)?;
+    let targets = target.capacity_reservation_ids.unwrap_or_default();
+    let word = asked.capacity_reservation_preference.unwrap_or_else(|| "default".to_owned());
+    let preference = Preference::ALL.into_iter().find(|known| known.name() == word);
+    if preference.is_none() && word != "default" {
+        return Err(Error::validation(format!("Invalid CapacityReservationPreference {word}.")));
+    }
+    if !targets.is_empty() && matches!(preference, None | Some(Preference::None)) {
+        return Err(Error::validation(
+            "CapacityReservationTarget can be given only with the CapacityReservationPreference \
+             capacity-reservations-only or capacity-reservations-first.",
+        ));
+    }
+    Ok(preference.map(|preference| Reservations { preference, targets }))
 }
 
 /// -1 stands for none.

@@ -29,6 +29,9 @@ pub struct Group {
     /// By its name: where instances are launched, over what the launch template says.
     #[serde(default)]
     pub placement_group: Option<String>,
+    /// `CapacityReservationSpecification`; `None`: as the launch template says.
+    #[serde(default)]
+    pub reservations: Option<Reservations>,
     pub launch_template: LaunchTemplate,
     pub target_groups: Vec<String>,
     /// Health is the load balancer's word too, not EC2's alone.
@@ -54,6 +57,33 @@ pub struct Group {
 pub struct Place {
     pub zone: String,
     pub subnet_id: String,
+}
+
+/// What a group wants of capacity reservations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservations {
+    pub preference: Preference,
+    /// `cr-…`; none: those that are open.
+    pub targets: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Preference {
+    None,
+    First,
+    Only,
+}
+
+impl Preference {
+    pub const ALL: [Preference; 3] = [Preference::None, Preference::First, Preference::Only];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Preference::None => "none",
+            Preference::First => "capacity-reservations-first",
+            Preference::Only => "capacity-reservations-only",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -406,6 +436,7 @@ pub(crate) mod tests {
         let zones = ["us-east-1a", "us-east-1b", "us-east-1c"];
         Group {
             placement_group: None,
+            reservations: None,
             account: "123456789012".into(),
             region: "us-east-1".into(),
             name: "web".into(),

@@ -8,12 +8,13 @@ use store::{Snapshot, Tx};
 use super::act::{self, Failure};
 use super::activity::at;
 use super::model::{
-    Activity, Group, LaunchTemplate, Lifecycle, Member, Place, Policy, Process, Tag,
+    Activity, Group, LaunchTemplate, Lifecycle, Member, Place, Policy, Process, Reservations, Tag,
     TerminationPolicy, Unhealthy, seconds,
 };
 use super::{Error, Result, observe, policies};
+use crate::ec2::capacity_reservation::CapacityReservation;
 use crate::ec2::instance::launch::Template;
-use crate::ec2::{launch_template, placement_group, vpc};
+use crate::ec2::{launch_template, placement_group, resource, vpc};
 use crate::{Context, elbv2, id, zone};
 
 /// AWS's default quota of groups in a region.
@@ -33,6 +34,8 @@ pub struct Settings {
     pub subnets: Option<String>,
     /// By its name; the empty one takes it away.
     pub placement_group: Option<String>,
+    /// `Some(None)`: as the launch template says.
+    pub reservations: Option<Option<Reservations>>,
     pub template: Option<Template>,
     pub health_check_type: Option<String>,
     pub grace: Option<i32>,
@@ -103,6 +106,7 @@ pub fn create(
         places: vec![],
         by_subnet: false,
         placement_group: None,
+        reservations: None,
         launch_template: LaunchTemplate { id: String::new(), name: String::new(), version: None },
         target_groups: vec![],
         elb_health: false,
@@ -172,6 +176,13 @@ fn apply(tx: &Tx, cx: &Context, group: &mut Group, settings: &Settings) -> Resul
                 .map_err(|error| Error::validation(error.to_string()))?;
             group.placement_group = Some(name.clone());
         }
+    }
+    if let Some(reservations) = &settings.reservations {
+        for id in reservations.iter().flat_map(|reservations| &reservations.targets) {
+            resource::find::<CapacityReservation>(tx, cx, id)
+                .map_err(|error| Error::validation(error.to_string()))?;
+        }
+        group.reservations = reservations.clone();
     }
     if let Some(template) = &settings.template {
         group.launch_template = launch_template(tx, cx, template)?;

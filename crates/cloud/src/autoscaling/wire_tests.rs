@@ -44,8 +44,20 @@ async fn on_the_wire() {
         call(cx, "CreateAutoScalingGroup", &refused).await,
         "ValidationError: CapacityRebalance true is not supported by this cloud."
     );
+    let unfit = "CapacityReservationSpecification.CapacityReservationTarget.CapacityReservationIds\
+                 .member.1=cr-12345678";
+    let unfit = call(cx, "CreateAutoScalingGroup", &format!("{create}&{unfit}")).await;
+    assert!(unfit.starts_with("ValidationError: CapacityReservationTarget can be"), "{unfit}");
+    let spread = "GroupName=racks&Strategy=spread";
+    crate::testing::ok(cx, "CreatePlacementGroup", spread).await;
+    let create = format!(
+        "{create}&PlacementGroup=racks&CapacityReservationSpecification\
+         .CapacityReservationPreference=capacity-reservations-first"
+    );
     call(cx, "CreateAutoScalingGroup", &create).await;
     cloud.settle().await;
+    let instances = crate::testing::ok(cx, "DescribeInstances", "").await;
+    assert!(instances.contains("<groupName>racks</groupName>"), "{instances}");
     let policy = "PolicyName=p&PolicyType=TargetTrackingScaling&TargetTrackingConfiguration.\
                   TargetValue=50&TargetTrackingConfiguration.PredefinedMetricSpecification.\
                   PredefinedMetricType=ASGAverageCPUUtilization";
@@ -55,6 +67,8 @@ async fn on_the_wire() {
         ("DescribeAutoScalingGroups", "", "<LifecycleState>InService</LifecycleState>"),
         ("DescribeAutoScalingGroups", "", "<Version>$Latest</Version>"),
         ("DescribeAutoScalingGroups", "", "<CreatedTime>2026-01-01T00:00:00.000Z</CreatedTime>"),
+        ("DescribeAutoScalingGroups", "", "<PlacementGroup>racks</PlacementGroup>"),
+        ("DescribeAutoScalingGroups", "", ">capacity-reservations-first</"),
         ("DescribeAutoScalingInstances", "", "<HealthStatus>HEALTHY</HealthStatus>"),
         ("DescribeScalingActivities", group, "<StatusCode>Successful</StatusCode>"),
         ("DescribePolicies", group, "<TargetValue>50</TargetValue>"),

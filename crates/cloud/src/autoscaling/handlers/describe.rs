@@ -56,6 +56,16 @@ fn group_shape(group: &Group, instances: Vec<w::Instance>) -> w::AutoScalingGrou
         auto_scaling_group_name: group.name.clone(),
         availability_zones: group.places.iter().map(|place| place.zone.clone()).collect(),
         capacity_rebalance: Some(false),
+        capacity_reservation_specification: group.reservations.as_ref().map(|wanted| {
+            let ids = (!wanted.targets.is_empty()).then(|| wanted.targets.clone());
+            w::CapacityReservationSpecification {
+                capacity_reservation_preference: Some(wanted.preference.name().to_owned()),
+                capacity_reservation_target: ids.map(|ids| w::CapacityReservationTarget {
+                    capacity_reservation_ids: Some(ids),
+                    ..Default::default()
+                }),
+            }
+        }),
         created_time: time(group.created),
         default_cooldown: group.default_cooldown_seconds,
         default_instance_warmup: group.default_warmup_seconds,

@@ -1,5 +1,6 @@
 //! Groups in zones that have not enough for them.
 
+use super::super::model::{Preference, Reservations};
 use super::*;
 use crate::ec2::capacity::{Pool, ops as pools};
 
@@ -127,4 +128,61 @@ async fn a_group_lives_with_a_pool_that_a_reservation_holds() {
     cloud.pass(minutes(6));
     cloud.settle().await;
     assert_eq!(cloud.zones().iter().collect::<String>(), "aabbcc");
+}
+
+#[tokio::test]
+async fn a_group_launches_into_reservations_as_it_is_told() {
+    let cloud = Cloud::new().await;
+    let cx = cloud.cx.clone();
+    let mut ids = Vec::new();
+    for (zone, count) in [("a", 1), ("a", 1), ("b", 2)] {
+        let reserve = format!(
+            "InstanceType=t3.micro&InstancePlatform=Linux/UNIX&AvailabilityZone=us-east-1{zone}\
+             &InstanceCount={count}&InstanceMatchCriteria=targeted"
+        );
+        let made = testing::ok(&cx, "CreateCapacityReservation", &reserve).await;
+        ids.push(testing::text(&made, "capacityReservationId"));
+    }
+    let wanted = |preference, targets: &[String]| {
+        Some(Some(Reservations { preference, targets: targets.to_vec() }))
+    };
+    let unknown = wanted(Preference::Only, &["cr-12345678".to_owned()]);
+    let unknown = Settings { reservations: unknown, ..cloud.settings(1, 6, 6) };
+    assert!(matches!(cloud.create(&unknown).await, Err(Error::Validation(_))));
+    let reservations = wanted(Preference::Only, &ids);
+    cloud.create(&Settings { reservations, ..cloud.settings(1, 6, 6) }).await.unwrap();
+    cloud.settle().await;
+    let inside = || {
+        let all = cx.read().scan::<Instance>("").collect::<Vec<_>>();
+        let mut inside: Vec<_> =
+            all.into_iter().filter_map(|i| i.capacity_reservation_id.clone()).collect();
+        inside.sort();
+        inside
+    };
+    // What is reserved, and nothing else.
+    assert_eq!(cloud.zones().iter().collect::<String>(), "aabb");
+    let mut expected = vec![&ids[0], &ids[1], &ids[2], &ids[2]];
+    expected.sort();
+    assert_eq!(inside().iter().collect::<Vec<_>>(), expected);
+    let activities = cloud.activities();
+    let failed = activities.iter().find(|a| a.status.name() == "Failed").unwrap();
+    let why = failed.status_message.as_deref().unwrap();
+    assert!(why.starts_with("The requested reservation does not have"), "{why}");
+    // First, not only: the rest is on demand.
+    let reservations = wanted(Preference::First, &ids);
+    cloud.update(&Settings { reservations, ..Settings::default() }).await.unwrap();
+    cloud.settle().await;
+    assert_eq!(cloud.zones().len(), 6);
+    assert_eq!(inside().len(), 4);
+    // None: not even one that is open to all.
+    let open = "InstanceType=t3.micro&InstancePlatform=Linux/UNIX&AvailabilityZone=us-east-1c\
+                &InstanceCount=9";
+    testing::ok(&cx, "CreateCapacityReservation", open).await;
+    let before = inside().len();
+    let (max, desired) = (Some(9), Some(9));
+    let reservations = wanted(Preference::None, &[]);
+    let settings = Settings { reservations, max, desired, ..Settings::default() };
+    cloud.update(&settings).await.unwrap();
+    cloud.settle().await;
+    assert_eq!((cloud.zones().len(), inside().len()), (9, before));
 }
