@@ -32,6 +32,7 @@ pub fn all() -> Vec<Box<dyn Controller>> {
         Box::new(crate::ec2::fleet::controller::Fleets),
         Box::new(crate::ec2::spot::controller::SpotRequests),
         Box::new(crate::ec2::capacity_reservation::controller::CapacityReservations),
+        Box::new(crate::fis::controller::Experiments),
         Box::new(crate::ec2::credits::controller::CpuCredits::default()),
         Box::new(crate::ec2::network::controller::Networks),
         Box::new(crate::ec2::nat_gateway::controller::NatGateways),

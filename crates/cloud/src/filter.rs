@@ -1,7 +1,7 @@
 //! EC2-style filters: name and values, `*` and `?` as wildcards, values joined by OR, filters by AND.
 
 /// One filter of a Describe call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Filter {
     pub name: String,
     pub values: Vec<String>,

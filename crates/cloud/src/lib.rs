@@ -18,6 +18,7 @@ pub mod elbv2;
 pub mod env;
 pub mod fake_balancers;
 pub mod filter;
+pub mod fis;
 pub mod iam;
 pub mod id;
 pub mod page;

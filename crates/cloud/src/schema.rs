@@ -61,6 +61,8 @@ pub fn schema() -> store::Schema {
         .record::<crate::ec2::vpc::Subnet>()
         .record::<crate::ec2::vpc::Vpc>()
         .record::<crate::ec2::vpc_endpoint::VpcEndpoint>()
+        .record::<crate::fis::model::Experiment>()
+        .record::<crate::fis::model::Template>()
         .record::<crate::iam::model::AccessKey>()
         .record::<crate::iam::model::Alias>()
         .record::<crate::iam::model::Identity>()

@@ -184,6 +184,7 @@ pub fn table() -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     entries.extend(crate::ec2::handlers::operations());
     entries.extend(crate::ebs::handlers::operations());
+    entries.extend(crate::fis::handlers::operations());
     entries.extend(crate::elbv2::handlers::operations());
     entries.extend(crate::ssm::handlers::operations());
     entries.extend(crate::ec2_instance_connect::handlers::operations());

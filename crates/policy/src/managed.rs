@@ -234,6 +234,12 @@ const POLICIES: &[(&str, &str, &str, &str)] = &[
         include_str!("../managed/AWSElasticLoadBalancingServiceRolePolicy.json"),
     ),
     (
+        "AWSFaultInjectionSimulatorEC2Access",
+        "/service-role/",
+        "2022-10-26T20:39:01Z",
+        include_str!("../managed/AWSFaultInjectionSimulatorEC2Access.json"),
+    ),
+    (
         "AWSLambdaBasicExecutionRole",
         "/service-role/",
         "2015-04-09T15:03:43Z",

@@ -388,13 +388,16 @@ impl<'a> Generator<'a> {
         let schema = self.schema_type(&reference.shape)?;
         let kind = if required { "required" } else { "optional" };
         let inner = self.model.shapes[&reference.shape].kind.as_str();
-        let plain = !matches!(inner, "list" | "map" | "structure" | "timestamp" | "blob");
+        let plain =
+            |kind: &str| !matches!(kind, "list" | "map" | "structure" | "timestamp" | "blob");
+        let items = self.model.shapes[&reference.shape].member.as_ref();
+        let words = items.is_some_and(|item| self.model.shapes[&item.shape].kind == "string");
         let place = match reference.location.as_deref() {
             None if payload && matches!(inner, "blob" | "structure") => Some("Payload"),
             None if !payload => None,
-            Some("uri") if plain => Some("Path"),
-            Some("querystring") if plain => Some("Query"),
-            Some("header") if plain => Some("Header"),
+            Some("uri") if plain(inner) => Some("Path"),
+            Some("querystring") if plain(inner) || (inner == "list" && words) => Some("Query"),
+            Some("header") if plain(inner) => Some("Header"),
             place => bail!("a {inner} at {place:?} is not served yet"),
         };
         let schema = format!("s::{kind}({name:?}, {request:?}, {response:?}, {schema})");

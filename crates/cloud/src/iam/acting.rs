@@ -9,7 +9,7 @@ use super::model::{Identity, Kind};
 use super::{Call, Caller, Who, demands, trust};
 use crate::{Context, arn};
 
-/// As `service` sees the cloud in the role of this ARN; none where there is no such role of the account,
+/// As `service` sees the cloud in the role of this ARN, for the resource `source`; none where there is no such role of the account,
 /// or where its trust policy does not let the service have it.
 pub fn in_role(
     snapshot: &Snapshot,
@@ -17,12 +17,16 @@ pub fn in_role(
     role: &str,
     service: &str,
     session: &str,
+    source: &str,
 ) -> Option<Context> {
     let parts = arn::parse(role).filter(|parts| parts.service == "iam")?;
     let path = parts.resource.strip_prefix("role/").filter(|_| parts.account == cx.account)?;
     let name = path.rsplit('/').next().unwrap_or_default();
     let found = snapshot.get::<Identity>(&Identity::key_of(&cx.account, Kind::Role, name))?;
-    if found.arn() != role || !trust::allows_service(&found, service) {
+    let mut keys = policy::Context::new();
+    keys.set_all("aws:SourceAccount", vec![cx.account.clone()]);
+    keys.set_all("aws:SourceArn", vec![source.to_owned()]);
+    if found.arn() != role || !trust::allows_service_for(&found, service, &keys) {
         return None;
     }
     let session = session.to_owned();

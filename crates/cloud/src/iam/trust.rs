@@ -34,6 +34,11 @@ pub fn check_principals(snapshot: &Snapshot, cx: &Context, document: &Document) 
 
 /// Whether a service may act in the role.
 pub fn allows_service(role: &Identity, service: &str) -> bool {
+    allows_service_for(role, service, &Keys::new())
+}
+
+/// Likewise, with what the service says of whom it acts for.
+pub fn allows_service_for(role: &Identity, service: &str, keys: &Keys) -> bool {
     let Some(trust) = role.role.as_ref().map(|role| &role.trust) else { return false };
     let policies = Policies {
         resource: Some(Policy::new("AssumeRolePolicy", trust.compiled.clone())),
@@ -46,7 +51,7 @@ pub fn allows_service(role: &Identity, service: &str) -> bool {
         resource: &role.arn(),
         account: &role.account,
         canonical_user: None,
-        context: &Keys::new(),
+        context: keys,
     };
     policy::evaluate(&policies, &request).is_allowed()
 }

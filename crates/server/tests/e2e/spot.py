@@ -243,6 +243,54 @@ def test_a_spot_fleet_keeps_its_target(cloud):
     wait("its end", lambda: shown()["SpotFleetRequestState"] == "cancelled")
 
 
+@flags("--time-scale", "60")
+def test_an_experiment_interrupts_spot_instances(cloud):
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "team", "Value": "web"}]}]
+    [full] = cloud.run(TagSpecifications=tags)
+    [taken] = cloud.run(WATCH + "watch spot/termination-time &\n", InstanceMarketOptions=SPOT, TagSpecifications=tags)
+    cloud.wait_console(taken, "no action yet")
+    fis = cloud.client("fis")
+    arn = role(cloud, "fis", "fis.amazonaws.com", "AWSFaultInjectionSimulatorEC2Access")
+    made = fis.create_experiment_template(
+        description="take Spot away", roleArn=arn, stopConditions=[{"source": "none"}], tags={"Name": "spot"},
+        targets={"web": {"resourceType": "aws:ec2:spot-instance", "resourceTags": {"team": "web"},
+                         "filters": [{"path": "State.Name", "values": ["running"]}], "selectionMode": "ALL"}},
+        actions={"take": {"actionId": "aws:ec2:send-spot-instance-interruptions",
+                          "parameters": {"durationBeforeInterruption": "PT4M"},
+                          "targets": {"SpotInstances": "web"}}})["experimentTemplate"]
+    fis.tag_resource(resourceArn=made["arn"], tags={"more": "1"})
+    fis.untag_resource(resourceArn=made["arn"], tagKeys=["Name"])
+    assert fis.list_tags_for_resource(resourceArn=made["arn"])["tags"] == {"more": "1"}
+    assert [t["id"] for t in fis.list_experiment_templates()["experimentTemplates"]] == [made["id"]]
+    started = cloud.aws("fis", "start-experiment", "--experiment-template-id", made["id"])["experiment"]
+    assert started["state"]["status"] == "initiating", started
+
+    def shown():
+        return fis.get_experiment(id=started["id"])["experiment"]
+
+    wait("the experiment to run", lambda: shown()["state"]["status"] == "running")
+    [resolved] = fis.list_experiment_resolved_targets(experimentId=started["id"])["resolvedTargets"]
+    assert resolved["targetInformation"]["arn"].endswith(taken), resolved
+    sir = cloud.instance(taken)["SpotInstanceRequestId"]
+    codes = codes_until(cloud, sir, "instance-terminated-by-experiment")
+    assert codes == ["fulfilled", "marked-for-termination", "instance-terminated-by-experiment"], codes
+    wait("the experiment to be over", lambda: shown()["state"]["status"] == "completed")
+    assert shown()["actions"]["take"]["state"]["status"] == "completed", shown()
+    cloud.wait_state(taken, "terminated")
+    assert cloud.state(full) == "running"
+    told = re.findall(r"(events/recommendations/rebalance|spot/\S+) (\S+)\r?\n", cloud.console(taken))
+    assert [path for path, _ in told] == [
+        "events/recommendations/rebalance", "spot/instance-action", "spot/termination-time"], told
+    notice, action = json.loads(told[0][1]), json.loads(told[1][1])
+    assert abs(seconds_between(notice["noticeTime"], action["time"]) - 240) <= 1, told
+    # What it cannot do is said by name.
+    message = error("ValidationException", fis.create_experiment_template, description="d", roleArn=arn,
+                    stopConditions=[{"source": "none"}], actions={"a": {"actionId": "aws:ecs:stop-task"}})
+    assert "aws:ecs:stop-task" in message and "aws:ec2:stop-instances" in message, message
+    cloud.aws("fis", "delete-experiment-template", "--id", made["id"])
+    error("ResourceNotFoundException", fis.get_experiment_template, id=made["id"])
+
+
 def test_price_history(api):
     now = datetime.datetime.now(datetime.timezone.utc)
     pages = api.client("ec2").get_paginator("describe_spot_price_history").paginate(

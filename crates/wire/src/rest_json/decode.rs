@@ -41,6 +41,15 @@ pub fn decode(
                 continue;
             }
             Place::Path => named(&labels),
+            // Each of them on its own: `?tagKeys=a&tagKeys=b`.
+            Place::Query if matches!(member.ty, Type::List(_)) => {
+                let own = query.iter().filter(|(name, _)| name == member.request);
+                let words: Vec<Value> = own.map(|(_, text)| Value::String(text.clone())).collect();
+                if !words.is_empty() {
+                    members.push((index, Value::List(words)));
+                }
+                continue;
+            }
             Place::Query => named(&query),
             Place::Header => request
                 .headers

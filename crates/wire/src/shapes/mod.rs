@@ -10,6 +10,7 @@ pub mod ebs;
 pub mod ec2;
 pub mod ec2_instance_connect;
 pub mod elbv2;
+pub mod fis;
 pub mod iam;
 pub mod sqs;
 pub mod ssm;
@@ -27,6 +28,7 @@ pub static SERVICES: &[&crate::Service] = &[
     &ec2::SERVICE,
     &ec2_instance_connect::SERVICE,
     &elbv2::SERVICE,
+    &fis::SERVICE,
     &iam::SERVICE,
     &sqs::SERVICE,
     &ssm::SERVICE,

@@ -15,13 +15,18 @@ const SERVICE: &str = "spotfleet.amazonaws.com";
 
 /// Refuses a role that a Spot Fleet could not act in.
 pub fn check(snapshot: &Snapshot, cx: &Context, role: &str) -> Result<()> {
-    match acting::in_role(snapshot, cx, role, SERVICE, "SpotFleet") {
+    // It has no id yet.
+    match acting::in_role(snapshot, cx, role, SERVICE, "SpotFleet", &source(cx, "*")) {
         Some(_) => Ok(()),
         None => Err(Error::InvalidSpotFleetRequestConfig(format!(
             "Parameter: SpotFleetRequestConfig.IamFleetRole is invalid. '{role}' must be a role of this \
              account whose trust policy allows {SERVICE} to call sts:AssumeRole."
         ))),
     }
+}
+
+fn source(cx: &Context, id: &str) -> String {
+    cx.arn("ec2", &format!("spot-fleet-request/{id}"))
 }
 
 pub fn may_launch(snapshot: &Snapshot, cx: &Context, fleet: &Fleet, launch: &Launch) -> Result<()> {
@@ -41,7 +46,9 @@ fn may(
 ) -> Result<()> {
     let Some(spot_fleet) = &fleet.wanted.spot_fleet else { return Ok(()) };
     let role = &spot_fleet.role;
-    let acting = acting::in_role(snapshot, cx, role, SERVICE, "SpotFleet").ok_or_else(|| {
+    let source = source(cx, &fleet.id);
+    let acting = acting::in_role(snapshot, cx, role, SERVICE, "SpotFleet", &source);
+    let acting = acting.ok_or_else(|| {
         Error::FleetRole(format!("The role {role} cannot be assumed by {SERVICE} any more."))
     })?;
     let call = Call { service: "ec2", operation, input };

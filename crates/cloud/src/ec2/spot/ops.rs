@@ -525,6 +525,15 @@ pub fn interrupt(tx: &mut Tx, cx: &Context, instance_id: &str, after: Duration) 
     Ok(())
 }
 
+/// Takes back an interruption that was asked for, while its notice is not out.
+pub fn withdraw(tx: &mut Tx, cx: &Context, instance_id: &str) {
+    let Ok(found) = instance::ops::instance(tx, cx, instance_id) else { return };
+    let Some(request) = of(tx, cx, &found) else { return };
+    if request.interruption.as_ref().is_some_and(|i| i.cause == Cause::Asked && !i.noticed) {
+        tx.put(SpotRequest { interruption: None, ..SpotRequest::clone(&request) });
+    }
+}
+
 /// A user stops instances: those of one-time requests cannot be.
 pub fn check_stop(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<()> {
     let Some(request) = of(snapshot, cx, instance) else { return Ok(()) };
@@ -541,7 +550,9 @@ pub fn check_stop(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Res
 /// A user starts instances: those that were interrupted come back by themselves.
 pub fn check_start(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<()> {
     let Some(request) = of(snapshot, cx, instance) else { return Ok(()) };
-    if request.interruption.is_some() || request.state == State::Cancelled {
+    // What was taken by the market comes back by itself; what was taken because it was asked to, does not.
+    let taken = request.interruption.as_ref().is_some_and(|i| i.cause != Cause::Asked || !i.done);
+    if taken || request.state == State::Cancelled {
         return Err(Error::IncorrectSpotRequestState(format!(
             "You can't start the Spot Instance '{}' because the associated Spot Instance request is \
              not in an appropriate state to support start.",

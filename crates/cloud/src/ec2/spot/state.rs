@@ -20,8 +20,6 @@ use crate::ec2::instance::state::InstanceState;
 
 /// From the notice to the end.
 pub const NOTICE: Duration = Duration::from_secs(120);
-/// How long capacity that was asked to be taken stays away: what is stopped for it can be seen so.
-const AWAY: Duration = Duration::from_secs(120);
 /// How long an ended request can be described.
 pub const REMEMBERED: Duration = Duration::from_secs(3600);
 
@@ -179,11 +177,9 @@ fn stopped(v: &View<'_>, expired: bool) -> (Option<Step>, Option<Timestamp>) {
     if matches!(state, Some(InstanceState::Pending | InstanceState::Running)) {
         return become_(State::Active, "fulfilled");
     }
-    let asked = r.interruption.as_ref().is_some_and(|i| i.cause == Cause::Asked);
-    if let Some(back) = asked.then(|| r.status.at.plus(AWAY)).filter(|back| *back > v.now) {
-        return (None, Some(back));
-    }
-    let market = v.market.filter(|_| r.interruption.is_some());
+    // "A Spot Instance that was stopped by AWS FIS remains stopped until you restart it."
+    let taken = r.interruption.as_ref().is_some_and(|i| i.cause != Cause::Asked);
+    let market = v.market.filter(|_| taken);
     match market {
         Some(market) if market.price > v.max_price => (None, Some(market.next_at)),
         Some(_) if v.room && state == Some(InstanceState::Stopped) => (Some(Step::Restart), None),

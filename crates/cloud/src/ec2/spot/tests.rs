@@ -300,7 +300,10 @@ async fn an_interruption_that_is_asked_for_gives_notice_two_minutes_before() {
     world.pass(5).await;
     assert_eq!(world.said(&request).await, "disabled instance-stopped-by-experiment");
     assert_eq!(world.state(&id).await, "stopped");
-    world.pass(120).await;
+    world.pass(3600).await;
+    assert_eq!(world.state(&id).await, "stopped");
+    ok(&world.cx, "StartInstances", &format!("InstanceId.1={id}")).await;
+    world.settle().await;
     world.pass(1).await;
     assert_eq!(world.said(&request).await, "active fulfilled");
 }

@@ -201,6 +201,7 @@ fn tags_of(snapshot: &Snapshot, cx: &Context, resource: &str) -> Tags {
     let Some(parts) = arn::parse(resource) else { return Tags::new() };
     let (kind, name) = parts.resource.split_once('/').unwrap_or((parts.resource, ""));
     match parts.service {
+        "fis" => crate::fis::ops::tags(snapshot, cx, resource).unwrap_or_default(),
         "ec2" if kind == "key-pair" => match key_pair::ops::key_pair(snapshot, cx, name) {
             Ok(pair) => ec2::tag::ops::tags_of(snapshot, cx, &pair.id),
             Err(_) => Tags::new(),

@@ -26,6 +26,13 @@ pub fn completed(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Value {
             members.insert("TagSpecifications".to_owned(), tags.clone());
         }
     }
+    if (call.service, call.operation) == ("fis", "CreateExperimentTemplate") {
+        // The names of its actions are the user's.
+        let actions = call.input.get("actions").and_then(Value::as_object).into_iter().flatten();
+        let ids: Vec<&str> =
+            actions.filter_map(|(_, action)| action.get("actionId")?.as_str()).collect();
+        members.insert("ActionIds".to_owned(), json!(ids));
+    }
     if (call.service, call.operation) != ("ec2", "RunInstances") {
         return input;
     }
@@ -141,6 +148,11 @@ pub fn passed_roles(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Vec<D
         ("ec2", "RequestSpotFleet") => {
             let role = strings(call.input, "SpotFleetRequestConfig.IamFleetRole");
             let pass = |role: &String| pass(snapshot, cx, call, role, "spotfleet.amazonaws.com");
+            return role.iter().map(pass).collect();
+        }
+        ("fis", "CreateExperimentTemplate") => {
+            let role = strings(call.input, "roleArn");
+            let pass = |role: &String| pass(snapshot, cx, call, role, "fis.amazonaws.com");
             return role.iter().map(pass).collect();
         }
         ("iam", "AddRoleToInstanceProfile") => roles.extend(strings(call.input, "RoleName")),

@@ -24,6 +24,7 @@ pub fn of(service: &str) -> &'static [(&'static str, &'static str)] {
         "dynamodb" => DYNAMODB,
         "iam" => IAM,
         "sqs" => SQS,
+        "fis" => FIS,
         _ => &[],
     }
 }
@@ -42,6 +43,7 @@ pub const TAGGING: &[(&str, &str, &str)] = &[
     ("dynamodb", "", "TagResource"),
     ("autoscaling", "", "CreateOrUpdateTags"),
     ("sqs", "CreateQueue", "TagQueue"),
+    ("fis", "", "TagResource"),
     ("iam", "CreateUser", "TagUser"),
     ("iam", "CreateRole", "TagRole"),
     ("iam", "CreatePolicy", "TagPolicy"),
@@ -232,6 +234,20 @@ const SQS: &[(&str, &str)] = &[
     ("UntagQueue", "queue/{QueueUrl}"),
 ];
 
+const FIS: &[(&str, &str)] = &[
+    ("CreateExperimentTemplate", "experiment-template/* action/{ActionIds}"),
+    ("GetExperimentTemplate", "experiment-template/{id}"),
+    ("DeleteExperimentTemplate", "experiment-template/{id}"),
+    ("StartExperiment", "experiment-template/{experimentTemplateId} experiment/*"),
+    ("GetExperiment", "experiment/{id}"),
+    ("StopExperiment", "experiment/{id}"),
+    ("ListExperimentResolvedTargets", "experiment/{experimentId}"),
+    ("GetAction", "action/{id}"),
+    ("TagResource", "resourceArn"),
+    ("UntagResource", "resourceArn"),
+    ("ListTagsForResource", "resourceArn"),
+];
+
 const IAM: &[(&str, &str)] = &[
     ("AddRoleToInstanceProfile", "instance-profile/{InstanceProfileName}"),
     ("RemoveRoleFromInstanceProfile", "instance-profile/{InstanceProfileName}"),
@@ -260,6 +276,7 @@ mod tests {
             "dynamodb",
             "iam",
             "sqs",
+            "fis",
         ] {
             let known = wire::SERVICES.iter().find(|known| known.signing_name == service).unwrap();
             let mut seen = BTreeSet::new();
