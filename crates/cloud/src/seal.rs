@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use compute::storage::{DataKey, Keys};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -53,9 +54,50 @@ impl Seal {
     }
 }
 
+/// The keys of encrypted disks: each is sealed, and its disk keeps it.
+pub struct DiskKeys {
+    pub seal: Seal,
+    pub rng: Rng,
+}
+
+impl std::fmt::Debug for DiskKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiskKeys").finish_non_exhaustive()
+    }
+}
+
+/// What the seal of a disk's key is bound to.
+const DISK: &str = "data key of a disk";
+
+impl Keys for DiskKeys {
+    fn generate(&self) -> (DataKey, Vec<u8>) {
+        let mut key = DataKey::new([0; 64]);
+        self.rng.fill(&mut key[..]);
+        let sealed = self.seal.seal(&self.rng, DISK, &key[..]);
+        (key, sealed)
+    }
+
+    fn open(&self, sealed: &[u8]) -> Option<DataKey> {
+        let mut opened = self.seal.open(DISK, sealed).ok()?;
+        let key = opened.as_slice().try_into().ok().map(DataKey::new);
+        opened.fill(0);
+        key
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_of_disks_open_again() {
+        let keys = |key| DiskKeys { seal: Seal::new([key; 32]), rng: Rng::seeded(1) };
+        let (key, sealed) = keys(7).generate();
+        assert_eq!(keys(7).open(&sealed), Some(key.clone()));
+        assert!(!sealed.windows(16).any(|part| key.windows(16).any(|of_key| part == of_key)));
+        assert_eq!(keys(8).open(&sealed), None);
+        assert_eq!(keys(7).open(&sealed[1..]), None);
+    }
 
     #[test]
     fn opens_for_its_owner_only() {

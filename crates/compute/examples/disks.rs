@@ -40,8 +40,9 @@ fn main() {
 async fn measure(config: Config) -> compute::Result<()> {
     let fabric = Arc::new(fabric::fake::Fake::new());
     let driver = NamespaceDriver::open(config, fabric).await?;
-    timed("the pool, and a volume of 1 GiB", driver.create_volume("vol-0", GIB, None)).await?;
-    timed("a volume of 8 GiB", driver.create_volume("vol-1", 8 * GIB, None)).await?;
+    timed("the pool, and a volume of 1 GiB", driver.create_volume("vol-0", GIB, None, false))
+        .await?;
+    timed("a volume of 8 GiB", driver.create_volume("vol-1", 8 * GIB, None, false)).await?;
     let disk = Disk {
         name: "vol-1".into(),
         device: "/dev/sdf".into(),
@@ -62,6 +63,7 @@ async fn measure(config: Config) -> compute::Result<()> {
         ssh_keys: vec![],
         resolver: Default::default(),
         root_bytes: Some(8 * GIB),
+        root_encrypted: false,
         init: compute::Init::default(),
         disks: vec![],
     };
@@ -71,7 +73,8 @@ async fn measure(config: Config) -> compute::Result<()> {
     for n in 0..5 {
         let (snapshot, copy) = (format!("snap-{n}"), format!("vol-copy{n}"));
         timed("a snapshot of it", driver.create_snapshot(&snapshot, "vol-1")).await?;
-        timed("a volume of that", driver.create_volume(&copy, 8 * GIB, Some(&snapshot))).await?;
+        timed("a volume of that", driver.create_volume(&copy, 8 * GIB, Some(&snapshot), false))
+            .await?;
     }
     println!("{}", used(&driver)?);
     until(&driver, "done").await;

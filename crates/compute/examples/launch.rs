@@ -112,6 +112,7 @@ fn spec(id: &str, user_data: Option<&str>) -> Spec {
         ssh_keys: vec![],
         resolver: Default::default(),
         root_bytes: std::env::args().nth(2).and_then(|n| n.parse::<u64>().ok()).map(|n| n << 30),
+        root_encrypted: false,
         disks: vec![],
         init: Default::default(),
     }

@@ -68,6 +68,10 @@ pub struct Spec {
     /// The writable layer is full at this many. `None`: when the host's disk is.
     #[serde(default)]
     pub root_bytes: Option<u64>,
+    /// What is written to the root is ciphertext on the host. Of one that is there already, it says
+    /// nothing.
+    #[serde(default)]
+    pub root_encrypted: bool,
     #[serde(default)]
     pub disks: Vec<Disk>,
     #[serde(default)]

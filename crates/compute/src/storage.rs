@@ -7,7 +7,14 @@
 
 use crate::driver::{BoxFuture, Layer, Result};
 
+///
+/// What is encrypted stays so, and so does every copy of it. To encrypt what is not may take long: then
+/// the answer is `Busy`, it goes on by itself, and whoever asks again learns what came of it. Deleting
+/// what is being made ends that.
 pub trait Storage: Send + Sync {
+    /// Why nothing can be encrypted here, if so.
+    fn can_encrypt(&self) -> Result<()>;
+
     /// Zeros, or what the snapshot holds with zeros behind it. Errors: `Spec` for a snapshot that is not
     /// there, not complete or larger.
     fn create_volume<'a>(
@@ -15,7 +22,12 @@ pub trait Storage: Send + Sync {
         volume: &'a str,
         bytes: u64,
         from_snapshot: Option<&'a str>,
+        encrypted: bool,
     ) -> BoxFuture<'a, Result<()>>;
+
+    /// Whether a guest's reads and writes of it fail, as what decrypts it has died. Of a root by the
+    /// name of its instance, of a frozen one by its own.
+    fn is_impaired(&self, name: &str) -> bool;
 
     /// Also while it is plugged in: the block device of the running instance grows. Never shrinks one.
     fn grow_volume<'a>(&'a self, volume: &'a str, bytes: u64) -> BoxFuture<'a, Result<()>>;
@@ -37,6 +49,7 @@ pub trait Storage: Send + Sync {
         snapshot: &'a str,
         bytes: u64,
         parent: Option<&'a str>,
+        encrypted: bool,
     ) -> BoxFuture<'a, Result<()>>;
 
     /// From now on it cannot be written to. One that is complete stays so.
@@ -71,6 +84,13 @@ pub trait Storage: Send + Sync {
         instance: &'a str,
         snapshot: &'a str,
     ) -> BoxFuture<'a, Result<Layer>>;
+
+    /// A copy of a frozen root, encrypted. `None`: that is so already.
+    fn encrypt_root<'a>(
+        &'a self,
+        root: &'a str,
+        copy: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Layer>>>;
 }
 
 /// What a store holds under a name.
@@ -82,6 +102,7 @@ pub struct Stored {
     pub bytes: u64,
     /// What it takes of the host, shared blocks included.
     pub used_bytes: u64,
+    pub encrypted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,4 +113,16 @@ pub enum Kind {
     Snapshot,
     /// A frozen root.
     Root,
+}
+
+/// What an encrypted disk is encrypted with.
+pub use sectors::Key as DataKey;
+
+/// Makes data keys, and opens them again. What is sealed may lie on any disk; what is open never does.
+pub trait Keys: std::fmt::Debug + Send + Sync {
+    /// A new one, and the same sealed.
+    fn generate(&self) -> (DataKey, Vec<u8>);
+
+    /// `None`: this did not seal it.
+    fn open(&self, sealed: &[u8]) -> Option<DataKey>;
 }

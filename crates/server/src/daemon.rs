@@ -9,7 +9,7 @@ use cloud::clock::Clock;
 use cloud::ec2::instance::metadata;
 use cloud::env::{Balancers, Config, Env, Parts, Rng};
 use cloud::fake_balancers::FakeBalancers;
-use cloud::seal::Seal;
+use cloud::seal::{DiskKeys, Seal};
 use cloud::{Timestamp, controller, dns};
 use compute::Driver;
 use compute::fake;
@@ -88,6 +88,7 @@ pub fn run(options: Options) -> Result<()> {
     };
     let root = credentials::open(paths, listen, &rng)?;
     let secret_key = credentials::secret_key(&paths.secret_key(), &rng)?;
+    let seal = Seal::new(secret_key);
 
     let authority = Authority::open(paths, &rng).context("certificate authority")?;
 
@@ -96,12 +97,14 @@ pub fn run(options: Options) -> Result<()> {
     let (changed, changes) = tokio::sync::mpsc::unbounded_channel();
     let real = match options.fake {
         true => None,
-        false => Some(real(&runtime, &options, &slot, &authority, changed)?),
+        false => {
+            let keys = DiskKeys { seal: seal.clone(), rng: rng.clone() };
+            Some(real(&runtime, &options, &slot, &authority, keys, changed)?)
+        }
     };
     let served = real.as_ref().map(|outside| Arc::clone(&outside.fabric));
     let Outside { driver, storage, fabric, balancers } = real.map_or_else(simulated, Outside::open);
     let metrics = cloud::cloudwatch::Metrics::default();
-    let seal = Seal::new(credentials::secret_key(&paths.secret_key(), &rng)?);
     let trail = cloud::iam::Trail::default();
     let network_gate = Arc::default();
     let parts = Parts {
@@ -184,6 +187,7 @@ fn real(
     options: &Options,
     slot: &Slot,
     authority: &Authority,
+    keys: DiskKeys,
     changed: UnboundedSender<Change>,
 ) -> Result<Outside<ServedFabric>> {
     let paths = &options.paths;
@@ -201,6 +205,7 @@ fn real(
         usual_root_bytes: Some(u64::from(cloud::ec2::image::model::ROOT_SIZE_GIB) << 30),
         unlimited_io: options.unlimited_io,
         trusted: Some(authority.certificate.clone()),
+        keys: Some(Arc::new(keys)),
         ..namespace::Config::new(paths.compute())
     };
     let driver = Arc::new(runtime.block_on(NamespaceDriver::open(config, linux.clone()))?);

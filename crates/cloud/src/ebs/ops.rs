@@ -160,7 +160,7 @@ pub async fn start(cx: &Context, asked: &Start) -> Result<Snapshot> {
 async fn begin(cx: &Context, snapshot: &Snapshot) -> Result<()> {
     let Source::Upload { parent, .. } = &snapshot.source else { return Ok(()) };
     let bytes = u64::from(snapshot.size_gib) << 30;
-    let begun = cx.env.storage.begin_snapshot(&snapshot.id, bytes, parent.as_deref()).await;
+    let begun = cx.env.storage.begin_snapshot(&snapshot.id, bytes, parent.as_deref(), false).await;
     Ok(begun?)
 }
 

@@ -13,6 +13,10 @@ const CHUNK: u64 = 1 << 16;
 #[derive(Default)]
 pub(super) struct Shelf {
     volumes: BTreeMap<String, Bytes>,
+    /// Names of those that would be ciphertext.
+    encrypted: BTreeSet<String>,
+    /// Names of those that nobody decrypts any more.
+    impaired: BTreeSet<String>,
     snapshots: BTreeMap<String, (Kind, Bytes)>,
     /// Names of disks that guests use.
     mounted: BTreeSet<String>,
@@ -77,6 +81,12 @@ impl Shelf {
         }
     }
 
+    fn seal(&mut self, name: &str, from: Option<&str>, encrypted: bool) {
+        if encrypted || from.is_some_and(|from| self.encrypted.contains(from)) {
+            self.encrypted.insert(name.to_owned());
+        }
+    }
+
     fn copy(&self, snapshot: Option<&str>, bytes: u64) -> Result<Bytes> {
         let Some(snapshot) = snapshot else { return Ok(Bytes::new(bytes)) };
         let source = self.complete(snapshot)?;
@@ -106,6 +116,16 @@ impl Fake {
             shelf.mounted.insert(disk.to_owned())
         } else {
             shelf.mounted.remove(disk)
+        };
+    }
+
+    /// From now on, or no longer, what decrypts this volume or root is dead.
+    pub fn set_impaired(&self, name: &str, is: bool) {
+        let mut shelf = self.shelf();
+        if is {
+            shelf.impaired.insert(name.to_owned())
+        } else {
+            shelf.impaired.remove(name)
         };
     }
 
@@ -149,15 +169,25 @@ fn owner<'a>(book: &'a BTreeMap<String, Machine>, volume: &str) -> Option<&'a st
 }
 
 impl Storage for Fake {
+    fn can_encrypt(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_impaired(&self, name: &str) -> bool {
+        self.shelf().impaired.contains(name)
+    }
+
     fn create_volume<'a>(
         &'a self,
         volume: &'a str,
         bytes: u64,
         from_snapshot: Option<&'a str>,
+        encrypted: bool,
     ) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             self.make(volume, |shelf| {
                 let bytes = shelf.copy(from_snapshot, bytes)?;
+                shelf.seal(volume, from_snapshot, encrypted);
                 shelf.volumes.insert(volume.to_owned(), bytes);
                 Ok(())
             })
@@ -188,6 +218,7 @@ impl Storage for Fake {
             }
             self.act(Point::Store(volume), || {
                 shelf.volumes.remove(volume);
+                shelf.encrypted.remove(volume);
                 Ok(())
             })
         })
@@ -202,6 +233,7 @@ impl Storage for Fake {
             self.make(snapshot, |shelf| {
                 let none = || Error::Spec(format!("no volume {volume}"));
                 let bytes = shelf.volumes.get(volume).cloned().ok_or_else(none)?;
+                shelf.seal(snapshot, Some(volume), false);
                 shelf.snapshots.insert(snapshot.to_owned(), (Kind::Snapshot, bytes));
                 Ok(())
             })
@@ -213,10 +245,12 @@ impl Storage for Fake {
         snapshot: &'a str,
         bytes: u64,
         parent: Option<&'a str>,
+        encrypted: bool,
     ) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             self.make(snapshot, |shelf| {
                 let bytes = shelf.copy(parent, bytes)?;
+                shelf.seal(snapshot, parent, encrypted);
                 shelf.snapshots.insert(snapshot.to_owned(), (Kind::Begun, bytes));
                 Ok(())
             })
@@ -247,6 +281,7 @@ impl Storage for Fake {
             }
             self.act(Point::Store(snapshot), || {
                 shelf.snapshots.remove(snapshot);
+                shelf.encrypted.remove(snapshot);
                 Ok(())
             })
         })
@@ -303,6 +338,7 @@ impl Storage for Fake {
             name: name.clone(),
             bytes: bytes.size,
             used_bytes: bytes.used(),
+            encrypted: shelf.encrypted.contains(name),
         };
         let volumes = shelf.volumes.iter().map(|(name, bytes)| stored(Kind::Volume, name, bytes));
         let snapshots = shelf.snapshots.iter();
@@ -320,15 +356,39 @@ impl Storage for Fake {
             if self.shelf().snapshots.contains_key(snapshot) {
                 return Ok(layer);
             }
-            if !self.book().contains_key(instance) {
-                return Err(Error::Spec(format!("no instance {instance}")));
-            }
+            let none = || Error::Spec(format!("no instance {instance}"));
+            let encrypted = self.book().get(instance).ok_or_else(none)?.spec.root_encrypted;
             self.make(snapshot, |shelf| {
                 let root = (Kind::Root, Bytes::default());
+                shelf.seal(snapshot, None, encrypted);
                 shelf.snapshots.insert(snapshot.to_owned(), root);
                 Ok(())
             })?;
             Ok(layer)
+        })
+    }
+
+    fn encrypt_root<'a>(
+        &'a self,
+        root: &'a str,
+        copy: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Layer>>> {
+        Box::pin(async move {
+            {
+                let shelf = self.shelf();
+                if !matches!(shelf.snapshots.get(root), Some((Kind::Root, _))) {
+                    return Err(Error::Spec(format!("no root {root}")));
+                }
+                if shelf.encrypted.contains(root) {
+                    return Ok(None);
+                }
+            }
+            self.make(copy, |shelf| {
+                shelf.snapshots.insert(copy.to_owned(), (Kind::Root, Bytes::default()));
+                shelf.seal(copy, None, true);
+                Ok(())
+            })?;
+            Ok(Some(Layer::Dir(PathBuf::from("/simulated").join(copy))))
         })
     }
 }
@@ -351,7 +411,7 @@ mod tests {
     async fn copies_are_apart() {
         let fake = fake(|_| None);
         for _ in 0..2 {
-            fake.create_volume("vol-1", 8 << 20, None).await.unwrap();
+            fake.create_volume("vol-1", 8 << 20, None, false).await.unwrap();
         }
         fake.write_volume("vol-1", BLOCK - 1, b"ab");
         fake.create_snapshot("snap-1", "vol-1").await.unwrap();
@@ -363,10 +423,10 @@ mod tests {
         fake.grow_volume("vol-1", 9 << 20).await.unwrap();
         fake.create_snapshot("snap-2", "vol-1").await.unwrap();
         assert_eq!(fake.changed_blocks("snap-1", "snap-2", BLOCK).unwrap(), [5]);
-        fake.create_volume("vol-2", 16 << 20, Some("snap-1")).await.unwrap();
+        fake.create_volume("vol-2", 16 << 20, Some("snap-1"), false).await.unwrap();
         assert_eq!(fake.read_volume("vol-2", BLOCK - 1, 2).unwrap(), b"ab");
-        assert!(fake.create_volume("vol-3", 1 << 20, Some("snap-1")).await.is_err());
-        assert!(fake.create_volume("vol-3", 1 << 20, Some("snap-0")).await.is_err());
+        assert!(fake.create_volume("vol-3", 1 << 20, Some("snap-1"), false).await.is_err());
+        assert!(fake.create_volume("vol-3", 1 << 20, Some("snap-0"), false).await.is_err());
         for _ in 0..2 {
             fake.delete_snapshot("snap-1").await.unwrap();
             fake.delete_volume("vol-1").await.unwrap();
@@ -380,15 +440,15 @@ mod tests {
     #[tokio::test]
     async fn a_snapshot_is_filled_until_complete() {
         let fake = fake(|_| None);
-        fake.begin_snapshot("snap-1", 1 << 20, None).await.unwrap();
+        fake.begin_snapshot("snap-1", 1 << 20, None, false).await.unwrap();
         fake.write("snap-1", BLOCK, b"x").unwrap();
         assert!(fake.write("snap-1", (1 << 20) - 1, b"xy").is_err());
-        assert!(fake.create_volume("vol-1", 1 << 20, Some("snap-1")).await.is_err());
+        assert!(fake.create_volume("vol-1", 1 << 20, Some("snap-1"), false).await.is_err());
         for _ in 0..2 {
             fake.complete_snapshot("snap-1").await.unwrap();
         }
         assert!(fake.write("snap-1", 0, b"x").is_err());
-        fake.begin_snapshot("snap-2", 2 << 20, Some("snap-1")).await.unwrap();
+        fake.begin_snapshot("snap-2", 2 << 20, Some("snap-1"), false).await.unwrap();
         fake.write("snap-2", 3 * BLOCK, b"y").unwrap();
         fake.complete_snapshot("snap-2").await.unwrap();
         assert_eq!(fake.changed_blocks("snap-1", "snap-2", BLOCK).unwrap(), [3]);
@@ -397,10 +457,10 @@ mod tests {
     #[tokio::test]
     async fn faults_strike_before_and_after() {
         let lost = fake(|_| Some(Fault::AnswerLost));
-        assert!(lost.create_volume("vol-1", 1, None).await.is_err());
-        assert!(lost.create_volume("vol-1", 1, None).await.is_ok());
+        assert!(lost.create_volume("vol-1", 1, None, false).await.is_err());
+        assert!(lost.create_volume("vol-1", 1, None, false).await.is_ok());
         let fails = fake(|_| Some(Fault::Fails));
-        assert!(fails.create_volume("vol-1", 1, None).await.is_err());
+        assert!(fails.create_volume("vol-1", 1, None, false).await.is_err());
         assert_eq!(fails.stored().unwrap(), []);
     }
 }

@@ -20,6 +20,7 @@ fn spec(boot: u64) -> Spec {
         ssh_keys: vec![],
         resolver: Default::default(),
         root_bytes: None,
+        root_encrypted: false,
         disks: vec![],
         init: Default::default(),
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::cgroup::{Controller, Layout};
+use super::crypt::views;
 use super::driver::{Inner, NamespaceDriver, host_error, kill_shim};
 use super::follow::{self, Shared, Slot};
 use super::launcher::{self, Launcher};
@@ -69,6 +70,7 @@ impl NamespaceDriver {
             launcher: Launcher::start(lock).map_err(host_error)?,
             trash: Trash::open(directory.join("trash")).map_err(host_error)?,
             pool: Pool::new(&directory),
+            jobs: Default::default(),
             stock: Mutex::default(),
             layers_lock: Mutex::default(),
             shared: Arc::new(Shared { fabric, changes: watch::Sender::new(0) }),
@@ -226,7 +228,10 @@ pub fn teardown(state_dir: &Path) -> Result<()> {
         }
         layout.remove_parent(&cgroup).map_err(host_error)?;
     }
-    roots::release(state_dir).and_then(|()| pool::release(state_dir)).map_err(host_error)?;
+    roots::release(state_dir)
+        .and_then(|()| views::release(state_dir))
+        .and_then(|()| pool::release(state_dir))
+        .map_err(host_error)?;
     match fs::remove_dir_all(state_dir.join("trash")) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(host_error(error)),
         _ => Ok(()),

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
+use super::crypt::views::{self, Opened};
 use super::disks::{self, Backed};
 use super::driver::Inner;
 use super::errands::Request;
@@ -37,8 +39,9 @@ pub fn check(disks: &[Disk]) -> Result<()> {
 }
 
 impl Inner {
-    /// What a disk is made of. Makes an instance store when it is to be new.
-    pub fn backed(&self, id: &str, disk: &Disk) -> Result<Backed> {
+    /// What a disk is made of, to be held until it is plugged in. `plugged`: it may be in there already.
+    /// Makes an instance store when it is to be new. Blocking.
+    pub fn backed(&self, id: &str, disk: &Disk, plugged: bool) -> Result<(Backed, Opened)> {
         let file = match &disk.source {
             DiskSource::Volume(volume) => {
                 let file = self.pool.path("volumes", volume)?;
@@ -58,18 +61,28 @@ impl Inner {
                 file
             }
         };
-        Ok(Backed { disk: disk.clone(), file })
+        let living = views::living(&self.config.state_dir, &file).filter(|_| plugged);
+        let opened = match living {
+            Some(view) => Opened::Living(view),
+            None => self.open_view(&file, false).map_err(failed(&disk.name))?,
+        };
+        let (file, view) = (opened.path().to_owned(), opened.is_view());
+        Ok((Backed { disk: disk.clone(), file, view }, opened))
     }
 
-    pub async fn plug_disk(&self, id: &str, disk: Disk) -> Result<()> {
+    pub async fn plug_disk(self: &Arc<Self>, id: &str, disk: Disk) -> Result<()> {
         check(std::slice::from_ref(&disk))?;
         let Some(slot) = self.slot(id) else { return Ok(()) };
         let _op = slot.op.lock().await;
         if !slot.runs() {
             return Ok(());
         }
-        let backed = self.backed(id, &disk)?;
+        let known = slot.state().disks.iter().any(|known| known.name == disk.name);
+        let (inner, id, its) = (self.clone(), id.to_owned(), disk.clone());
+        let task = tokio::task::spawn_blocking(move || inner.backed(&id, &its, known)).await;
+        let (backed, opened) = task.map_err(|error| Error::Host(error.to_string()))??;
         slot.ask(Request::Plug(backed)).await?;
+        drop(opened);
         let mut state = slot.state();
         if state.to_shim.is_some() {
             state.disks.retain(|known| known.name != disk.name);
@@ -108,7 +121,9 @@ impl Inner {
         if !self.pool.exists() {
             return Ok(());
         }
-        match fs::remove_file(self.pool.path("roots", id)?) {
+        let root = self.pool.path("roots", id)?;
+        views::forget(&self.config.state_dir, &root).map_err(failed("root"))?;
+        match fs::remove_file(root) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(failed("root")(error));
             }
@@ -125,6 +140,7 @@ impl Inner {
 
     /// Takes the pool up, and removes from it what belongs to no instance.
     pub fn adopt_disks(&self, instances: &BTreeSet<String>) -> Result<()> {
+        views::sweep(&self.config.state_dir).map_err(failed("views"))?;
         if !self.pool.exists() {
             return Ok(());
         }

@@ -108,6 +108,8 @@ impl Loop {
 
     /// The file has grown.
     pub fn grown(&self) -> io::Result<()> {
+        // Of a view, the kernel knows the size only when it was asked for.
+        self.backing.metadata()?;
         // SAFETY: a live descriptor, no argument.
         check(unsafe { libc::ioctl(self.device.as_raw_fd(), LOOP_SET_CAPACITY, 0) })?;
         Ok(())
@@ -124,7 +126,8 @@ impl Loop {
 
     /// Pulls the plug: who still has it open gets errors, and the file is free for others.
     pub fn cut(self) -> io::Result<()> {
-        let end = self.backing.metadata()?.len();
+        // Of a view that is dead, nobody can tell.
+        let end = self.backing.metadata().map_or(1 << 60, |data| data.len());
         let info = Info { offset: end, ..Info::new(LO_FLAGS_AUTOCLEAR) };
         let device = self.device.as_raw_fd();
         // SAFETY: a live descriptor and a loop_info64; then no argument; then a plain flag.

@@ -61,6 +61,7 @@ mod tests {
             ssh_keys: vec![],
             resolver: Default::default(),
             root_bytes: None,
+            root_encrypted: false,
             disks: vec![],
             init: Default::default(),
         };

@@ -18,16 +18,23 @@ use crate::Disk;
 /// How long the instance that had a disk before may take to let go of it.
 const RELEASE: Duration = Duration::from_secs(5);
 
+/// Whoever uses it.
+const FORCE: libc::c_int = libc::MNT_FORCE | libc::MNT_DETACH;
+
 /// A disk and what it is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backed {
     pub disk: Disk,
     pub file: PathBuf,
+    /// That is the plain view of it.
+    #[serde(default)]
+    pub view: bool,
 }
 
 pub struct Plugged {
     pub disk: Disk,
     pub device: Loop,
+    view: Option<PathBuf>,
 }
 
 impl Plugged {
@@ -49,7 +56,8 @@ impl Plugged {
     /// `Ok(None)`: somebody else has it.
     pub fn open(backed: &Backed, record: &Record) -> io::Result<Option<Plugged>> {
         let Some(device) = Loop::open(&backed.file, false)? else { return Ok(None) };
-        let mut plugged = Plugged { disk: backed.disk.clone(), device };
+        let view = backed.view.then(|| backed.file.clone());
+        let mut plugged = Plugged { disk: backed.disk.clone(), device, view };
         plugged.limit(&backed.disk, record)?;
         Ok(Some(plugged))
     }
@@ -84,7 +92,12 @@ impl Plugged {
     pub fn cut(mut self, record: &Record) -> io::Result<()> {
         let unlimited = Disk { iops: None, bytes_per_second: None, ..self.disk.clone() };
         self.limit(&unlimited, record)?;
-        self.device.cut()
+        self.device.cut()?;
+        // Who still has the device open must not keep the view, and so the volume, from others.
+        match self.view.map_or(Ok(()), |view| mount::unmount(&view, FORCE)) {
+            Err(error) if error.raw_os_error() != Some(libc::EINVAL) => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 

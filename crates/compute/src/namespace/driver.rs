@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::cgroup::{Layout, Limits};
+use super::crypt::views::Opened;
 use super::first_boot;
 use super::follow::{self, Shared, Slot};
 use super::host::{self, HostLayer};
@@ -21,6 +22,7 @@ use super::record::{self, Home, Record, RootLayers, ShimRecord};
 use super::roots::{Prepared, Stock};
 use super::shim::ToShim;
 use super::trash::Trash;
+use super::volumes::Jobs;
 use super::{Config, IDS_PER_INSTANCE, check, console, plug, sys, usage};
 use crate::driver::BoxFuture;
 use crate::exec::{self, ConsoleFollower, Keys, Program, Running};
@@ -43,6 +45,7 @@ pub(super) struct Inner {
     pub launcher: Launcher,
     pub trash: Trash,
     pub pool: Pool,
+    pub jobs: Jobs,
     pub stock: Mutex<Stock>,
     /// Held while a layer is mounted.
     pub layers_lock: Mutex<()>,
@@ -273,8 +276,11 @@ impl Inner {
             let old = fs::read(slot.home.record()).ok();
             let (inner, its, spec_) = (self.clone(), slot.clone(), spec.clone());
             let begun = tokio::task::spawn_blocking(move || inner.begin(&its, &spec_)).await;
-            let stream = begun.map_err(|error| Error::Host(error.to_string()))??;
-            match follow::greet(stream).await {
+            // Views are held until the shim has them open.
+            let (stream, views) = begun.map_err(|error| Error::Host(error.to_string()))??;
+            let greeted = follow::greet(stream).await;
+            drop(views);
+            match greeted {
                 Ok(Some(greeted)) => {
                     follow::start(
                         &self.runtime,
@@ -312,7 +318,11 @@ impl Inner {
     }
 
     /// Writes the record, makes the directories and asks the launcher. Blocking.
-    fn begin(self: &Arc<Self>, slot: &Slot, spec: &Spec) -> Result<std::os::unix::net::UnixStream> {
+    fn begin(
+        self: &Arc<Self>,
+        slot: &Slot,
+        spec: &Spec,
+    ) -> Result<(std::os::unix::net::UnixStream, Vec<Opened>)> {
         let asked_us = sys::realtime_us();
         let range = self.range(slot)?;
         let root = self.layers(&spec.layers)?;
@@ -327,9 +337,13 @@ impl Inner {
         let trusted = self.config.trusted.clone();
         // One from before roots had sizes stays what it is.
         let sized = spec.root_bytes.filter(|_| !slot.home.root().exists());
-        let prepared = sized.map(|bytes| self.prepare_root(&spec.id, bytes)).transpose()?;
+        let prepared = sized.map(|bytes| self.prepare_root(&spec.id, bytes, spec.root_encrypted));
+        let prepared = prepared.transpose()?;
+        let of_disks = spec.disks.iter().map(|disk| self.backed(&spec.id, disk, false));
+        let (disks, mut views): (Vec<_>, Vec<_>) =
+            of_disks.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         let record = Record {
-            root_file: prepared.as_ref().map(|root| root.file.clone()),
+            root_file: prepared.as_ref().map(|root| root.opened.path().to_owned()),
             spec: spec.clone(),
             first_id,
             group,
@@ -337,26 +351,26 @@ impl Inner {
             root,
             asked_us,
             trusted,
-            disks: spec
-                .disks
-                .iter()
-                .map(|disk| self.backed(&spec.id, disk))
-                .collect::<Result<_>>()?,
+            disks,
             unlimited_io: self.config.unlimited_io,
         };
-        self.begin_on_disk(slot, &record, prepared).map_err(host_error)
+        let mount = prepared.map(|Prepared { opened, mount }| {
+            views.push(opened);
+            mount
+        });
+        Ok((self.begin_on_disk(slot, &record, mount).map_err(host_error)?, views))
     }
 
     fn begin_on_disk(
         &self,
         slot: &Slot,
         record: &Record,
-        prepared: Option<Prepared>,
+        sized: Option<Option<OwnedFd>>,
     ) -> io::Result<std::os::unix::net::UnixStream> {
         let home = &slot.home;
         fs::create_dir_all(&home.0)?;
         record::write(&home.record(), record)?;
-        if prepared.is_none() {
+        if sized.is_none() {
             for name in record::WRITABLE {
                 fs::create_dir_all(home.root().join(name))?;
             }
@@ -372,7 +386,7 @@ impl Inner {
             std::thread::sleep(Duration::from_millis(1));
         }
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        self.launcher.launch(home, lock, theirs.into(), prepared.and_then(|root| root.mount))?;
+        self.launcher.launch(home, lock, theirs.into(), sized.flatten())?;
         Ok(ours)
     }
 

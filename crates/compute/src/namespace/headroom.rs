@@ -66,12 +66,16 @@ pub fn watch(state_dir: &Path, driver: Weak<Inner>) -> io::Result<()> {
 
 /// Of every disk in the pool that is a device. No space: as ext4 has it by itself.
 fn hold_back(directory: &Path, space: Option<Space>) -> io::Result<()> {
+    // Those of encrypted disks are as large, and take as much.
+    let views = directory.parent().map(|state| state.join("views"));
+    let views = views.as_deref();
     for entry in fs::read_dir("/sys/fs/ext4")? {
         let name = entry?.file_name();
         let backing = Path::new("/sys/block").join(&name).join("loop/backing_file");
         let Ok(backing) = fs::read_to_string(backing) else { continue };
         let backing = PathBuf::from(backing.trim_end());
-        if !backing.starts_with(directory) {
+        if !backing.starts_with(directory) && !views.is_some_and(|views| backing.starts_with(views))
+        {
             continue;
         }
         let control = Path::new("/sys/fs/ext4").join(&name).join("reserved_clusters");

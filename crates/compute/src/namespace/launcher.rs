@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use super::confine::Filter;
+use super::crypt::view;
 use super::record::Home;
 use super::sys::Forked;
 use super::{enter, probe, shim, sys};
@@ -52,9 +53,12 @@ fn launcher_main() -> ! {
 /// The message of one that shall escort a program into an instance; no directory is called so.
 const ESCORT: &[u8] = b"escort";
 
+/// And that of one that shall serve the plain view of an encrypted disk.
+const VIEW: &[u8] = b"view";
+
 /// The first message brings the lock of the state directory, every other one a launch (the instance's
-/// directory, its lock, the shim's end of its connection to the daemon, perhaps a mounted root) or an escort's end of its
-/// connection.
+/// directory, its lock, the shim's end of its connection to the daemon, perhaps a mounted root) or the end
+/// of its connection of an escort or a view.
 fn serve(socket: &OwnedFd) -> io::Result<()> {
     let filter = Filter::build()?;
     let mut message = vec![0; 4096];
@@ -69,6 +73,13 @@ fn serve(socket: &OwnedFd) -> io::Result<()> {
             let Ok([control]) = <[OwnedFd; 1]>::try_from(fds) else { continue };
             if let Forked::Child = sys::fork()? {
                 enter::run(control, &filter);
+            }
+            continue;
+        }
+        if &message[..n] == VIEW {
+            let Ok([control]) = <[OwnedFd; 1]>::try_from(fds) else { continue };
+            if let Forked::Child = sys::fork()? {
+                view::run(control);
             }
             continue;
         }
@@ -134,6 +145,11 @@ impl Launcher {
     /// Asks for an escort at the other end of `control`'s pair.
     pub fn exec(&self, control: BorrowedFd<'_>) -> io::Result<()> {
         self.order(ESCORT, &[control])
+    }
+
+    /// Asks for a view at the other end of `control`'s pair.
+    pub fn view(&self, control: BorrowedFd<'_>) -> io::Result<()> {
+        self.order(VIEW, &[control])
     }
 
     fn order(&self, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {

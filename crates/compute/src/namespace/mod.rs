@@ -20,6 +20,7 @@ mod check;
 mod child;
 mod confine;
 mod console;
+mod crypt;
 mod disks;
 mod driver;
 mod enter;
@@ -54,6 +55,7 @@ pub(crate) mod within;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use adopt::teardown;
 pub use driver::NamespaceDriver;
@@ -79,6 +81,8 @@ pub struct Config {
     pub usual_root_bytes: Option<u64>,
     /// Disks are as fast as they go, whatever limits they have.
     pub unlimited_io: bool,
+    /// Of encrypted disks. `None`: there can be none.
+    pub keys: Option<Arc<dyn crate::storage::Keys>>,
     /// A certificate authority (PEM) that every instance trusts besides its image's own.
     pub trusted: Option<String>,
 }
@@ -101,6 +105,7 @@ impl Config {
             pids: 8192,
             usual_root_bytes: None,
             unlimited_io: false,
+            keys: None,
             trusted: None,
             state_dir,
         }

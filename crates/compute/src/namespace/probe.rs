@@ -334,6 +334,14 @@ fn disks(directory: &Path) -> Vec<Check> {
             "mount the io (version 1: blkio) control group controller",
         )
         .optional(),
+        Check::new(
+            "encrypted volumes",
+            super::crypt::views::check()
+                .map(|()| "/dev/fuse: what is encrypted is ciphertext in the pool's files".into())
+                .map_err(|error| error.to_string()),
+            "modprobe fuse; in a container, run it privileged",
+        )
+        .optional(),
         Check::new("online growth", may_grow(), "run drover with CAP_SYS_RESOURCE").optional(),
     ]
 }

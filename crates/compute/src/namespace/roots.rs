@@ -15,12 +15,14 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::block::Loop;
+use super::crypt::sealed;
+use super::crypt::views::{self, Opened};
 use super::driver::Inner;
 use super::errands::Request;
 use super::pool::{self, failed};
@@ -48,7 +50,8 @@ pub struct Stock {
 
 /// What the root of a boot is.
 pub struct Prepared {
-    pub file: PathBuf,
+    /// Held until it is mounted.
+    pub opened: Opened,
     /// Mounted already.
     pub mount: Option<OwnedFd>,
 }
@@ -62,16 +65,33 @@ pub fn check(bytes: u64) -> Result<()> {
 
 impl Inner {
     /// The root of an instance, made when it has none, grown when it is to be larger. Blocking.
-    pub fn prepare_root(self: &Arc<Self>, id: &str, bytes: u64) -> Result<Prepared> {
+    pub fn prepare_root(
+        self: &Arc<Self>,
+        id: &str,
+        bytes: u64,
+        encrypted: bool,
+    ) -> Result<Prepared> {
         let file = self.pool.path("roots", id)?;
         let fail = failed("root");
-        if let Ok(data) = file.metadata() {
-            if data.len() < bytes {
-                grow(&file, bytes).map_err(fail)?;
-            }
-            return Ok(Prepared { file, mount: None });
+        if !file.exists() {
+            self.pool.check_room()?;
         }
-        self.pool.check_room()?;
+        if encrypted && !file.exists() {
+            let (blank, fresh) = (self.blank(bytes)?, self.pool.fresh()?);
+            let make = |keys| {
+                let never = AtomicBool::new(false);
+                sealed::encrypted_copy(&File::open(&blank)?, &fresh, keys, &never)?;
+                fs::rename(&fresh, &file)
+            };
+            make(self.keys()?).map_err(&fail)?;
+        }
+        if let Ok(data) = file.metadata() {
+            let opened = self.open_view(&file, false).map_err(&fail)?;
+            if data.len() < bytes {
+                grow(&file, opened.path(), bytes).map_err(fail)?;
+            }
+            return Ok(Prepared { opened, mount: None });
+        }
         let stocked = {
             let mut stock = self.stock.lock().expect("not poisoned");
             if stock.bytes != bytes {
@@ -89,7 +109,7 @@ impl Inner {
         };
         // Not synced: what an instance has not synced may be lost with the host, its root included.
         fs::rename(&fresh, &file).map_err(fail)?;
-        Ok(Prepared { file, mount })
+        Ok(Prepared { opened: Opened::Plain(file), mount })
     }
 
     /// Before the first launch.
@@ -145,16 +165,21 @@ impl Inner {
         stock.ready.clear();
     }
 
-    /// A file with an empty root, which has no name yet.
-    fn blank_copy(&self, bytes: u64) -> Result<PathBuf> {
+    /// An empty root, to be copied.
+    fn blank(&self, bytes: u64) -> Result<PathBuf> {
         let blank = self.pool.path("blank", &bytes.to_string())?;
-        let fail = failed("root");
         if !blank.exists() {
             let fresh = self.pool.fresh()?;
-            format(&fresh, bytes).and_then(|()| fs::rename(&fresh, &blank)).map_err(&fail)?;
+            let made = format(&fresh, bytes).and_then(|()| fs::rename(&fresh, &blank));
+            made.map_err(failed("root"))?;
         }
-        let fresh = self.pool.fresh()?;
-        let source = File::open(&blank).map_err(&fail)?;
+        Ok(blank)
+    }
+
+    /// A file with an empty root, which has no name yet.
+    fn blank_copy(&self, bytes: u64) -> Result<PathBuf> {
+        let (blank, fresh, fail) = (self.blank(bytes)?, self.pool.fresh()?, failed("root"));
+        let source = File::open(blank).map_err(&fail)?;
         volumes::copy_unsynced(&source, &fresh, bytes).map_err(&fail)?;
         Ok(fresh)
     }
@@ -168,9 +193,14 @@ impl Inner {
         let mount = || {
             fs::create_dir_all(&place)?;
             if pool::is_mount_point(&place)? {
-                return Ok(());
+                if !self.is_dead("frozen", &name.to_string_lossy()) {
+                    return Ok(());
+                }
+                // Who has it has errors; the next ones need not.
+                mount::unmount(&place, libc::MNT_DETACH)?;
             }
-            let device = wait_for(file, true)?;
+            let opened = self.open_view(file, true)?;
+            let device = wait_for(opened.path(), true)?;
             let flags = libc::MS_RDONLY | libc::MS_NOATIME | libc::MS_NODEV;
             mount::mount_device("ext4", &device.path(), &place, flags)
         };
@@ -196,13 +226,14 @@ impl Inner {
             }
             let asked = Request::Freeze { root: root.clone(), copy: fresh.clone() };
             slot.ask(asked).await?;
+            let inner = self.clone();
             let act = move || {
                 // Nothing runs, or no longer does.
                 if !fresh.exists() {
                     let device = wait_for(&root, false).map_err(failed("root"))?;
                     let copied = copy(&root, &fresh);
                     drop(device);
-                    copied.and_then(|()| settle(&fresh)).map_err(failed("root"))?;
+                    copied.and_then(|()| inner.settle(&fresh)).map_err(failed("root"))?;
                 }
                 volumes::rename(&fresh, &frozen).map_err(failed("root"))?;
                 Ok::<_, Error>(frozen)
@@ -219,8 +250,27 @@ impl Inner {
         for entry in fs::read_dir(roots).map_err(failed("roots"))? {
             let entry = entry.map_err(failed("roots"))?;
             if !instances.contains(&*entry.file_name().to_string_lossy()) {
-                fs::remove_file(entry.path()).map_err(failed("roots"))?;
+                let forget = || {
+                    views::forget(&self.config.state_dir, &entry.path())?;
+                    fs::remove_file(entry.path())
+                };
+                forget().map_err(failed("roots"))?;
             }
+        }
+        Ok(())
+    }
+
+    /// Replays the journal of a root whose host died, as nobody can who mounts it read-only.
+    fn settle(&self, file: &Path) -> io::Result<()> {
+        const INCOMPATIBLE: u64 = 1024 + 0x60;
+        const RECOVER: u32 = 4;
+        let mut flags = [0; 4];
+        self.plain(File::open(file)?)?.read_at(INCOMPATIBLE, &mut flags)?;
+        if u32::from_le_bytes(flags) & RECOVER != 0 {
+            let opened = self.open_view(file, false)?;
+            drop(mounted(opened.path())?);
+            drop(wait_for(opened.path(), false)?);
+            File::open(file)?.sync_all()?;
         }
         Ok(())
     }
@@ -248,13 +298,13 @@ fn format(path: &Path, bytes: u64) -> io::Result<()> {
     })
 }
 
-/// Offline, before the shim mounts it.
-fn grow(file: &Path, bytes: u64) -> io::Result<()> {
-    let device = wait_for(file, false)?;
+/// Offline, before the shim mounts it. `view`: its content in plain.
+fn grow(file: &Path, view: &Path, bytes: u64) -> io::Result<()> {
+    let device = wait_for(view, false)?;
     drop(device);
     File::options().write(true).open(file)?.set_len(bytes)?;
-    pool::run("e2fsck", &["-fp"], file).or_else(|_| pool::run("e2fsck", &["-fy"], file))?;
-    pool::run("resize2fs", &[], file)
+    pool::run("e2fsck", &["-fp"], view).or_else(|_| pool::run("e2fsck", &["-fy"], view))?;
+    pool::run("resize2fs", &[], view)
 }
 
 fn wait_for(file: &Path, read_only: bool) -> io::Result<Loop> {
@@ -318,20 +368,6 @@ fn copy(root: &Path, to: &Path) -> io::Result<()> {
     let bytes = source.metadata()?.len();
     volumes::copy_unsynced(&source, to, bytes)?;
     File::open(to)?.sync_all()
-}
-
-/// Replays the journal of a root whose host died, as nobody can who mounts it read-only.
-fn settle(file: &Path) -> io::Result<()> {
-    const INCOMPATIBLE: u64 = 1024 + 0x60;
-    const RECOVER: u32 = 4;
-    let mut flags = [0; 4];
-    File::open(file)?.read_exact_at(&mut flags, INCOMPATIBLE)?;
-    if u32::from_le_bytes(flags) & RECOVER != 0 {
-        drop(mounted(file)?);
-        drop(wait_for(file, false)?);
-        File::open(file)?.sync_all()?;
-    }
-    Ok(())
 }
 
 /// Takes a layer from where it is mounted; instances that have it keep it.

@@ -250,6 +250,59 @@ pub fn write(fd: BorrowedFd<'_>, data: &[u8]) -> io::Result<usize> {
     }
 }
 
+/// Reads one message into two buffers, one after the other.
+pub fn read_into(fd: BorrowedFd<'_>, first: &mut [u8], second: &mut [u8]) -> io::Result<usize> {
+    let parts = [first, second]
+        .map(|part| libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: part.len() });
+    // SAFETY: a live descriptor and valid buffers that do not overlap.
+    let n = unsafe { libc::readv(fd.as_raw_fd(), parts.as_ptr(), parts.len() as libc::c_int) };
+    if n >= 0 { Ok(n as usize) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Writes two buffers as one message.
+pub fn write_both(fd: BorrowedFd<'_>, first: &[u8], second: &[u8]) -> io::Result<()> {
+    let parts = [first, second]
+        .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() });
+    // SAFETY: a live descriptor and valid buffers, which are only read.
+    let n = unsafe { libc::writev(fd.as_raw_fd(), parts.as_ptr(), parts.len() as libc::c_int) };
+    if n >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// fallocate(2) of these bytes, that exist, to zeros or to a hole; `mode` says which.
+pub fn make_zeros(file: &std::fs::File, offset: u64, bytes: u64, mode: u32) -> io::Result<()> {
+    const HOLE: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    const ZERO: i32 = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
+    let mode = mode as i32;
+    if mode != HOLE && mode != ZERO {
+        return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+    }
+    // SAFETY: a live descriptor and plain integers.
+    check(unsafe { libc::fallocate(file.as_raw_fd(), mode, offset as i64, bytes as i64) })?;
+    Ok(())
+}
+
+/// lseek(2), to where data or a hole begins.
+pub fn seek(file: &std::fs::File, offset: u64, whence: libc::c_int) -> io::Result<u64> {
+    // SAFETY: a live descriptor and plain integers.
+    let at = unsafe { libc::lseek(file.as_raw_fd(), offset as i64, whence) };
+    if at >= 0 { Ok(at as u64) } else { Err(io::Error::last_os_error()) }
+}
+
+/// For a process with secrets through which disks are written: its memory is not swapped and not
+/// dumped, and the kernel, where it may be told (CAP_SYS_RESOURCE), does not wait for such disks when it
+/// finds memory for it.
+pub fn guard_memory() -> io::Result<()> {
+    const PR_SET_IO_FLUSHER: libc::c_int = 57;
+    // SAFETY: plain integers.
+    unsafe {
+        check(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0))?;
+        libc::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+        let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
+        check(libc::mlockall(flags))?;
+    }
+    Ok(())
+}
+
 pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: a live descriptor.
     unsafe {
@@ -414,6 +467,29 @@ pub fn set_xattr(path: &Path, name: &CStr, value: &[u8]) -> io::Result<()> {
         libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0)
     })?;
     Ok(())
+}
+
+/// Of an open file.
+pub fn set_xattr_of(file: &std::fs::File, name: &CStr, value: &[u8]) -> io::Result<()> {
+    let fd = file.as_raw_fd();
+    // SAFETY: a live descriptor, a terminated string and a valid buffer.
+    check(unsafe { libc::fsetxattr(fd, name.as_ptr(), value.as_ptr().cast(), value.len(), 0) })?;
+    Ok(())
+}
+
+/// The length of its value. `Ok(None)`: it has no such attribute, or its file system has none at all.
+pub fn get_xattr(file: &std::fs::File, name: &CStr, value: &mut [u8]) -> io::Result<Option<usize>> {
+    let (fd, buffer) = (file.as_raw_fd(), value.as_mut_ptr().cast());
+    // SAFETY: a live descriptor, a terminated string and a valid buffer.
+    match unsafe { libc::fgetxattr(fd, name.as_ptr(), buffer, value.len()) } {
+        n if n >= 0 => Ok(Some(n as usize)),
+        _ => match io::Error::last_os_error() {
+            error if matches!(error.raw_os_error(), Some(libc::ENODATA | libc::EOPNOTSUPP)) => {
+                Ok(None)
+            }
+            error => Err(error),
+        },
+    }
 }
 
 /// What overlayfs takes for "not there": a character device of number zero.

@@ -46,11 +46,11 @@ fn volumes_and_snapshots_are_apart() {
     assert!(!world.config.state_dir.join("pool.img").exists(), "made when needed");
 
     for _ in 0..2 {
-        world.wait_for(store.begin_snapshot("snap-1", GIB, None)).unwrap();
+        world.wait_for(store.begin_snapshot("snap-1", GIB, None, false)).unwrap();
     }
     store.write("snap-1", BLOCK - 1, b"ab").unwrap();
     assert!(matches!(store.write("snap-1", GIB - 1, b"ab"), Err(Error::Spec(_))));
-    let early = world.wait_for(store.create_volume("vol-1", GIB, Some("snap-1")));
+    let early = world.wait_for(store.create_volume("vol-1", GIB, Some("snap-1"), false));
     assert!(matches!(early, Err(Error::Spec(_))), "{early:?}");
     for _ in 0..2 {
         world.wait_for(store.complete_snapshot("snap-1")).unwrap();
@@ -61,14 +61,17 @@ fn volumes_and_snapshots_are_apart() {
     assert_eq!(store.read("snap-1", GIB - 2, 4).unwrap(), b"\0\0");
 
     for _ in 0..2 {
-        world.wait_for(store.create_volume("vol-1", 8 * GIB, Some("snap-1"))).unwrap();
+        world.wait_for(store.create_volume("vol-1", 8 * GIB, Some("snap-1"), false)).unwrap();
     }
-    let small = world.wait_for(store.create_volume("vol-2", GIB / 2, Some("snap-1")));
+    let small = world.wait_for(store.create_volume("vol-2", GIB / 2, Some("snap-1"), false));
     assert!(matches!(small, Err(Error::Spec(_))), "{small:?}");
     for bad in ["../x", "", "a/b", ".x"] {
-        assert!(matches!(world.wait_for(store.create_volume(bad, GIB, None)), Err(Error::Spec(_))));
+        assert!(matches!(
+            world.wait_for(store.create_volume(bad, GIB, None, false)),
+            Err(Error::Spec(_))
+        ));
     }
-    world.wait_for(store.begin_snapshot("snap-2", 2 * GIB, Some("snap-1"))).unwrap();
+    world.wait_for(store.begin_snapshot("snap-2", 2 * GIB, Some("snap-1"), false)).unwrap();
     store.write("snap-2", BLOCK, b"y").unwrap();
     store.write("snap-2", GIB + BLOCK, b"z").unwrap();
     world.wait_for(store.complete_snapshot("snap-2")).unwrap();
@@ -124,8 +127,8 @@ pub fn volume(name: &str, device: &str) -> Disk {
 fn a_volume_comes_goes_and_grows_while_it_runs() {
     let mut world = World::new("hot");
     let store = world.driver().clone();
-    world.wait_for(store.create_volume("vol-1", GIB, None)).unwrap();
-    world.wait_for(store.create_volume("vol-2", GIB, None)).unwrap();
+    world.wait_for(store.create_volume("vol-1", GIB, None, false)).unwrap();
+    world.wait_for(store.create_volume("vol-2", GIB, None, false)).unwrap();
     let (first, second) = (volume("vol-1", "/dev/sdf"), volume("vol-2", "/dev/xvdg"));
     world.boot_obedient(&Spec { disks: vec![first.clone()], ..spec("i-a") });
     world.boot_obedient(&spec("i-b"));
@@ -235,7 +238,7 @@ fn a_disk_is_as_fast_as_it_may_be() {
     }
     let world = World::new("fast");
     let store = world.driver().clone();
-    world.wait_for(store.create_volume("vol-1", GIB, None)).unwrap();
+    world.wait_for(store.create_volume("vol-1", GIB, None, false)).unwrap();
     let slow =
         |iops, bytes_per_second| Disk { iops, bytes_per_second, ..volume("vol-1", "/dev/sdf") };
     world.boot_obedient(&Spec { disks: vec![slow(None, None)], ..spec("i-a") });
@@ -265,7 +268,7 @@ pub fn churn(world: &World) -> ! {
     let store = world.driver();
     for n in 0u64.. {
         let (begun, volume) = (format!("snap-{n}"), format!("vol-{n}"));
-        world.wait_for(store.begin_snapshot(&begun, 4 << 20, None)).unwrap();
+        world.wait_for(store.begin_snapshot(&begun, 4 << 20, None, false)).unwrap();
         for block in 0..8 {
             store
                 .write(&begun, block * BLOCK, &n.to_le_bytes().repeat(BLOCK as usize / 8))
@@ -273,7 +276,7 @@ pub fn churn(world: &World) -> ! {
         }
         world.wait_for(store.complete_snapshot(&begun)).unwrap();
         println!("{begun}");
-        world.wait_for(store.create_volume(&volume, 4 << 20, Some(&begun))).unwrap();
+        world.wait_for(store.create_volume(&volume, 4 << 20, Some(&begun), false)).unwrap();
         println!("{volume}");
         world.wait_for(store.create_snapshot(&format!("{begun}-again"), &volume)).unwrap();
         println!("{begun}-again");

@@ -243,7 +243,7 @@ fn a_port_is_reached_from_within() {
 fn a_program_mounts_the_instance_s_disks() {
     let world = World::new("exec-mount");
     let store = world.driver().clone();
-    world.runtime.block_on(store.create_volume("vol-1", 1 << 30, None)).unwrap();
+    world.runtime.block_on(store.create_volume("vol-1", 1 << 30, None, false)).unwrap();
     let disks = vec![crate::disks::volume("vol-1", "/dev/sdf")];
     world.boot(&Spec { disks, ..spec("i-exec") });
     // Also when the program itself has ended, and what it left behind mounts.

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod confine;
+mod crypt;
 mod disks;
 mod exec;
 mod first_boot;
@@ -24,7 +25,7 @@ fn main() {
     let plain =
         [life::TESTS, first_boot::TESTS, adopt::TESTS, confine::TESTS, network::TESTS, exec::TESTS]
             .concat();
-    let of_disks = [disks::TESTS, mounts::TESTS, roots::TESTS].concat();
+    let of_disks = [disks::TESTS, mounts::TESTS, roots::TESTS, crypt::TESTS].concat();
     let disks = installed("mkfs.xfs") && installed("mkfs.ext4");
     let plain = plain.into_iter().map(|test| (test, true));
     let of_disks = of_disks.into_iter().map(|test| (test, disks));

@@ -18,7 +18,7 @@ fn guests_make_mount_and_grow_file_systems() {
     world.boot_obedient(&spec("i-a"));
     for (kind, device) in [("ext4", "/dev/sdf"), ("xfs", "/dev/sdg")] {
         let (name, place) = (format!("vol-{kind}"), format!("/data/{kind}"));
-        world.wait_for(store.create_volume(&name, GIB, None)).unwrap();
+        world.wait_for(store.create_volume(&name, GIB, None, false)).unwrap();
         world.wait_for(store.plug_disk("i-a", &volume(&name, device))).unwrap();
         world.ok("i-a", &format!("mkfs.{kind} -q {device} && mkdir -p {place}"));
         let line = format!("{device} {place} {kind} defaults,noatime 0 2");
@@ -60,7 +60,7 @@ fn guests_make_mount_and_grow_file_systems() {
 fn volumes_move_with_their_owners() {
     let world = World::new("owners");
     let store = world.driver().clone();
-    world.wait_for(store.create_volume("vol-1", GIB, None)).unwrap();
+    world.wait_for(store.create_volume("vol-1", GIB, None, false)).unwrap();
     let disk = volume("vol-1", "/dev/xvdh");
     world.boot_obedient(&Spec { disks: vec![disk.clone()], ..spec("i-a") });
     world.boot_obedient(&spec("i-b"));
@@ -108,7 +108,7 @@ fn call(flags: &str) -> String {
 fn mounting_gives_no_power() {
     let world = World::new("power");
     let store = world.driver().clone();
-    world.wait_for(store.create_volume("vol-1", GIB, None)).unwrap();
+    world.wait_for(store.create_volume("vol-1", GIB, None, false)).unwrap();
     let disk = volume("vol-1", "/dev/sdf");
     world.boot_obedient(&Spec { disks: vec![disk.clone()], ..spec("i-a") });
     // Device nodes on a crafted file system.
@@ -152,7 +152,7 @@ fn mounting_gives_no_power() {
 fn snapshots_are_taken_while_a_guest_writes() {
     let world = World::new("snapshot");
     let store = world.driver().clone();
-    world.wait_for(store.create_volume("vol-1", GIB, None)).unwrap();
+    world.wait_for(store.create_volume("vol-1", GIB, None, false)).unwrap();
     world.boot_obedient(&Spec { disks: vec![volume("vol-1", "/dev/sdf")], ..spec("i-a") });
     world
         .ok("i-a", "mkfs.ext4 -q /dev/sdf && mount /dev/sdf /mnt && echo before > /mnt/mark; sync");
@@ -161,7 +161,7 @@ fn snapshots_are_taken_while_a_guest_writes() {
     for n in 0..4u8 {
         let (snapshot, copy) = (format!("snap-{n}"), format!("vol-copy{n}"));
         world.wait_for(store.create_snapshot(&snapshot, "vol-1")).unwrap();
-        world.wait_for(store.create_volume(&copy, GIB, Some(&snapshot))).unwrap();
+        world.wait_for(store.create_volume(&copy, GIB, Some(&snapshot), false)).unwrap();
         let device = format!("/dev/sd{}", char::from(b'g' + n));
         world.wait_for(store.plug_disk("i-a", &volume(&copy, &device))).unwrap();
         // A journal to be replayed, and no more.

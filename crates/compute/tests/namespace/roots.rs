@@ -83,7 +83,7 @@ fn a_full_pool_harms_nobody_who_is_there() {
     assert!(status != 0 && said.contains("No space left on device"), "{said}");
     until("no room for more", || {
         world.sh("i-greedy", "head -c 512M /dev/zero >> /root/fill; sync");
-        let made = world.wait_for(world.driver().create_volume("vol-1", GIB, None));
+        let made = world.wait_for(world.driver().create_volume("vol-1", GIB, None, false));
         world.wait_for(world.driver().delete_volume("vol-1")).unwrap();
         matches!(made, Err(Error::Capacity(_))).then_some(())
     });
@@ -141,7 +141,7 @@ fn a_frozen_root_holds_every_byte() {
     let root = stored.iter().find(|stored| stored.name == "snap-1").unwrap();
     assert_eq!((root.kind, root.bytes), (Kind::Root, GIB));
     assert!(!store.blocks("snap-1", 512 << 10).unwrap().is_empty());
-    world.wait_for(store.create_volume("vol-1", GIB, Some("snap-1"))).unwrap();
+    world.wait_for(store.create_volume("vol-1", GIB, Some("snap-1"), false)).unwrap();
     // Who has it keeps it.
     world.wait_for(store.delete_snapshot("snap-1")).unwrap();
     assert_eq!(world.ok("i-c", "cat /usr/local/bin/tool"), "tool\n");

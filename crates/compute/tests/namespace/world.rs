@@ -20,11 +20,16 @@ pub struct World {
 
 impl World {
     pub fn new(name: &str) -> World {
+        World::at(World::config(name))
+    }
+
+    /// Of a directory that nobody else has.
+    pub fn config(name: &str) -> Config {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("{name}-{}-{n}", std::process::id()));
-        World::at(Config::new(directory))
+        Config::new(directory)
     }
 
     /// No driver is open yet.
@@ -255,6 +260,7 @@ pub fn spec(id: &str) -> Spec {
         ssh_keys: vec![],
         resolver: Default::default(),
         root_bytes: None,
+        root_encrypted: false,
         disks: vec![],
         init: Default::default(),
     }

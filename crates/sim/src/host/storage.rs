@@ -19,13 +19,22 @@ macro_rules! interrupted {
 }
 
 impl Storage for Host {
+    fn can_encrypt(&self) -> Result<()> {
+        self.book.can_encrypt()
+    }
+
+    fn is_impaired(&self, name: &str) -> bool {
+        self.book.is_impaired(name)
+    }
+
     fn create_volume<'a>(
         &'a self,
         volume: &'a str,
         bytes: u64,
         from_snapshot: Option<&'a str>,
+        encrypted: bool,
     ) -> BoxFuture<'a, Result<()>> {
-        interrupted!(self, self.book.create_volume(volume, bytes, from_snapshot))
+        interrupted!(self, self.book.create_volume(volume, bytes, from_snapshot, encrypted))
     }
 
     fn grow_volume<'a>(&'a self, volume: &'a str, bytes: u64) -> BoxFuture<'a, Result<()>> {
@@ -49,8 +58,9 @@ impl Storage for Host {
         snapshot: &'a str,
         bytes: u64,
         parent: Option<&'a str>,
+        encrypted: bool,
     ) -> BoxFuture<'a, Result<()>> {
-        interrupted!(self, self.book.begin_snapshot(snapshot, bytes, parent))
+        interrupted!(self, self.book.begin_snapshot(snapshot, bytes, parent, encrypted))
     }
 
     fn complete_snapshot<'a>(&'a self, snapshot: &'a str) -> BoxFuture<'a, Result<()>> {
@@ -87,5 +97,13 @@ impl Storage for Host {
         snapshot: &'a str,
     ) -> BoxFuture<'a, Result<Layer>> {
         interrupted!(self, self.book.freeze_root(instance, snapshot))
+    }
+
+    fn encrypt_root<'a>(
+        &'a self,
+        root: &'a str,
+        copy: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Layer>>> {
+        interrupted!(self, self.book.encrypt_root(root, copy))
     }
 }

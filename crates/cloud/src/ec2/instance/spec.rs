@@ -42,6 +42,7 @@ pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec
             }
             RootDevice::InstanceStore => Some(INSTANCE_STORE_ROOT_GIB << 30),
         },
+        root_encrypted: false,
         disks: disks(snapshot, cx, instance, size),
         init: instance.init,
     })

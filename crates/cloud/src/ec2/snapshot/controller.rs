@@ -94,7 +94,7 @@ pub async fn take(env: &Env, snapshot: &Snapshot) -> Result<(), String> {
     let answer = match (&snapshot.source, &snapshot.content) {
         (Source::Copy(source), Content::Blocks) => {
             let bytes = u64::from(snapshot.size_gib) << 30;
-            let begun = env.storage.begin_snapshot(&snapshot.id, bytes, Some(source)).await;
+            let begun = env.storage.begin_snapshot(&snapshot.id, bytes, Some(source), false).await;
             let copied = match begun {
                 Ok(()) => env.storage.complete_snapshot(&snapshot.id).await,
                 failed => failed,

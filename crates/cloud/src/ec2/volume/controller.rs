@@ -107,7 +107,7 @@ async fn act(env: &Env, cx: &Context, volume: &Volume) -> Result<(), String> {
         Stage::Creating => {
             let from = Some(volume.snapshot_id.as_str()).filter(|id| !id.is_empty());
             let made = match is_blocks {
-                true => env.storage.create_volume(&volume.id, volume.bytes(), from).await,
+                true => env.storage.create_volume(&volume.id, volume.bytes(), from, false).await,
                 false => Ok(()),
             };
             let ok = match made {

@@ -499,7 +499,7 @@ async fn volumes_of_a_failed_zone_stay_with_it() {
 async fn what_a_crash_left_is_swept() {
     let mut world = World::new();
     let volume = world.volume("Size=1").await;
-    world.driver.create_volume("vol-00000000000000bad", MIB, None).await.unwrap();
+    world.driver.create_volume("vol-00000000000000bad", MIB, None, false).await.unwrap();
     world.driver.create_snapshot("snap-00000000000000bad", &volume).await.unwrap();
     // A daemon that begins anew.
     world.disks = Disks::default();
