@@ -24,6 +24,12 @@ fn digest(words: &[&str]) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// A UUID that is the same for the same words.
+pub fn stable_uuid(words: &[&str]) -> String {
+    let digest = digest(words);
+    as_uuid(digest[..16].try_into().expect("sixteen"))
+}
+
 /// 16 hexadecimal digits, as in load balancer ARNs.
 pub fn hex16(rng: &Rng) -> String {
     let mut bytes = [0; 8];
@@ -33,8 +39,12 @@ pub fn hex16(rng: &Rng) -> String {
 
 /// A random UUID (version 4), as request ids and activity ids are.
 pub fn uuid(rng: &Rng) -> String {
-    let mut b = [0; 16];
-    rng.fill(&mut b);
+    let mut bytes = [0; 16];
+    rng.fill(&mut bytes);
+    as_uuid(bytes)
+}
+
+fn as_uuid(mut b: [u8; 16]) -> String {
     b[6] = b[6] & 0x0f | 0x40;
     b[8] = b[8] & 0x3f | 0x80;
     let h = hex(&b);

@@ -55,6 +55,7 @@ pub fn schema() -> store::Schema {
         .record::<crate::ec2::spot::model::SpotRequest>()
         .record::<crate::ec2::snapshot::Snapshot>()
         .record::<crate::ec2::tag::model::Tagged>()
+        .record::<crate::ec2::volume::encryption::ByDefault>()
         .record::<crate::ec2::volume::Volume>()
         .record::<crate::ec2::vpc::model::Address>()
         .record::<crate::ec2::vpc_peering::VpcPeering>()

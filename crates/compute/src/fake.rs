@@ -52,6 +52,8 @@ pub enum Fault {
     Fails,
     /// One of them fails, but was done all the same: the answer is lost.
     AnswerLost,
+    /// What is stored is being made still, and nothing is done yet.
+    Busy,
     /// The boot begins and ends as `Exited(Failed)`.
     BootFails,
     /// The boot or the stop takes this much longer.
@@ -251,7 +253,7 @@ impl Fake {
             Some(Fault::AnswerLost) => answer = Err(Error::Host("injected lost answer".into())),
             Some(Fault::BootFails) => end = Phase::Exited(Exit::Failed),
             Some(Fault::Slow(by)) => took += by,
-            None => {}
+            Some(Fault::Busy) | None => {}
         }
         let mut console = book.remove(&spec.id).map(|old| old.console).unwrap_or_default();
         let line = format!("{}: simulated boot {}, nothing runs here\n", spec.id, spec.boot);
@@ -287,6 +289,7 @@ impl Fake {
     fn act<T>(&self, point: Point<'_>, act: impl FnOnce() -> Result<T>) -> Result<T> {
         match (self.faults)(point) {
             Some(Fault::Fails) => Err(Error::Host("injected fault".into())),
+            Some(Fault::Busy) => Err(Error::Busy("injected".into())),
             Some(Fault::AnswerLost) => {
                 act()?;
                 Err(Error::Host("injected lost answer".into()))

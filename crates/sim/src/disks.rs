@@ -25,16 +25,16 @@ use crate::world::{ZONES, key, zone_name};
 
 #[derive(Clone, Debug)]
 pub enum Request {
-    Create { zone: String, snapshot: Option<String> },
+    Create { zone: String, snapshot: Option<String>, encrypted: bool },
     Delete(String),
     Attach { volume: String, instance: String, root: bool },
     Detach { volume: String, force: bool },
     Grow(String),
     Snapshot(String),
-    Copy(String),
+    Copy { snapshot: String, encrypted: bool },
     DeleteSnapshot(String),
     CreateImage { instance: String, name: String, no_reboot: bool },
-    Run { image: String, data: bool },
+    Run { image: String, data: bool, encrypted: bool },
     Deregister(String),
     KeepRoot(String),
 }
@@ -58,6 +58,7 @@ pub fn draw(dice: &Rng, read: &store::Snapshot, number: usize) -> Option<Request
         0..3 => Some(Request::Create {
             zone: zone_name(any(ZONES)),
             snapshot: snapshot().filter(|_| any(2) == 0),
+            encrypted: any(3) == 0,
         }),
         3 => volume().map(Request::Delete),
         4..9 => {
@@ -71,14 +72,16 @@ pub fn draw(dice: &Rng, read: &store::Snapshot, number: usize) -> Option<Request
         9..12 => volume().map(|volume| Request::Detach { volume, force: any(2) == 0 }),
         12 => volume().map(Request::Grow),
         13..16 => volume().map(Request::Snapshot),
-        16 => snapshot().map(Request::Copy),
+        16 => snapshot().map(|snapshot| Request::Copy { snapshot, encrypted: any(2) == 0 }),
         17 => snapshot().map(Request::DeleteSnapshot),
         18..20 => instance().map(|instance| Request::CreateImage {
             instance,
             name: format!("image {number}"),
             no_reboot: any(2) == 0,
         }),
-        20..22 => image().map(|image| Request::Run { image, data: any(2) == 0 }),
+        20..22 => {
+            image().map(|image| Request::Run { image, data: any(2) == 0, encrypted: any(3) == 0 })
+        }
         22 => image().map(Request::Deregister),
         _ => instance().map(Request::KeepRoot),
     }
@@ -87,11 +90,12 @@ pub fn draw(dice: &Rng, read: &store::Snapshot, number: usize) -> Option<Request
 pub async fn perform(cx: &Context, request: Request) -> Result<Answer, String> {
     let no_tags = Tags::new();
     match request {
-        Request::Create { zone, snapshot } => {
+        Request::Create { zone, snapshot, encrypted } => {
             let new = volume::ops::New {
                 zone,
                 size_gib: snapshot.is_none().then_some(1),
                 snapshot_id: snapshot,
+                encrypted: encrypted.then_some(true),
                 ..Default::default()
             };
             done(cx, |tx| volume::ops::create(tx, cx, &new, None).map(drop)).await
@@ -114,9 +118,12 @@ pub async fn perform(cx: &Context, request: Request) -> Result<Answer, String> {
         Request::Snapshot(id) => {
             done(cx, |tx| snapshot::ops::create(tx, cx, &id, "", &no_tags).map(drop)).await
         }
-        Request::Copy(id) => {
-            done(cx, |tx| snapshot::ops::copy(tx, cx, &cx.region, &id, "", &no_tags).map(drop))
-                .await
+        Request::Copy { snapshot: id, encrypted } => {
+            let region = &cx.region;
+            done(cx, |tx| {
+                snapshot::ops::copy(tx, cx, region, &id, "", &no_tags, encrypted).map(drop)
+            })
+            .await
         }
         Request::DeleteSnapshot(id) => done(cx, |tx| snapshot::ops::delete(tx, cx, &id)).await,
         Request::CreateImage { instance, name, no_reboot } => {
@@ -124,18 +131,23 @@ pub async fn perform(cx: &Context, request: Request) -> Result<Answer, String> {
                 make::OfInstance { instance_id: instance, name, no_reboot, ..Default::default() };
             done(cx, |tx| make::of_instance(tx, cx, &asked).map(drop)).await
         }
-        Request::Run { image, data } => {
-            let device = BlockDevice {
+        Request::Run { image, data, encrypted } => {
+            let data = data.then(|| BlockDevice {
                 device_name: "/dev/sdg".to_owned(),
                 volume_size_gib: Some(1),
                 delete_on_termination: Some(true),
                 ..BlockDevice::default()
-            };
+            });
+            let root = encrypted.then(|| BlockDevice {
+                device_name: "/dev/xvda".to_owned(),
+                encrypted: Some(true),
+                ..BlockDevice::default()
+            });
             let launch = ec2::instance::Launch {
                 image_id: Some(image),
                 min_count: 1,
                 max_count: 1,
-                block_devices: data.then_some(device).into_iter().collect(),
+                block_devices: data.into_iter().chain(root).collect(),
                 ..workload::launch()
             };
             let made = cx.write(|tx| instances::run(tx, cx, &launch)).await;
@@ -185,12 +197,23 @@ impl Checker for Disks {
         let has = |kind: &[Kind], name: &str| {
             sight.stored.iter().any(|stored| stored.name == name && kind.contains(&stored.kind))
         };
-        let tree = |of: &Content, holder: &str| match of {
+        let plain: BTreeSet<&str> = {
+            let plain = sight.stored.iter().filter(|stored| !stored.encrypted);
+            plain.map(|stored| stored.name.as_str()).collect()
+        };
+        let tree = |of: &Content, holder: &str, encrypted: bool| match of {
             Content::Tree(tree) => {
-                match tree.frozen.iter().find(|name| !has(&[Kind::Root], name)) {
-                    Some(name) => Err(format!("{holder} is made of {name}, which is lost")),
+                if let Some(name) = tree.frozen.iter().find(|name| !has(&[Kind::Root], name)) {
+                    return Err(format!("{holder} is made of {name}, which is lost"));
+                }
+                let found = tree.frozen.iter().find(|name| plain.contains(name.as_str()));
+                match found.filter(|_| encrypted) {
+                    Some(name) => Err(format!("{holder} is made of {name}, which is plain")),
                     None => Ok(()),
                 }
+            }
+            Content::Blocks if encrypted && plain.contains(holder) => {
+                Err(format!("{holder} is plain"))
             }
             Content::Blocks => Ok(()),
         };
@@ -203,7 +226,13 @@ impl Checker for Disks {
             if volume.stage == Stage::Failed {
                 return Err(format!("{} could not be made", volume.id));
             }
-            tree(&volume.content, &volume.id)?;
+            let made = volume.stage == Stage::Ready;
+            tree(&volume.content, &volume.id, volume.encrypted && made)?;
+            let holder = volume.attachment.as_ref().filter(|_| made && volume.is_root());
+            let spec = holder.and_then(|holder| sight.specs.get(&holder.instance_id));
+            if volume.encrypted && spec.is_some_and(|spec| !spec.root_encrypted) {
+                return Err(format!("what is written to {} is plain", volume.id));
+            }
             present.insert(volume.id.clone(), volume);
         }
         let may_go = |volume: &Volume| volume.stage == Stage::Deleting || volume.is_root();
@@ -225,7 +254,7 @@ impl Checker for Disks {
             if blocks && !has(&[Kind::Snapshot], &snapshot.id) {
                 return Err(format!("{} has lost its bytes", snapshot.id));
             }
-            tree(&snapshot.content, &snapshot.id)?;
+            tree(&snapshot.content, &snapshot.id, snapshot.encrypted)?;
         }
         for image in sight.snapshot.scan::<Image>("") {
             if let Some(name) = image.frozen.iter().find(|name| !has(&[Kind::Root], name)) {

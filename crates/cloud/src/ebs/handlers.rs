@@ -10,6 +10,7 @@ use super::ops::{self, BLOCK, Start};
 use super::token::{self, LIFE};
 use crate::Context;
 use crate::ec2::tag;
+use crate::ec2::volume::encryption;
 use crate::page;
 use crate::services::{Entry, serve};
 
@@ -129,9 +130,6 @@ async fn get(
 }
 
 async fn start(cx: Context, input: w::StartSnapshotRequest) -> Result<w::StartSnapshotResponse> {
-    if input.encrypted == Some(true) || input.kms_key_arn.is_some() {
-        return Err(Error::value("Encrypted snapshots are not supported by this cloud."));
-    }
     let pairs = input.tags.unwrap_or_default().into_iter();
     let pairs = pairs.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default()));
     let tags =
@@ -143,6 +141,8 @@ async fn start(cx: Context, input: w::StartSnapshotRequest) -> Result<w::StartSn
         timeout_minutes: input.timeout.unwrap_or(60).max(1) as u32,
         tags,
         client_token: input.client_token,
+        encrypted: input.encrypted,
+        kms_key: input.kms_key_arn,
     };
     let made = ops::start(&cx, &asked).await?;
     let tag = |(key, value): (&String, &String)| w::Tag {
@@ -152,6 +152,7 @@ async fn start(cx: Context, input: w::StartSnapshotRequest) -> Result<w::StartSn
     Ok(w::StartSnapshotResponse {
         block_size: Some(BLOCK as i32),
         description: Some(made.description.clone()),
+        kms_key_arn: made.encrypted.then(|| encryption::key_arn(&cx)),
         owner_id: Some(made.account.clone()),
         parent_snapshot_id: asked.parent.clone(),
         snapshot_id: Some(made.id.clone()),

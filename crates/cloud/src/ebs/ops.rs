@@ -11,7 +11,7 @@ use crate::Context;
 use crate::ec2::client_token::{self, ClientToken};
 use crate::ec2::snapshot::ops::{self, Upload};
 use crate::ec2::snapshot::{Snapshot, Source, Stage};
-use crate::ec2::volume::Content;
+use crate::ec2::volume::{Content, encryption};
 use crate::ec2::{Kind, tag};
 use crate::tag::Tags;
 
@@ -111,6 +111,8 @@ pub struct Start {
     pub timeout_minutes: u32,
     pub tags: Tags,
     pub client_token: Option<String>,
+    pub encrypted: Option<bool>,
+    pub kms_key: Option<String>,
 }
 
 /// The record, and then what it speaks of.
@@ -130,10 +132,13 @@ pub async fn start(cx: &Context, asked: &Start) -> Result<Snapshot> {
             "The volume size must not be smaller than that of the parent snapshot.",
         ));
     }
+    let encrypted = encrypted(cx, asked, parent.as_deref())?;
     tag::ops::check(&asked.tags).map_err(|error| Error::invalid(Reason::Tag, error.to_string()))?;
     ops::check_description(&asked.description)?;
-    let said =
-        (asked.size_gib, &asked.parent, &asked.description, asked.timeout_minutes, &asked.tags);
+    let said = (
+        (asked.size_gib, &asked.parent, &asked.description, asked.timeout_minutes, &asked.tags),
+        (asked.encrypted, &asked.kms_key),
+    );
     let token: Option<ClientToken> = client_token::of(asked.client_token.as_deref(), &said)?;
     let snapshot = cx
         .write(|tx| {
@@ -148,6 +153,7 @@ pub async fn start(cx: &Context, asked: &Start) -> Result<Snapshot> {
                 description: &asked.description,
                 timeout_minutes: asked.timeout_minutes,
                 tags: &asked.tags,
+                encrypted,
             };
             Ok::<_, Error>(ops::upload(tx, cx, &upload, token.clone())?)
         })
@@ -156,11 +162,35 @@ pub async fn start(cx: &Context, asked: &Start) -> Result<Snapshot> {
     Ok(snapshot)
 }
 
+/// Source: Amazon EBS User Guide, "Encryption outcomes for EBS direct APIs".
+fn encrypted(cx: &Context, asked: &Start, parent: Option<&Snapshot>) -> Result<bool> {
+    let Some(parent) = parent else {
+        encryption::check(asked.encrypted, asked.kms_key.as_deref())?;
+        asked.kms_key.as_ref().map_or(Ok(()), |key| encryption::check_key(cx, key))?;
+        return Ok(encryption::of_new(&cx.read(), cx, asked.encrypted, false)?);
+    };
+    if asked.encrypted.is_some() || asked.kms_key.is_some() {
+        return Err(Error::value(
+            "Encrypted and KmsKeyArn cannot be specified together with ParentSnapshotId.",
+        ));
+    }
+    if !parent.encrypted && encryption::by_default(&cx.read(), cx) {
+        return Err(Error::value(
+            "The parent snapshot is not encrypted, and encryption by default is enabled: copy it first.",
+        ));
+    }
+    Ok(parent.encrypted)
+}
+
 /// Makes what is to be filled; it may be there already.
 async fn begin(cx: &Context, snapshot: &Snapshot) -> Result<()> {
     let Source::Upload { parent, .. } = &snapshot.source else { return Ok(()) };
     let bytes = u64::from(snapshot.size_gib) << 30;
-    let begun = cx.env.storage.begin_snapshot(&snapshot.id, bytes, parent.as_deref(), false).await;
+    let begun = cx
+        .env
+        .storage
+        .begin_snapshot(&snapshot.id, bytes, parent.as_deref(), snapshot.encrypted)
+        .await;
     Ok(begun?)
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use compute::Storage as _;
 use compute::fake::Fake;
 use http::{HeaderMap, Method};
 use serde_json::{Value, json};
@@ -186,12 +187,19 @@ async fn an_upload_round_trip() {
     assert_eq!(world.driver.read_volume(&volume, 2047 * BLOCK, 1).unwrap(), [2]);
 }
 
+const OTHER_KEY: &str =
+    "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+
 #[tokio::test]
 async fn refusals() {
     let mut world = World::new();
     for (body, reason) in [
         (json!({"VolumeSize": 65_537}), "INVALID_VOLUME_SIZE"),
-        (json!({"VolumeSize": 1, "Encrypted": true}), "INVALID_PARAMETER_VALUE"),
+        (json!({"VolumeSize": 1, "KmsKeyArn": OTHER_KEY}), "INVALID_PARAMETER_VALUE"),
+        (
+            json!({"VolumeSize": 1, "Encrypted": true, "KmsKeyArn": OTHER_KEY}),
+            "INVALID_PARAMETER_VALUE",
+        ),
         (json!({"VolumeSize": 1, "Tags": [{"Key": "aws:x", "Value": ""}]}), "INVALID_TAG"),
     ] {
         let (status, answer) = world.start(body.clone()).await;
@@ -210,6 +218,39 @@ async fn refusals() {
     let [a, b] = snapshots.as_slice() else { panic!() };
     let uri = format!("/snapshots/{a}/changedblocks?firstSnapshotId={b}");
     assert_eq!(world.list("ListChangedBlocks", &uri).await.1["reason"], "UNRELATED_SNAPSHOTS");
+}
+
+#[tokio::test]
+async fn uploads_are_as_encrypted_as_their_parents() {
+    let mut world = World::new();
+    let key = crate::ec2::volume::encryption::key_arn(&world.cx);
+    let (status, answer) = world.start(json!({"VolumeSize": 1, "Encrypted": true})).await;
+    assert_eq!((status, &answer["KmsKeyArn"]), (201, &json!(key)), "{answer}");
+    let sealed = answer["SnapshotId"].as_str().unwrap().to_owned();
+    let plain = world.started(json!({"VolumeSize": 1})).await;
+    for id in [&sealed, &plain] {
+        assert_eq!(world.put(id, 3, 7).await.0, 201);
+        assert_eq!(world.complete(id, 1, &[7]).await.0, 202);
+    }
+    world.settle().await;
+    let child = world.started(json!({"VolumeSize": 1, "ParentSnapshotId": sealed})).await;
+    for id in [&sealed, &plain, &child] {
+        let shown = ok(&world.cx, "DescribeSnapshots", &format!("SnapshotId.1={id}")).await;
+        assert_eq!(text(&shown, "encrypted"), (id != &plain).to_string());
+        let stored = world.driver.stored().unwrap();
+        let stored = stored.iter().find(|stored| stored.name == *id).unwrap();
+        assert_eq!(stored.encrypted, id != &plain);
+    }
+    ok(&world.cx, "EnableEbsEncryptionByDefault", "").await;
+    for body in [
+        json!({"VolumeSize": 1, "ParentSnapshotId": plain}),
+        json!({"VolumeSize": 1, "ParentSnapshotId": sealed, "Encrypted": true}),
+        json!({"VolumeSize": 1, "ParentSnapshotId": sealed, "KmsKeyArn": key}),
+    ] {
+        assert_eq!(world.start(body.clone()).await.0, 400, "{body}");
+    }
+    let (_, answer) = world.start(json!({"VolumeSize": 1})).await;
+    assert_eq!(answer["KmsKeyArn"], json!(key));
 }
 
 #[tokio::test]

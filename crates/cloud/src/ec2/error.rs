@@ -18,6 +18,8 @@ pub enum Error {
     InvalidParameter(String),
     #[error("{0}")]
     InvalidParameterCombination(String),
+    #[error("{0}")]
+    InvalidParameterDependency(String),
     #[error("The request must contain the parameter {0}")]
     MissingParameter(&'static str),
     /// A filter this call does not know.
@@ -300,6 +302,7 @@ impl Error {
             InvalidParameterValue(_) | InvalidFilter(_) => "InvalidParameterValue",
             InvalidParameter(_) => "InvalidParameter",
             InvalidParameterCombination(_) => "InvalidParameterCombination",
+            InvalidParameterDependency(_) => "InvalidParameterDependency",
             MissingParameter(_) => "MissingParameter",
             FilterLimitExceeded => "FilterLimitExceeded",
             InvalidNextToken(_) => "InvalidNextToken",

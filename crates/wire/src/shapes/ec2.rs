@@ -2712,6 +2712,16 @@ impl Operation for GetDefaultCreditSpecification {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct GetEbsDefaultKmsKeyId;
+
+impl Operation for GetEbsDefaultKmsKeyId {
+    type Input = GetEbsDefaultKmsKeyIdRequest;
+    type Output = GetEbsDefaultKmsKeyIdResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "GetEbsDefaultKmsKeyId";
+}
+
+#[derive(Clone, Copy, Debug)]
 pub struct GetEbsEncryptionByDefault;
 
 impl Operation for GetEbsEncryptionByDefault {
@@ -2809,6 +2819,16 @@ impl Operation for ModifyDefaultCreditSpecification {
     type Output = ModifyDefaultCreditSpecificationResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "ModifyDefaultCreditSpecification";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ModifyEbsDefaultKmsKeyId;
+
+impl Operation for ModifyEbsDefaultKmsKeyId {
+    type Input = ModifyEbsDefaultKmsKeyIdRequest;
+    type Output = ModifyEbsDefaultKmsKeyIdResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ModifyEbsDefaultKmsKeyId";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -3285,6 +3305,16 @@ impl Operation for RequestSpotInstances {
     type Output = RequestSpotInstancesResult;
     const SERVICE: &'static Service = &SERVICE;
     const NAME: &'static str = "RequestSpotInstances";
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ResetEbsDefaultKmsKeyId;
+
+impl Operation for ResetEbsDefaultKmsKeyId {
+    type Input = ResetEbsDefaultKmsKeyIdRequest;
+    type Output = ResetEbsDefaultKmsKeyIdResult;
+    const SERVICE: &'static Service = &SERVICE;
+    const NAME: &'static str = "ResetEbsDefaultKmsKeyId";
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -23049,6 +23079,50 @@ static GET_DEFAULT_CREDIT_SPECIFICATION_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetEbsDefaultKmsKeyIdRequest {
+    pub dry_run: Option<bool>,
+}
+
+impl Shape for GetEbsDefaultKmsKeyIdRequest {
+    const SCHEMA: &'static s::Structure = &GET_EBS_DEFAULT_KMS_KEY_ID_REQUEST;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.dry_run = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.dry_run)
+    }
+}
+
+static GET_EBS_DEFAULT_KMS_KEY_ID_REQUEST: s::Structure = s::Structure {
+    name: "GetEbsDefaultKmsKeyIdRequest",
+    members: &[s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetEbsDefaultKmsKeyIdResult {
+    pub kms_key_id: Option<String>,
+}
+
+impl Shape for GetEbsDefaultKmsKeyIdResult {
+    const SCHEMA: &'static s::Structure = &GET_EBS_DEFAULT_KMS_KEY_ID_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.kms_key_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.kms_key_id)
+    }
+}
+
+static GET_EBS_DEFAULT_KMS_KEY_ID_RESULT: s::Structure = s::Structure {
+    name: "GetEbsDefaultKmsKeyIdResult",
+    members: &[s::optional("KmsKeyId", "KmsKeyId", "kmsKeyId", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GetEbsEncryptionByDefaultRequest {
     pub dry_run: Option<bool>,
 }
@@ -32447,6 +32521,60 @@ static MODIFY_DEFAULT_CREDIT_SPECIFICATION_RESULT: s::Structure = s::Structure {
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyEbsDefaultKmsKeyIdRequest {
+    pub dry_run: Option<bool>,
+    pub kms_key_id: String,
+}
+
+impl Shape for ModifyEbsDefaultKmsKeyIdRequest {
+    const SCHEMA: &'static s::Structure = &MODIFY_EBS_DEFAULT_KMS_KEY_ID_REQUEST;
+
+    fn set(&mut self, member: usize, value: v::Value) {
+        match member {
+            0 => self.dry_run = v::from(value),
+            _ => self.kms_key_id = v::from(value),
+        }
+    }
+
+    fn get(&self, member: usize) -> Option<v::View<'_>> {
+        match member {
+            0 => v::view(&self.dry_run),
+            _ => v::view(&self.kms_key_id),
+        }
+    }
+}
+
+static MODIFY_EBS_DEFAULT_KMS_KEY_ID_REQUEST: s::Structure = s::Structure {
+    name: "ModifyEbsDefaultKmsKeyIdRequest",
+    members: &[
+        s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean),
+        s::required("KmsKeyId", "KmsKeyId", "KmsKeyId", s::Type::String(&s::ANY_TEXT)),
+    ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModifyEbsDefaultKmsKeyIdResult {
+    pub kms_key_id: Option<String>,
+}
+
+impl Shape for ModifyEbsDefaultKmsKeyIdResult {
+    const SCHEMA: &'static s::Structure = &MODIFY_EBS_DEFAULT_KMS_KEY_ID_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.kms_key_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.kms_key_id)
+    }
+}
+
+static MODIFY_EBS_DEFAULT_KMS_KEY_ID_RESULT: s::Structure = s::Structure {
+    name: "ModifyEbsDefaultKmsKeyIdResult",
+    members: &[s::optional("KmsKeyId", "KmsKeyId", "kmsKeyId", s::Type::String(&s::ANY_TEXT))],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModifyFleetRequest {
     pub context: Option<String>,
     pub dry_run: Option<bool>,
@@ -39618,6 +39746,50 @@ static RESERVED_CAPACITY_OPTIONS_REQUEST: s::Structure = s::Structure {
             s::Type::Structure(&RESERVED_CAPACITY_FALLBACK_OPTIONS_REQUEST),
         ),
     ],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResetEbsDefaultKmsKeyIdRequest {
+    pub dry_run: Option<bool>,
+}
+
+impl Shape for ResetEbsDefaultKmsKeyIdRequest {
+    const SCHEMA: &'static s::Structure = &RESET_EBS_DEFAULT_KMS_KEY_ID_REQUEST;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.dry_run = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.dry_run)
+    }
+}
+
+static RESET_EBS_DEFAULT_KMS_KEY_ID_REQUEST: s::Structure = s::Structure {
+    name: "ResetEbsDefaultKmsKeyIdRequest",
+    members: &[s::optional("DryRun", "DryRun", "DryRun", s::Type::Boolean)],
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResetEbsDefaultKmsKeyIdResult {
+    pub kms_key_id: Option<String>,
+}
+
+impl Shape for ResetEbsDefaultKmsKeyIdResult {
+    const SCHEMA: &'static s::Structure = &RESET_EBS_DEFAULT_KMS_KEY_ID_RESULT;
+
+    fn set(&mut self, _: usize, value: v::Value) {
+        self.kms_key_id = v::from(value);
+    }
+
+    fn get(&self, _: usize) -> Option<v::View<'_>> {
+        v::view(&self.kms_key_id)
+    }
+}
+
+static RESET_EBS_DEFAULT_KMS_KEY_ID_RESULT: s::Structure = s::Structure {
+    name: "ResetEbsDefaultKmsKeyIdResult",
+    members: &[s::optional("KmsKeyId", "KmsKeyId", "kmsKeyId", s::Type::String(&s::ANY_TEXT))],
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47642,6 +47814,8 @@ v::impl_data!(
     GetConsoleScreenshotResult,
     GetDefaultCreditSpecificationRequest,
     GetDefaultCreditSpecificationResult,
+    GetEbsDefaultKmsKeyIdRequest,
+    GetEbsDefaultKmsKeyIdResult,
     GetEbsEncryptionByDefaultRequest,
     GetEbsEncryptionByDefaultResult,
     GetInstanceTypesFromInstanceRequirementsRequest,
@@ -47809,6 +47983,8 @@ v::impl_data!(
     ModifyCapacityReservationResult,
     ModifyDefaultCreditSpecificationRequest,
     ModifyDefaultCreditSpecificationResult,
+    ModifyEbsDefaultKmsKeyIdRequest,
+    ModifyEbsDefaultKmsKeyIdResult,
     ModifyFleetRequest,
     ModifyFleetResult,
     ModifyImageAttributeRequest,
@@ -47932,6 +48108,8 @@ v::impl_data!(
     ReservedCapacityFallbackOptionsRequest,
     ReservedCapacityOptions,
     ReservedCapacityOptionsRequest,
+    ResetEbsDefaultKmsKeyIdRequest,
+    ResetEbsDefaultKmsKeyIdResult,
     ResetImageAttributeRequest,
     ResetInstanceAttributeRequest,
     ResetNetworkInterfaceAttributeRequest,

@@ -215,6 +215,7 @@ macro_rules! each_operation {
         $visit::<wire::ec2::GetConsoleOutput>();
         $visit::<wire::ec2::GetConsoleScreenshot>();
         $visit::<wire::ec2::GetDefaultCreditSpecification>();
+        $visit::<wire::ec2::GetEbsDefaultKmsKeyId>();
         $visit::<wire::ec2::GetEbsEncryptionByDefault>();
         $visit::<wire::ec2::GetInstanceTypesFromInstanceRequirements>();
         $visit::<wire::ec2::GetManagedPrefixListAssociations>();
@@ -225,6 +226,7 @@ macro_rules! each_operation {
         $visit::<wire::ec2::ImportKeyPair>();
         $visit::<wire::ec2::ModifyCapacityReservation>();
         $visit::<wire::ec2::ModifyDefaultCreditSpecification>();
+        $visit::<wire::ec2::ModifyEbsDefaultKmsKeyId>();
         $visit::<wire::ec2::ModifyFleet>();
         $visit::<wire::ec2::ModifyImageAttribute>();
         $visit::<wire::ec2::ModifyInstanceAttribute>();
@@ -256,6 +258,7 @@ macro_rules! each_operation {
         $visit::<wire::ec2::ReplaceRouteTableAssociation>();
         $visit::<wire::ec2::RequestSpotFleet>();
         $visit::<wire::ec2::RequestSpotInstances>();
+        $visit::<wire::ec2::ResetEbsDefaultKmsKeyId>();
         $visit::<wire::ec2::ResetImageAttribute>();
         $visit::<wire::ec2::ResetInstanceAttribute>();
         $visit::<wire::ec2::ResetNetworkInterfaceAttribute>();

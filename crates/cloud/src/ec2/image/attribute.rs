@@ -8,6 +8,7 @@ use super::model::{Image, Protection, Stage};
 use super::ops;
 use crate::ec2::snapshot::Permissions;
 use crate::ec2::snapshot::ops::Share;
+use crate::ec2::volume::mapping::{Device, What};
 use crate::ec2::{Error, Result};
 use crate::{Context, Timestamp};
 
@@ -50,6 +51,13 @@ pub fn describe(tx: &mut Tx, cx: &Context, id: &str, description: &str) -> Resul
 pub fn share(tx: &mut Tx, cx: &Context, id: &str, share: &Share) -> Result<()> {
     share.check()?;
     let image = available(tx, cx, id)?;
+    let encrypted = |device: &Device| matches!(device.what, What::Ebs { encrypted: true, .. });
+    if share.gives() && image.devices().iter().any(encrypted) {
+        return Err(Error::InvalidParameter(
+            "Snapshots encrypted with the AWS Managed CMK can't be shared. Specify another snapshot."
+                .into(),
+        ));
+    }
     if image.disabled {
         return Err(Error::OperationNotPermitted(format!(
             "The image '{id}' is disabled and cannot be shared."

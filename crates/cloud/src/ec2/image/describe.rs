@@ -140,13 +140,14 @@ fn of_device(device: &Device, name: &str) -> Option<String> {
     if name == "device-name" {
         return Some(device.name.clone());
     }
-    let What::Ebs { snapshot_id, size_gib, performance, delete_on_termination } = &device.what
+    let What::Ebs { snapshot_id, size_gib, performance, delete_on_termination, encrypted } =
+        &device.what
     else {
         return None;
     };
     match name {
         "delete-on-termination" => Some(delete_on_termination.to_string()),
-        "encrypted" => Some("false".to_owned()),
+        "encrypted" => Some(encrypted.to_string()),
         "snapshot-id" => snapshot_id.clone(),
         "volume-size" => Some(size_gib.to_string()),
         "volume-type" => Some(performance.kind.name().to_owned()),

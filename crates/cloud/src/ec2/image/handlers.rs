@@ -17,6 +17,7 @@ use crate::ec2::instance::launch::BlockDevice;
 use crate::ec2::listing::dry_run;
 use crate::ec2::snapshot::handlers::{older_form, permit, take_now};
 use crate::ec2::snapshot::ops::Share;
+use crate::ec2::volume::encryption;
 use crate::ec2::volume::mapping::{Device, What};
 use crate::ec2::{Error, Result, tag};
 use crate::services::{Entry, serve};
@@ -111,12 +112,12 @@ fn device_out(device: &Device) -> w::BlockDeviceMapping {
             virtual_name: Some(format!("ephemeral{index}")),
             ..Default::default()
         },
-        What::Ebs { snapshot_id, size_gib, performance, delete_on_termination } => {
+        What::Ebs { snapshot_id, size_gib, performance, delete_on_termination, encrypted } => {
             w::BlockDeviceMapping {
                 device_name,
                 ebs: Some(w::EbsBlockDevice {
                     delete_on_termination: Some(*delete_on_termination),
-                    encrypted: Some(false),
+                    encrypted: Some(*encrypted),
                     iops: performance.iops.filter(|_| says_iops(performance)).map(|n| n as i32),
                     snapshot_id: snapshot_id.clone(),
                     throughput: performance.throughput.map(|n| n as i32),
@@ -257,8 +258,8 @@ async fn copy(cx: Context, input: w::CopyImageRequest) -> Result<w::CopyImageRes
     refuse_some(&destination_availability_zone, "DestinationAvailabilityZone")?;
     refuse_some(&destination_availability_zone_id, "DestinationAvailabilityZoneId")?;
     refuse_some(&destination_outpost_arn, "DestinationOutpostArn")?;
-    refuse_true(encrypted, "Encrypted")?;
-    refuse_some(&kms_key_id, "KmsKeyId")?;
+    encryption::check(encrypted, kms_key_id.as_deref())?;
+    kms_key_id.as_ref().map_or(Ok(()), |key| encryption::check_key(&cx, key))?;
     refuse_some(
         &snapshot_copy_completion_duration_minutes,
         "SnapshotCopyCompletionDurationMinutes",
@@ -270,6 +271,7 @@ async fn copy(cx: Context, input: w::CopyImageRequest) -> Result<w::CopyImageRes
         name,
         description,
         copy_tags: copy_image_tags == Some(true),
+        encrypted: encrypted == Some(true),
         tags,
         snapshot_tags,
     };

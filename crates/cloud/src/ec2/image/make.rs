@@ -10,8 +10,8 @@ use crate::ec2::instance::launch::BlockDevice;
 use crate::ec2::instance::state::{self, Request};
 use crate::ec2::instance::{self, Instance, InstanceState};
 use crate::ec2::snapshot;
-use crate::ec2::volume::mapping::{self, Device, What};
-use crate::ec2::volume::{self, Content, device};
+use crate::ec2::volume::mapping::{self, Device, For, What};
+use crate::ec2::volume::{self, Content, device, encryption};
 use crate::ec2::{Error, Result, tag};
 use crate::tag::Tags;
 use crate::{Context, region};
@@ -72,7 +72,7 @@ pub fn of_instance(
             continue;
         }
         if let Some(said) = said {
-            only_ends(said)?;
+            only_ends(said, volume.encrypted)?;
         }
         let taken = snapshot::ops::of_volume(
             tx,
@@ -91,6 +91,7 @@ pub fn of_instance(
                 delete_on_termination: said
                     .and_then(|said| said.delete_on_termination)
                     .unwrap_or(attachment.delete_on_termination),
+                encrypted: volume.encrypted,
             },
         });
         snapshots.push(taken);
@@ -106,7 +107,7 @@ pub fn of_instance(
         !volumes.iter().any(|volume| of_volume(volume).as_ref() == Some(&normal))
     };
     let more: Vec<BlockDevice> = asked.devices.iter().filter(is_new).cloned().collect();
-    let mapping = mapping::over(tx, cx, &[], &more)?.into_iter();
+    let mapping = mapping::over(tx, cx, &[], &more, For::Image)?.into_iter();
     devices.retain(|known| {
         !more.iter().any(|said| device::normal(&said.device_name) == device::normal(&known.name))
     });
@@ -134,14 +135,22 @@ pub fn of_instance(
     Ok((image, snapshots))
 }
 
-/// Of a volume that is there, only what becomes of it at the end can be said.
-fn only_ends(said: &BlockDevice) -> Result<()> {
+/// Of a volume that is there, only what becomes of it at the end can be said, and that it is as encrypted
+/// as it is.
+fn only_ends(said: &BlockDevice, encrypted: bool) -> Result<()> {
+    if said.encrypted == Some(true) && !encrypted {
+        return Err(invalid(format!(
+            "The volume at '{}' is not encrypted: its snapshot cannot be",
+            said.device_name
+        )));
+    }
     let BlockDevice { volume_size_gib, volume_type, iops, throughput, snapshot_id, .. } = said;
     let more = volume_size_gib.is_some()
         || volume_type.is_some()
         || iops.is_some()
         || throughput.is_some()
         || snapshot_id.is_some()
+        || said.kms_key_id.is_some()
         || said.virtual_name.is_some();
     if more {
         return Err(invalid(format!(
@@ -206,11 +215,12 @@ pub fn of_snapshots(tx: &mut Tx, cx: &Context, asked: &OfSnapshots) -> Result<Im
                 None,
             )?,
             delete_on_termination: true,
+            encrypted: source.encrypted,
         },
     };
     let mut said = vec![root.clone()];
     said.extend(others);
-    let mapping = mapping::over(tx, cx, &[base], &said)?;
+    let mapping = mapping::over(tx, cx, &[base], &said, For::Image)?;
     let image = Image {
         architecture,
         layers: tree.layers.clone(),
@@ -231,6 +241,7 @@ pub struct Copy {
     pub name: String,
     pub description: Option<String>,
     pub copy_tags: bool,
+    pub encrypted: bool,
     pub tags: Tags,
     pub snapshot_tags: Tags,
 }
@@ -254,15 +265,21 @@ pub fn copy(tx: &mut Tx, cx: &Context, asked: &Copy, token: Option<ClientToken>)
     }
     let description = asked.description.clone().unwrap_or_else(|| source.description.clone());
     let named = ops::named(cx, &asked.name, &description);
-    let mut mapping = source.mapping.clone();
+    let encrypts = asked.encrypted || encryption::by_default(tx, cx);
+    let mut mapping = if encrypts { source.devices() } else { source.mapping.clone() };
     for device in &mut mapping {
-        let What::Ebs { snapshot_id: Some(id), .. } = &mut device.what else { continue };
+        let What::Ebs { snapshot_id, encrypted, .. } = &mut device.what else { continue };
+        let Some(id) = snapshot_id else {
+            *encrypted = encryption::of_new(tx, cx, Some(encrypts), *encrypted)?;
+            continue;
+        };
         let said = format!(
             "Copied for DestinationAmi {} from SourceAmi {} for SourceSnapshot {id}.",
             named.id, source.id
         );
-        let copied =
-            snapshot::ops::copy(tx, cx, &asked.source_region, id, &said, &asked.snapshot_tags)?;
+        let (region, tags) = (&asked.source_region, &asked.snapshot_tags);
+        let copied = snapshot::ops::copy(tx, cx, region, id, &said, tags, encrypts)?;
+        *encrypted = copied.encrypted;
         *id = copied.id;
     }
     let waits =

@@ -126,6 +126,7 @@ impl Image {
             size_gib: ROOT_SIZE_GIB,
             performance,
             delete_on_termination: true,
+            encrypted: false,
         };
         vec![Device { name: ROOT_DEVICE.to_owned(), what }]
     }

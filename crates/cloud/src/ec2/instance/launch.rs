@@ -110,6 +110,7 @@ pub struct BlockDevice {
     pub throughput: Option<i32>,
     pub snapshot_id: Option<String>,
     pub encrypted: Option<bool>,
+    pub kms_key_id: Option<String>,
     /// Not the device that the image has there.
     pub no_device: bool,
     /// `ephemeral0`: a disk of the host.
@@ -125,6 +126,7 @@ impl BlockDevice {
             || self.throughput.is_some()
             || self.snapshot_id.is_some()
             || self.encrypted.is_some()
+            || self.kms_key_id.is_some()
     }
 }
 

@@ -42,7 +42,8 @@ pub fn of(snapshot: &Snapshot, cx: &Context, instance: &Instance) -> Result<Spec
             }
             RootDevice::InstanceStore => Some(INSTANCE_STORE_ROOT_GIB << 30),
         },
-        root_encrypted: false,
+        root_encrypted: volume::ops::root_of(snapshot, cx, instance)
+            .is_some_and(|root| root.encrypted),
         disks: disks(snapshot, cx, instance, size),
         init: instance.init,
     })

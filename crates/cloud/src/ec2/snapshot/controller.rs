@@ -8,7 +8,7 @@ use compute::driver::BoxFuture;
 use super::model::{Snapshot, Source, Stage};
 use super::ops;
 use crate::controller::{Controller, Error};
-use crate::ec2::volume::{self, Content, Volume};
+use crate::ec2::volume::{self, Content, Volume, encryption};
 use crate::env::Env;
 use crate::{Context, zone};
 
@@ -40,12 +40,14 @@ async fn round(env: &Env) -> Result<Option<Duration>, Error> {
         match &snapshot.stage {
             Stage::Completed | Stage::Failed(_) => {}
             Stage::Waits(instance) if runs(env, instance) => {}
-            Stage::Waits(_) | Stage::Taking => {
-                if let Err(why) = take(env, &snapshot).await {
+            Stage::Waits(_) | Stage::Taking => match take(env, &snapshot).await {
+                Ok(true) => {}
+                Ok(false) => sooner(RETRY),
+                Err(why) => {
                     tracing::warn!(snapshot = snapshot.id, "{why}");
                     sooner(RETRY);
                 }
-            }
+            },
             Stage::Taken => {
                 cx.write(|tx| {
                     ops::completed(tx, &cx, &snapshot.id);
@@ -85,30 +87,38 @@ async fn fail(cx: &Context, id: &str, why: &str) -> Result<(), store::Error> {
     .await
 }
 
-/// Takes one. May run twice, also at once: what has the name already is left as it is. An error says
-/// why it shall be tried again.
-pub async fn take(env: &Env, snapshot: &Snapshot) -> Result<(), String> {
+/// Takes one; whether it is done, as what is encrypted takes its time. May run twice, also at once: what
+/// has the name already is left as it is. An error says why it shall be tried again.
+pub async fn take(env: &Env, snapshot: &Snapshot) -> Result<bool, String> {
     let cx = context(env, snapshot);
     let read = env.store.read();
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let answer = match (&snapshot.source, &snapshot.content) {
         (Source::Copy(source), Content::Blocks) => {
             let bytes = u64::from(snapshot.size_gib) << 30;
-            let begun = env.storage.begin_snapshot(&snapshot.id, bytes, Some(source), false).await;
+            let begun = env
+                .storage
+                .begin_snapshot(&snapshot.id, bytes, Some(source), snapshot.encrypted)
+                .await;
             let copied = match begun {
                 Ok(()) => env.storage.complete_snapshot(&snapshot.id).await,
                 failed => failed,
             };
             copied.map(|()| (None, None))
         }
-        (Source::Copy(_) | Source::Upload { .. }, _) => return Ok(()),
+        (Source::Copy(_), Content::Tree(tree)) => {
+            let copied = encryption::encrypted(env, tree).await;
+            copied.map(|tree| (Some(tree), None))
+        }
+        (Source::Upload { .. }, _) => return Ok(true),
         (Source::Volume, content) => {
             let Some(volume) = read.get::<Volume>(&cx.key(&snapshot.volume_id)) else {
-                return fail(&cx, &snapshot.id, "The volume is gone").await.map_err(|e| text(&e));
+                let failed = fail(&cx, &snapshot.id, "The volume is gone").await;
+                return failed.map(|()| true).map_err(|error| text(&error));
             };
             // Its bytes are where nobody can reach them.
             if zone::is_failed(&read, &volume.zone) {
-                return Ok(());
+                return Ok(true);
             }
             match content {
                 Content::Blocks => {
@@ -134,10 +144,12 @@ pub async fn take(env: &Env, snapshot: &Snapshot) -> Result<(), String> {
             if !known {
                 env.storage.delete_snapshot(&snapshot.id).await.map_err(|error| text(&error))?;
             }
-            Ok(())
+            Ok(true)
         }
+        Err(compute::Error::Busy(_)) => Ok(false),
         Err(compute::Error::Spec(why)) => {
-            fail(&cx, &snapshot.id, &why).await.map_err(|error| text(&error))
+            let failed = fail(&cx, &snapshot.id, &why).await;
+            failed.map(|()| true).map_err(|error| text(&error))
         }
         Err(error) => Err(text(&error)),
     }

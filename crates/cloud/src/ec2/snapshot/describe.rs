@@ -78,7 +78,7 @@ pub fn progress(s: &Snapshot) -> &'static str {
 fn values(s: &Snapshot, name: &str) -> Vec<String> {
     let one = match name {
         "description" => s.description.clone(),
-        "encrypted" => "false".to_owned(),
+        "encrypted" => s.encrypted.to_string(),
         "owner-id" => s.account.clone(),
         "progress" => progress(s).to_owned(),
         "snapshot-id" => s.id.clone(),

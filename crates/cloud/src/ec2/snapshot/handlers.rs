@@ -10,8 +10,9 @@ use super::ops::{self, OfInstance, Share};
 use crate::Context;
 use crate::ec2::handlers::{listing, one_of, tags_of_type, tags_out};
 use crate::ec2::instance::handlers::describe::time;
-use crate::ec2::instance::handlers::launch::{refuse_some, refuse_true};
+use crate::ec2::instance::handlers::launch::refuse_some;
 use crate::ec2::listing::dry_run;
+use crate::ec2::volume::encryption;
 use crate::ec2::{Error, Result, tag};
 use crate::services::{Entry, serve};
 
@@ -86,7 +87,7 @@ async fn create_all(
     let read = cx.read();
     let info = |snapshot: &Snapshot| w::SnapshotInfo {
         description: Some(snapshot.description.clone()),
-        encrypted: Some(false),
+        encrypted: Some(snapshot.encrypted),
         owner_id: Some(snapshot.account.clone()),
         progress: Some(String::new()),
         snapshot_id: Some(snapshot.id.clone()),
@@ -119,15 +120,21 @@ async fn copy(cx: Context, input: w::CopySnapshotRequest) -> Result<w::CopySnaps
     refuse_some(&completion_duration_minutes, "CompletionDurationMinutes")?;
     refuse_some(&destination_availability_zone, "DestinationAvailabilityZone")?;
     refuse_some(&destination_outpost_arn, "DestinationOutpostArn")?;
-    refuse_true(encrypted, "Encrypted")?;
-    refuse_some(&kms_key_id, "KmsKeyId")?;
+    encryption::check(encrypted, kms_key_id.as_deref())?;
+    kms_key_id.as_ref().map_or(Ok(()), |key| encryption::check_key(&cx, key))?;
     let description = description.unwrap_or_default();
     let tags = tags_of_type(tag_specifications, "snapshot")?;
     tag::ops::check(&tags)?;
     let made = cx
         .write(|tx| {
             let made =
-                ops::copy(tx, &cx, &source_region, &source_snapshot_id, &description, &tags)?;
+                ops::copy(tx, &cx, &source_region, &source_snapshot_id, &description, &tags, encrypted == Some(true))?;
+            if made.encrypted && encrypted == Some(false) {
+                return Err(Error::value(
+                    "Encrypted cannot be set to false: the copy of an encrypted snapshot is encrypted, and \
+                     so is every copy where encryption by default is enabled.",
+                ));
+            }
             dry_run(dry)?;
             Ok::<_, Error>(made)
         })
@@ -166,7 +173,8 @@ fn snapshot_out(read: &Read, cx: &Context, snapshot: &Snapshot) -> w::Snapshot {
     w::Snapshot {
         completion_time: snapshot.completed.map(time),
         description: Some(snapshot.description.clone()),
-        encrypted: Some(false),
+        encrypted: Some(snapshot.encrypted),
+        kms_key_id: snapshot.encrypted.then(|| encryption::key_arn(cx)),
         owner_id: Some(snapshot.account.clone()),
         progress: Some(describe::progress(snapshot).to_owned()),
         snapshot_id: Some(snapshot.id.clone()),

@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub source: Source,
     /// Of a tree that is not taken yet: what is known of it.
     pub content: Content,
+    #[serde(default)]
+    pub encrypted: bool,
     pub stage: Stage,
     pub permissions: Permissions,
     pub client_token: Option<ClientToken>,

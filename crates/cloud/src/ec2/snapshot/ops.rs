@@ -9,7 +9,7 @@ use crate::ec2::client_token::ClientToken;
 use crate::ec2::image::Image;
 use crate::ec2::instance;
 use crate::ec2::resource::{self, Resource};
-use crate::ec2::volume::{self, Content, Tree, Volume};
+use crate::ec2::volume::{self, Content, Tree, Volume, encryption};
 use crate::ec2::{Error, Kind, Result, tag};
 use crate::tag::Tags;
 use crate::{Context, id, region};
@@ -64,6 +64,7 @@ pub fn of_volume(
         lineage: volume.id.clone(),
         source: Source::Volume,
         content: volume.content.clone(),
+        encrypted: volume.encrypted,
         stage: waits_for.map_or(Stage::Taking, |instance| Stage::Waits(instance.to_owned())),
         permissions: Permissions::default(),
         client_token: None,
@@ -145,7 +146,8 @@ pub fn create_all(tx: &mut Tx, cx: &Context, asked: &OfInstance) -> Result<Vec<S
     Ok(made)
 }
 
-/// A copy in the caller's region.
+/// A copy in the caller's region. One of what is encrypted is so too; what is not becomes so where it is
+/// `encrypted` or the region does it by default.
 pub fn copy(
     tx: &mut Tx,
     cx: &Context,
@@ -153,6 +155,7 @@ pub fn copy(
     source_id: &str,
     description: &str,
     tags: &Tags,
+    encrypted: bool,
 ) -> Result<Snapshot> {
     check_description(description)?;
     if region::find(source_region).is_none() {
@@ -162,6 +165,7 @@ pub fn copy(
     }
     let there = Context { region: source_region.to_owned(), ..cx.clone() };
     let source = usable(tx, &there, source_id)?;
+    let encrypted = encryption::of_new(tx, cx, Some(encrypted), source.encrypted)?;
     let copy = Snapshot {
         account: cx.account.clone(),
         region: cx.region.clone(),
@@ -172,8 +176,10 @@ pub fn copy(
         // A tree's layers never change, so that all copies have them together.
         stage: match source.content {
             Content::Blocks => Stage::Taking,
+            Content::Tree(_) if encrypted && !source.encrypted => Stage::Taking,
             Content::Tree(_) => Stage::Taken,
         },
+        encrypted,
         permissions: Permissions::default(),
         client_token: None,
         started: cx.now,
@@ -192,6 +198,7 @@ pub struct Upload<'a> {
     pub description: &'a str,
     pub timeout_minutes: u32,
     pub tags: &'a Tags,
+    pub encrypted: bool,
 }
 
 pub fn upload(
@@ -215,6 +222,7 @@ pub fn upload(
             written: vec![],
         },
         content: Content::Blocks,
+        encrypted: asked.encrypted,
         stage: Stage::Filling,
         permissions: Permissions::default(),
         client_token: token,
@@ -300,6 +308,11 @@ impl Share {
         self.everybody.is_none() && self.add.is_empty() && self.remove.is_empty()
     }
 
+    /// Whether somebody may do more than before.
+    pub fn gives(&self) -> bool {
+        self.everybody == Some(true) || !self.add.is_empty()
+    }
+
     pub fn check(&self) -> Result<()> {
         let account = |id: &&String| id.len() != 12 || !id.bytes().all(|b| b.is_ascii_digit());
         match self.add.iter().chain(&self.remove).find(account) {
@@ -320,6 +333,11 @@ impl Share {
 pub fn share(tx: &mut Tx, cx: &Context, id: &str, share: &Share) -> Result<()> {
     share.check()?;
     let snapshot = by_id(tx, cx, id)?;
+    if snapshot.encrypted && share.gives() {
+        return Err(Error::OperationNotPermitted(
+            "Encrypted snapshots with EBS default key cannot be shared".into(),
+        ));
+    }
     let permissions = share.apply(&snapshot.permissions);
     tx.put(Snapshot { permissions, ..(*snapshot).clone() });
     Ok(())

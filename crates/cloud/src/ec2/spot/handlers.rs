@@ -297,6 +297,7 @@ fn device(device: &BlockDevice) -> w::BlockDeviceMapping {
             delete_on_termination: device.delete_on_termination,
             encrypted: device.encrypted,
             iops: device.iops,
+            kms_key_id: device.kms_key_id.clone(),
             snapshot_id: device.snapshot_id.clone(),
             throughput: device.throughput,
             volume_size: device.volume_size_gib,

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 
 use super::model::{Content, Progress, Stage, Volume};
 use super::modification::{self, Phase};
-use super::ops;
+use super::{encryption, ops};
 use crate::controller::{Controller, Error};
 use crate::ec2::instance::Instance;
 use crate::ec2::snapshot::{self, Snapshot};
@@ -76,7 +76,7 @@ async fn round(env: &Env) -> Result<Option<Duration>, Error> {
             Stage::Failed => false,
         })
         .collect();
-    let answers: Vec<Result<(), String>> = futures_util::stream::iter(todo)
+    let answers: Vec<Result<bool, String>> = futures_util::stream::iter(todo)
         .map(|volume| async move {
             let cx = Context::service(env, &volume.account, &volume.region, "ec2.amazonaws.com");
             act(env, &cx, &volume).await.map_err(|why| format!("{}: {why}", volume.id))
@@ -85,9 +85,15 @@ async fn round(env: &Env) -> Result<Option<Duration>, Error> {
         .collect()
         .await;
     let mut wake = None;
-    for why in answers.into_iter().filter_map(Result::err) {
-        tracing::warn!(controller = "ec2-volumes", "{why}");
-        wake = Some(RETRY);
+    for answer in answers {
+        match answer {
+            Ok(true) => {}
+            Ok(false) => wake = Some(RETRY),
+            Err(why) => {
+                tracing::warn!(controller = "ec2-volumes", "{why}");
+                wake = Some(RETRY);
+            }
+        }
     }
     Ok(wake)
 }
@@ -100,30 +106,29 @@ fn is_wanted(read: &store::Snapshot, volume: &str) -> bool {
     })
 }
 
-/// An error says why it shall be tried again.
-async fn act(env: &Env, cx: &Context, volume: &Volume) -> Result<(), String> {
+/// Whether it is done: what takes long is asked for again. An error says why it shall be tried again.
+async fn act(env: &Env, cx: &Context, volume: &Volume) -> Result<bool, String> {
     let is_blocks = volume.content == Content::Blocks;
     match volume.stage {
         Stage::Creating => {
-            let from = Some(volume.snapshot_id.as_str()).filter(|id| !id.is_empty());
-            let made = match is_blocks {
-                true => env.storage.create_volume(&volume.id, volume.bytes(), from, false).await,
-                false => Ok(()),
-            };
-            let ok = match made {
-                Ok(()) => true,
+            let made = match make(env, volume).await {
+                Ok(content) => Some(content),
+                Err(compute::Error::Busy(_)) => return Ok(false),
                 Err(compute::Error::Spec(why)) => {
                     tracing::warn!(volume = volume.id, "cannot be made: {why}");
-                    false
+                    None
                 }
                 Err(error) => return Err(error.to_string()),
             };
-            write(cx, |tx| ops::made(tx, cx, &volume.id, ok)).await
+            write(cx, |tx| ops::made(tx, cx, &volume.id, made.as_ref())).await
         }
         Stage::Deleting => {
             if is_blocks {
-                let gone = env.storage.delete_volume(&volume.id).await;
-                gone.map_err(|error| error.to_string())?;
+                match env.storage.delete_volume(&volume.id).await {
+                    Ok(()) => {}
+                    Err(compute::Error::Busy(_)) => return Ok(false),
+                    Err(error) => return Err(error.to_string()),
+                }
             }
             write(cx, |tx| ops::remove(tx, cx, &volume.id)).await
         }
@@ -131,8 +136,24 @@ async fn act(env: &Env, cx: &Context, volume: &Volume) -> Result<(), String> {
     }
 }
 
-async fn modify(env: &Env, cx: &Context, volume: &Volume) -> Result<(), String> {
-    let Some(modification) = volume.pending_modification() else { return Ok(()) };
+/// What it then holds.
+async fn make(env: &Env, volume: &Volume) -> Result<Content, compute::Error> {
+    match &volume.content {
+        Content::Blocks => {
+            let from = Some(volume.snapshot_id.as_str()).filter(|id| !id.is_empty());
+            let (id, bytes) = (&volume.id, volume.bytes());
+            env.storage.create_volume(id, bytes, from, volume.encrypted).await?;
+            Ok(Content::Blocks)
+        }
+        Content::Tree(tree) if volume.encrypted => {
+            Ok(Content::Tree(encryption::encrypted(env, tree).await?))
+        }
+        Content::Tree(tree) => Ok(Content::Tree(tree.clone())),
+    }
+}
+
+async fn modify(env: &Env, cx: &Context, volume: &Volume) -> Result<bool, String> {
+    let Some(modification) = volume.pending_modification() else { return Ok(true) };
     if modification.phase == Phase::Modifying && volume.content == Content::Blocks {
         let bytes = u64::from(modification.to.size_gib) << 30;
         match env.storage.grow_volume(&volume.id, bytes).await {
@@ -146,15 +167,15 @@ async fn modify(env: &Env, cx: &Context, volume: &Volume) -> Result<(), String> 
     let progress = volume.attachment.as_ref().map(|attachment| attachment.progress);
     // What runs is to be told first.
     if modification.phase == Phase::Optimizing && progress == Some(Progress::Changing) {
-        return Ok(());
+        return Ok(true);
     }
     write(cx, |tx| modification::step(tx, cx, volume)).await
 }
 
-async fn write(cx: &Context, change: impl Fn(&mut store::Tx)) -> Result<(), String> {
+async fn write(cx: &Context, change: impl Fn(&mut store::Tx)) -> Result<bool, String> {
     let written = cx.write(|tx| {
         change(tx);
         Ok::<_, store::Error>(())
     });
-    written.await.map_err(|error| error.to_string())
+    written.await.map(|()| true).map_err(|error| error.to_string())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use store::Snapshot;
 
-use super::model::{Attachment, Progress, State, Volume};
+use super::model::{Attachment, Content, Progress, State, Volume};
 use crate::ec2::instance::describe::{filter_time, zone_id};
 use crate::ec2::instance::{self, InstanceState};
 use crate::ec2::listing::{self, Listing};
@@ -82,9 +82,8 @@ pub fn values(snapshot: &Snapshot, cx: &Context, volume: &Volume, name: &str) ->
         "availability-zone" => volume.zone.clone(),
         "availability-zone-id" => return zone_id(cx, &volume.zone).into_iter().collect(),
         "create-time" => filter_time(volume.created),
-        "encrypted" | "fast-restored" | "multi-attach-enabled" | "operator.managed" => {
-            "false".to_owned()
-        }
+        "encrypted" => volume.encrypted.to_string(),
+        "fast-restored" | "multi-attach-enabled" | "operator.managed" => "false".to_owned(),
         "size" => volume.size_gib.to_string(),
         "snapshot-id" => volume.snapshot_id.clone(),
         "status" => volume.state().name().to_owned(),
@@ -154,7 +153,7 @@ const STATUS_FILTERS: &[&str] = &[
     "volume-status.status",
 ];
 
-/// Whether a volume can be reached: not in a zone that is down.
+/// Whether a volume can be reached: not in a zone that is down, nor when what decrypts it has died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Ok,
@@ -181,11 +180,23 @@ impl Status {
     }
 }
 
-pub fn status(snapshot: &Snapshot, volume: &Volume) -> Status {
+pub fn status(snapshot: &Snapshot, cx: &Context, volume: &Volume) -> Status {
     match volume.state() {
         State::Creating | State::Error => Status::InsufficientData,
         _ if zone::is_failed(snapshot, &volume.zone) => Status::Impaired,
+        State::InUse if volume.encrypted && is_impaired(cx, volume) => Status::Impaired,
         _ => Status::Ok,
+    }
+}
+
+/// A root is impaired with any of what it consists of.
+fn is_impaired(cx: &Context, volume: &Volume) -> bool {
+    let of_root = volume.attachment.iter().map(|attachment| &attachment.instance_id);
+    match &volume.content {
+        Content::Blocks => cx.env.storage.is_impaired(&volume.id),
+        Content::Tree(tree) => {
+            of_root.chain(&tree.frozen).any(|name| cx.env.storage.is_impaired(name))
+        }
     }
 }
 
@@ -198,10 +209,10 @@ pub fn statuses(
     let all = chosen(snapshot, cx, ids, listing, STATUS_FILTERS, false)?;
     let keeps = |volume: &Volume| {
         listing.keeps(Default::default, |name| match name {
-            "volume-status.status" => vec![status(snapshot, volume).name().to_owned()],
+            "volume-status.status" => vec![status(snapshot, cx, volume).name().to_owned()],
             "volume-status.details-name" => vec!["io-enabled".to_owned()],
             "volume-status.details-status" => {
-                vec![status(snapshot, volume).io_enabled().to_owned()]
+                vec![status(snapshot, cx, volume).io_enabled().to_owned()]
             }
             "attachment-status.instance-id" => {
                 volume.attachment.iter().map(|a| a.instance_id.clone()).collect()

@@ -4,6 +4,7 @@ use store::Snapshot;
 use wire::ec2 as w;
 
 use super::describe::{self, Status};
+use super::encryption;
 use super::model::{Attachment, Volume};
 use super::modification::{self, Modification};
 use super::ops::{self, New};
@@ -34,6 +35,9 @@ pub fn operations() -> Vec<Entry> {
         serve::<w::GetEbsEncryptionByDefault, _, _, _>(get_encryption),
         serve::<w::DisableEbsEncryptionByDefault, _, _, _>(disable_encryption),
         serve::<w::EnableEbsEncryptionByDefault, _, _, _>(enable_encryption),
+        serve::<w::GetEbsDefaultKmsKeyId, _, _, _>(get_key),
+        serve::<w::ModifyEbsDefaultKmsKeyId, _, _, _>(modify_key),
+        serve::<w::ResetEbsDefaultKmsKeyId, _, _, _>(reset_key),
     ]
 }
 
@@ -56,8 +60,6 @@ async fn create(cx: Context, input: w::CreateVolumeRequest) -> Result<w::Volume>
         volume_initialization_rate,
         volume_type,
     } = input;
-    refuse_true(encrypted, "Encrypted")?;
-    refuse_some(&kms_key_id, "KmsKeyId")?;
     refuse_true(multi_attach_enabled, "MultiAttachEnabled")?;
     refuse_some(&operator, "Operator")?;
     refuse_some(&outpost_arn, "OutpostArn")?;
@@ -81,6 +83,8 @@ async fn create(cx: Context, input: w::CreateVolumeRequest) -> Result<w::Volume>
         size_gib: size,
         performance: Asked { kind: volume_type, iops, throughput },
         snapshot_id: snapshot_id.filter(|id| !id.is_empty()),
+        encrypted,
+        kms_key_id,
     };
     let tags = tags_of_type(tag_specifications, "volume")?;
     tag::ops::check(&tags)?;
@@ -108,7 +112,8 @@ fn volume_out(snapshot: &Snapshot, cx: &Context, volume: &Volume) -> w::Volume {
         availability_zone: Some(volume.zone.clone()),
         availability_zone_id: zone_id(cx, &volume.zone),
         create_time: Some(time(volume.created)),
-        encrypted: Some(false),
+        encrypted: Some(volume.encrypted),
+        kms_key_id: volume.encrypted.then(|| encryption::key_arn(cx)),
         iops: volume.performance.iops.map(|n| n as i32),
         multi_attach_enabled: Some(false),
         operator: Some(unmanaged()),
@@ -220,7 +225,7 @@ async fn describe_status(
 }
 
 fn status_out(snapshot: &Snapshot, cx: &Context, volume: &Volume) -> w::VolumeStatusItem {
-    let status: Status = describe::status(snapshot, volume);
+    let status: Status = describe::status(snapshot, cx, volume);
     let detail = w::VolumeStatusDetails {
         name: Some("io-enabled".to_owned()),
         status: Some(status.io_enabled().to_owned()),
@@ -343,29 +348,62 @@ async fn describe_modifications(
     })
 }
 
-/// Nothing is encrypted at rest here, and nothing says that it is.
 async fn get_encryption(
-    _: Context,
+    cx: Context,
     input: w::GetEbsEncryptionByDefaultRequest,
 ) -> Result<w::GetEbsEncryptionByDefaultResult> {
     dry_run(input.dry_run)?;
     Ok(w::GetEbsEncryptionByDefaultResult {
-        ebs_encryption_by_default: Some(false),
+        ebs_encryption_by_default: Some(encryption::by_default(&cx.read(), &cx)),
         ..Default::default()
     })
 }
 
 async fn disable_encryption(
-    _: Context,
+    cx: Context,
     input: w::DisableEbsEncryptionByDefaultRequest,
 ) -> Result<w::DisableEbsEncryptionByDefaultResult> {
-    dry_run(input.dry_run)?;
+    set_encryption(&cx, false, input.dry_run).await?;
     Ok(w::DisableEbsEncryptionByDefaultResult { ebs_encryption_by_default: Some(false) })
 }
 
 async fn enable_encryption(
-    _: Context,
-    _: w::EnableEbsEncryptionByDefaultRequest,
+    cx: Context,
+    input: w::EnableEbsEncryptionByDefaultRequest,
 ) -> Result<w::EnableEbsEncryptionByDefaultResult> {
-    Err(Error::unsupported("Encryption of volumes"))
+    set_encryption(&cx, true, input.dry_run).await?;
+    Ok(w::EnableEbsEncryptionByDefaultResult { ebs_encryption_by_default: Some(true) })
+}
+
+async fn set_encryption(cx: &Context, on: bool, dry: Option<bool>) -> Result<()> {
+    cx.write(|tx| {
+        encryption::set_by_default(tx, cx, on)?;
+        dry_run(dry)
+    })
+    .await
+}
+
+async fn get_key(
+    _: Context,
+    input: w::GetEbsDefaultKmsKeyIdRequest,
+) -> Result<w::GetEbsDefaultKmsKeyIdResult> {
+    dry_run(input.dry_run)?;
+    Ok(w::GetEbsDefaultKmsKeyIdResult { kms_key_id: Some(encryption::ALIAS.to_owned()) })
+}
+
+async fn modify_key(
+    cx: Context,
+    input: w::ModifyEbsDefaultKmsKeyIdRequest,
+) -> Result<w::ModifyEbsDefaultKmsKeyIdResult> {
+    encryption::check_key(&cx, &input.kms_key_id)?;
+    dry_run(input.dry_run)?;
+    Ok(w::ModifyEbsDefaultKmsKeyIdResult { kms_key_id: Some(encryption::key_arn(&cx)) })
+}
+
+async fn reset_key(
+    cx: Context,
+    input: w::ResetEbsDefaultKmsKeyIdRequest,
+) -> Result<w::ResetEbsDefaultKmsKeyIdResult> {
+    dry_run(input.dry_run)?;
+    Ok(w::ResetEbsDefaultKmsKeyIdResult { kms_key_id: Some(encryption::key_arn(&cx)) })
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use store::Snapshot;
 
 use super::device;
+use super::encryption;
 use super::model::{Content, Tree};
 use super::ops;
 use super::performance::{self, Asked, Kind, Performance};
@@ -28,6 +29,9 @@ pub enum What {
         size_gib: u32,
         performance: Performance,
         delete_on_termination: bool,
+        /// Its snapshot is, or it is to be.
+        #[serde(default)]
+        encrypted: bool,
     },
     /// The instance store disk of this number.
     Ephemeral(u32),
@@ -49,6 +53,16 @@ pub struct New {
     pub snapshot_id: Option<String>,
     pub content: Content,
     pub delete_on_termination: bool,
+    pub encrypted: bool,
+    /// What it is made of is not.
+    pub encrypts: bool,
+}
+
+/// What devices are said for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    Launch,
+    Image,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -77,9 +91,7 @@ pub fn check(asked: &[BlockDevice]) -> Result<()> {
             )));
         }
         seen.push(normal);
-        if device.encrypted == Some(true) {
-            return Err(Error::unsupported("An encrypted volume"));
-        }
+        encryption::check(device.encrypted, device.kms_key_id.as_deref())?;
         if let Some(kind) = &device.volume_type {
             let kind = Kind::parse(kind)?;
             if device::is_root(name) && !kind.boots() {
@@ -115,6 +127,7 @@ pub fn over(
     cx: &Context,
     image: &[Device],
     asked: &[BlockDevice],
+    said_for: For,
 ) -> Result<Vec<Device>> {
     check(asked)?;
     let mut devices = image.to_vec();
@@ -127,7 +140,9 @@ pub fn over(
         }
         let what = match &wanted.virtual_name {
             Some(name) => What::Ephemeral(ephemeral(name)?),
-            None => ebs(snapshot, cx, wanted, before.as_ref().map(|before| &before.what))?,
+            None => {
+                ebs(snapshot, cx, wanted, before.as_ref().map(|before| &before.what), said_for)?
+            }
         };
         let name = before.map_or_else(|| wanted.device_name.clone(), |before| before.name);
         devices.push(Device { name, what });
@@ -141,15 +156,28 @@ fn ebs(
     cx: &Context,
     wanted: &BlockDevice,
     before: Option<&What>,
+    said_for: For,
 ) -> Result<What> {
     let root = device::is_root(&wanted.device_name);
     let (mut from, mut size, mut performance, mut goes) = (None, None, None, root);
-    if let Some(What::Ebs { snapshot_id, size_gib, performance: known, delete_on_termination }) =
-        before
+    let mut encrypted = wanted.encrypted == Some(true);
+    if let Some(What::Ebs {
+        snapshot_id,
+        size_gib,
+        performance: known,
+        delete_on_termination,
+        encrypted: sealed,
+    }) = before
     {
         (from, size) = (snapshot_id.clone(), Some(*size_gib));
         (performance, goes) = (Some(*known), *delete_on_termination);
+        encrypted = wanted.encrypted.unwrap_or(*sealed);
     }
+    let name = &wanted.device_name;
+    if let (For::Image, Some(_)) = (said_for, &wanted.kms_key_id) {
+        return Err(invalid(format!("A KMS key cannot be specified for '{name}' of an image")));
+    }
+    wanted.kms_key_id.as_ref().map_or(Ok(()), |key| encryption::check_key(cx, key))?;
     let mut least = root.then_some(size).flatten();
     if let Some(id) = &wanted.snapshot_id {
         if root && from.as_ref() != Some(id) {
@@ -160,6 +188,15 @@ fn ebs(
     }
     if let Some(id) = &from {
         let source = snapshot::ops::usable(snapshot, cx, id)?;
+        if said_for == For::Image && wanted.encrypted.is_some() {
+            return Err(invalid(format!(
+                "the encrypted flag cannot be specified since device {name} has a snapshot specified."
+            )));
+        }
+        if source.encrypted && wanted.encrypted == Some(false) {
+            return Err(invalid(ops::cannot_decrypt(id)));
+        }
+        encrypted |= source.encrypted;
         if !root && source.content != Content::Blocks {
             return Err(invalid(format!(
                 "The snapshot '{id}' holds a root file system as a tree of files, not as blocks: it \
@@ -189,6 +226,7 @@ fn ebs(
         size_gib: size,
         performance: performance::resolve(&asked, size, default, performance.as_ref())?,
         delete_on_termination: wanted.delete_on_termination.unwrap_or(goes),
+        encrypted,
     })
 }
 
@@ -207,12 +245,15 @@ pub fn resolve(
         )));
     }
     let mut mapped = Mapped::default();
-    for device in over(snapshot, cx, &image.devices(), asked)? {
+    for device in over(snapshot, cx, &image.devices(), asked, For::Launch)? {
         match device.what {
             What::Ephemeral(index) => {
                 mapped.ephemeral.push(Ephemeral { device: device.name, index });
             }
-            What::Ebs { snapshot_id, size_gib, performance, delete_on_termination } => {
+            What::Ebs { snapshot_id, size_gib, performance, delete_on_termination, encrypted } => {
+                let source = snapshot_id.as_ref().map(|id| snapshot::ops::by_id(snapshot, cx, id));
+                let sealed = source.transpose()?.is_some_and(|source| source.encrypted);
+                let encrypted = encryption::of_new(snapshot, cx, Some(encrypted), sealed)?;
                 let content = match device.name == ROOT_DEVICE {
                     true => Content::Tree(Tree {
                         layers: image.layers.clone(),
@@ -220,7 +261,13 @@ pub fn resolve(
                     }),
                     false => Content::Blocks,
                 };
+                let plain = match &content {
+                    Content::Tree(tree) => !tree.frozen.is_empty(),
+                    Content::Blocks => snapshot_id.is_some(),
+                };
                 mapped.volumes.push(New {
+                    encrypted,
+                    encrypts: encrypted && !sealed && plain,
                     device: device.name,
                     size_gib,
                     performance,

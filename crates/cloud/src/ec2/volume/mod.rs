@@ -5,6 +5,7 @@
 pub mod controller;
 pub mod describe;
 pub mod device;
+pub mod encryption;
 pub mod handlers;
 pub mod mapping;
 pub mod model;

@@ -28,6 +28,9 @@ pub struct Volume {
     /// What it began as; empty for nothing.
     pub snapshot_id: String,
     pub content: Content,
+    /// All its bytes are ciphertext on the host.
+    #[serde(default)]
+    pub encrypted: bool,
     pub stage: Stage,
     pub attachment: Option<Attachment>,
     pub modification: Option<Modification>,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use store::{Snapshot, Tx};
 
 use super::device;
+use super::encryption;
 use super::mapping::New as Mapped;
 use super::model::{Attachment, Content, Progress, Stage, State, Tree, Volume};
 use super::performance::{self, Asked, Kind, Performance};
@@ -48,6 +49,8 @@ pub struct New {
     pub size_gib: Option<i32>,
     pub performance: Asked,
     pub snapshot_id: Option<String>,
+    pub encrypted: Option<bool>,
+    pub kms_key_id: Option<String>,
 }
 
 pub fn create(tx: &mut Tx, cx: &Context, new: &New, token: Option<ClientToken>) -> Result<Volume> {
@@ -57,13 +60,19 @@ pub fn create(tx: &mut Tx, cx: &Context, new: &New, token: Option<ClientToken>) 
     if zone::is_failed(tx, &new.zone) {
         return Err(Error::InsufficientVolumeCapacity);
     }
-    let (content, least) = match &new.snapshot_id {
-        None => (Content::Blocks, None),
+    encryption::check(new.encrypted, new.kms_key_id.as_deref())?;
+    new.kms_key_id.as_ref().map_or(Ok(()), |key| encryption::check_key(cx, key))?;
+    let (content, least, sealed) = match &new.snapshot_id {
+        None => (Content::Blocks, None, false),
         Some(id) => {
             let source = snapshot::ops::usable(tx, cx, id)?;
-            (source.content.clone(), Some((id, source.size_gib)))
+            (source.content.clone(), Some((id, source.size_gib)), source.encrypted)
         }
     };
+    if sealed && new.encrypted == Some(false) {
+        let id = new.snapshot_id.as_deref().unwrap_or_default();
+        return Err(Error::value(cannot_decrypt(id)));
+    }
     let kind = new.performance.kind.as_deref().map_or(Ok(Kind::Gp2), Kind::parse)?;
     let size = match (new.size_gib, least) {
         (None, None) => return Err(Error::MissingParameter("size/snapshot")),
@@ -85,6 +94,7 @@ pub fn create(tx: &mut Tx, cx: &Context, new: &New, token: Option<ClientToken>) 
         performance: performance::resolve(&new.performance, size, Kind::Gp2, None)?,
         snapshot_id: new.snapshot_id.clone().unwrap_or_default(),
         content,
+        encrypted: encryption::of_new(tx, cx, new.encrypted, sealed)?,
         stage: Stage::Creating,
         attachment: None,
         modification: None,
@@ -99,6 +109,13 @@ pub fn create(tx: &mut Tx, cx: &Context, new: &New, token: Option<ClientToken>) 
 pub fn smaller(size: u32, snapshot: &str, least: u32) -> String {
     format!(
         "Volume of size {size}GB is smaller than snapshot '{snapshot}', expect size>= {least}GB"
+    )
+}
+
+pub fn cannot_decrypt(snapshot: &str) -> String {
+    format!(
+        "Encrypted cannot be set to false: the snapshot '{snapshot}' is encrypted, and so is every \
+         volume that is created from it."
     )
 }
 
@@ -118,8 +135,9 @@ pub fn launched(tx: &mut Tx, cx: &Context, zone: &str, instance_id: &str, new: &
         performance: new.performance,
         snapshot_id: new.snapshot_id.clone().unwrap_or_default(),
         content: new.content.clone(),
-        // The bytes of a root are made by the boot itself.
-        stage: if root { Stage::Ready } else { Stage::Creating },
+        encrypted: new.encrypted,
+        // The bytes of a root are made by the boot itself, unless what is beneath is to be encrypted.
+        stage: if root && !new.encrypts { Stage::Ready } else { Stage::Creating },
         attachment: Some(Attachment {
             instance_id: instance_id.to_owned(),
             device: new.device.clone(),
@@ -147,6 +165,7 @@ pub fn adopt(tx: &mut Tx, instance: &Instance, id: &str) {
         performance: Performance { kind: Kind::Gp3, iops: Some(3000), throughput: Some(125) },
         snapshot_id: String::new(),
         content: Content::Tree(Tree { layers: instance.layers.clone(), frozen: vec![] }),
+        encrypted: false,
         stage: Stage::Ready,
         attachment: Some(Attachment {
             instance_id: instance.id.clone(),
@@ -194,13 +213,21 @@ pub fn unchanged(tx: &Tx, cx: &Context, volume: &Volume) -> Option<Volume> {
     (*present == *volume).then(|| (*present).clone())
 }
 
-/// It has its bytes, or can never have them.
-pub fn made(tx: &mut Tx, cx: &Context, id: &str, ok: bool) {
+/// It has its bytes, which are these, or can never have them.
+pub fn made(tx: &mut Tx, cx: &Context, id: &str, content: Option<&Content>) {
     let Some(volume) = tx.get::<Volume>(&cx.key(id)) else { return };
-    if volume.stage == Stage::Creating {
-        let stage = if ok { Stage::Ready } else { Stage::Failed };
-        tx.put(Volume { stage, ..(*volume).clone() });
+    if volume.stage != Stage::Creating {
+        return;
     }
+    let stage = if content.is_some() { Stage::Ready } else { Stage::Failed };
+    let content = content.unwrap_or(&volume.content).clone();
+    // What it was launched with.
+    if let (Content::Tree(tree), Some(attachment)) = (&content, &volume.attachment)
+        && let Some(instance) = tx.get::<Instance>(&cx.key(&attachment.instance_id))
+    {
+        tx.put(Instance { layers: tree.layers.clone(), ..Instance::clone(&instance) });
+    }
+    tx.put(Volume { stage, content, ..(*volume).clone() });
 }
 
 pub fn attach(

@@ -8,6 +8,7 @@ use std::time::Duration;
 use compute::driver::BoxFuture;
 use compute::storage::Kind;
 
+use super::encryption::copy_name;
 use super::model::{Content, Stage, Tree, Volume};
 use crate::controller::{Controller, Error};
 use crate::ec2::image::Image;
@@ -92,6 +93,9 @@ pub fn wanted(read: &store::Snapshot) -> BTreeSet<String> {
             }
             Content::Tree(of) => {
                 tree(&mut wanted, of);
+                if volume.stage == Stage::Creating && volume.encrypted {
+                    wanted.extend(of.frozen.iter().map(|name| copy_name(name)));
+                }
                 wanted.insert(volume.next_frozen());
             }
         }
@@ -103,6 +107,9 @@ pub fn wanted(read: &store::Snapshot) -> BTreeSet<String> {
         wanted.insert(snapshot.id.clone());
         if let Content::Tree(of) = &snapshot.content {
             tree(&mut wanted, of);
+            if snapshot.stage == snapshot::Stage::Taking && snapshot.encrypted {
+                wanted.extend(of.frozen.iter().map(|name| copy_name(name)));
+            }
         }
         if let (Source::Copy(source), snapshot::Stage::Taking) = (&snapshot.source, &snapshot.stage)
         {

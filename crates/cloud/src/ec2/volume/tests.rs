@@ -146,7 +146,6 @@ async fn refusals() {
         (format!("{here}&Size=8&VolumeType=gp9"), "InvalidParameterValue"),
         (format!("{here}&Size=8&VolumeType=gp2&Iops=300"), "InvalidParameterCombination"),
         (format!("{here}&Size=8&VolumeType=io2&Iops=9000"), "InvalidParameterValue"),
-        (format!("{here}&Size=8&Encrypted=true"), "UnsupportedOperation"),
         (
             format!("{here}&Size=8&VolumeType=io2&Iops=100&MultiAttachEnabled=true"),
             "UnsupportedOperation",
@@ -158,7 +157,6 @@ async fn refusals() {
     ] {
         assert_eq!(world.refused("CreateVolume", &members).await, code, "{members}");
     }
-    assert_eq!(world.refused("EnableEbsEncryptionByDefault", "").await, "UnsupportedOperation");
     let here = world.volume("Size=1").await;
     let elsewhere = world.ok("CreateVolume", "Size=1&AvailabilityZone=us-east-1b").await;
     let elsewhere = text(&elsewhere, "volumeId");
@@ -289,7 +287,6 @@ async fn mappings_are_checked() {
     for (members, code) in [
         (format!("{root}.Ebs.VolumeSize=7"), "InvalidBlockDeviceMapping"),
         (format!("{root}.Ebs.VolumeType=st1"), "InvalidParameterValue"),
-        (format!("{root}.Ebs.Encrypted=true"), "UnsupportedOperation"),
         (format!("{root}.NoDevice="), "InvalidBlockDeviceMapping"),
         (format!("{root}.VirtualName=ephemeral0"), "InvalidBlockDeviceMapping"),
         (format!("{root}.Ebs.SnapshotId=snap-0123456789abcdef0"), "InvalidBlockDeviceMapping"),

@@ -164,7 +164,7 @@ fn of_ec2(snapshot: &Snapshot, cx: &Context, kind: &str, id: &str) -> Vec<(&'sta
                 ("VolumeSize", found.size_gib.to_string()),
                 ("VolumeType", found.performance.kind.name().to_owned()),
                 ("AvailabilityZone", found.zone.clone()),
-                ("Encrypted", "false".to_owned()),
+                ("Encrypted", found.encrypted.to_string()),
             ];
             keys.extend(found.performance.iops.map(|iops| ("VolumeIops", iops.to_string())));
             let throughput = found.performance.throughput;
@@ -179,7 +179,7 @@ fn of_ec2(snapshot: &Snapshot, cx: &Context, kind: &str, id: &str) -> Vec<(&'sta
                 ("Owner", found.account.clone()),
                 ("VolumeSize", found.size_gib.to_string()),
                 ("ParentVolume", cx.arn("ec2", &format!("volume/{}", found.volume_id))),
-                ("Encrypted", "false".to_owned()),
+                ("Encrypted", found.encrypted.to_string()),
             ]
         }
         "image" => match image::ops::image(snapshot, cx, id) {

@@ -369,7 +369,6 @@ pub fn block_device(mapping: w::BlockDeviceMapping) -> Result<BlockDevice> {
     refuse_some(&availability_zone, "Ebs.AvailabilityZone")?;
     refuse_some(&availability_zone_id, "Ebs.AvailabilityZoneId")?;
     refuse_some(&ebs_card_index.filter(|n| *n != 0), "Ebs.EbsCardIndex")?;
-    refuse_some(&kms_key_id, "Ebs.KmsKeyId")?;
     refuse_some(&outpost_arn, "Ebs.OutpostArn")?;
     refuse_some(&volume_initialization_rate, "Ebs.VolumeInitializationRate")?;
     Ok(BlockDevice {
@@ -381,6 +380,7 @@ pub fn block_device(mapping: w::BlockDeviceMapping) -> Result<BlockDevice> {
         throughput,
         snapshot_id,
         encrypted,
+        kms_key_id,
         no_device: no_device.is_some(),
         virtual_name,
     })

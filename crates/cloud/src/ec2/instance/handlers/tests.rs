@@ -168,9 +168,9 @@ async fn what_is_refused_by_name() {
         ("SecurityGroupId.1=sg-12345678", 400, "InvalidGroup.NotFound"),
         ("NetworkInterface.1.SubnetId=subnet-12345678", 400, "MissingParameter"),
         (
-            "BlockDeviceMapping.1.DeviceName=/dev/sdf&BlockDeviceMapping.1.Ebs.Encrypted=true",
+            "BlockDeviceMapping.1.DeviceName=/dev/sdf&BlockDeviceMapping.1.Ebs.KmsKeyId=x",
             400,
-            "UnsupportedOperation",
+            "InvalidParameterDependency",
         ),
     ] {
         let (got, body) = cloud.call("RunInstances", &format!("{base}&{members}")).await;

@@ -294,6 +294,7 @@ fn mapping_out(device: &BlockDevice) -> w::LaunchTemplateBlockDeviceMapping {
             delete_on_termination: device.delete_on_termination,
             encrypted: device.encrypted,
             iops: device.iops,
+            kms_key_id: device.kms_key_id.clone(),
             throughput: device.throughput,
             snapshot_id: device.snapshot_id.clone(),
             volume_size: device.volume_size_gib,
