@@ -59,7 +59,7 @@ impl Storage for NamespaceDriver {
             let new = New { bytes: Some(bytes), from: inner.source(from)?, encrypted };
             inner.make("volumes", &name, &new, cancelled)
         };
-        self.lasting(volume, make)
+        self.lasting(volume, encrypted && from_snapshot.is_some(), make)
     }
 
     fn is_impaired(&self, name: &str) -> bool {
@@ -119,15 +119,15 @@ impl Storage for NamespaceDriver {
         parent: Option<&'a str>,
         encrypted: bool,
     ) -> BoxFuture<'a, Result<()>> {
-        let (name, parent) = (snapshot.to_owned(), parent.map(str::to_owned));
+        let (name, from) = (snapshot.to_owned(), parent.map(str::to_owned));
         let make = move |inner: &Inner, cancelled: &AtomicBool| {
             if inner.pool.path("snapshots", &name)?.exists() {
                 return Ok(());
             }
-            let new = New { bytes: Some(bytes), from: inner.source(parent)?, encrypted };
+            let new = New { bytes: Some(bytes), from: inner.source(from)?, encrypted };
             inner.make("begun", &name, &new, cancelled)
         };
-        self.lasting(snapshot, make)
+        self.lasting(snapshot, encrypted && parent.is_some(), make)
     }
 
     fn complete_snapshot<'a>(&'a self, snapshot: &'a str) -> BoxFuture<'a, Result<()>> {
@@ -256,7 +256,7 @@ impl Storage for NamespaceDriver {
                 let new = New { bytes: None, from: Some(file), encrypted: true };
                 inner.make("frozen", &made, &new, cancelled)
             };
-            self.lasting(copy, make).await?;
+            self.lasting(copy, true, make).await?;
             Ok(Some(Layer::Image(self.inner.pool.path("frozen", &name)?)))
         })
     }
@@ -279,14 +279,15 @@ impl NamespaceDriver {
 }
 
 impl NamespaceDriver {
-    /// For what may take long: it goes on without its caller.
+    /// For what goes on without its caller, who does not wait for long when it may take `long`.
     fn lasting<'a>(
         &self,
         name: &str,
+        long: bool,
         act: impl FnOnce(&Inner, &AtomicBool) -> Result<()> + Send + 'static,
     ) -> BoxFuture<'a, Result<()>> {
         let (inner, name) = (self.inner.clone(), name.to_owned());
-        let task = self.inner.runtime.spawn(async move { inner.lasting(&name, act).await });
+        let task = self.inner.runtime.spawn(async move { inner.lasting(&name, long, act).await });
         Box::pin(async move { task.await.map_err(|error| Error::Host(error.to_string()))? })
     }
 }
@@ -307,6 +308,7 @@ impl Inner {
     async fn lasting(
         self: &Arc<Self>,
         name: &str,
+        long: bool,
         act: impl FnOnce(&Inner, &AtomicBool) -> Result<()> + Send + 'static,
     ) -> Result<()> {
         let busy = || Err(Error::Busy(format!("{name} is being made")));
@@ -323,7 +325,8 @@ impl Inner {
                 }
             }
         };
-        match tokio::time::timeout(PATIENCE, &mut task).await {
+        let patience = if long { PATIENCE } else { Duration::MAX };
+        match tokio::time::timeout(patience, &mut task).await {
             Ok(done) => {
                 self.jobs().remove(name);
                 done.map_err(|error| Error::Host(error.to_string()))?

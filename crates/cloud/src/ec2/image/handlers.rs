@@ -342,7 +342,12 @@ async fn describe_attribute(
             shown.launch_permissions = Some(everybody.into_iter().chain(accounts).collect());
         }
         "blockDeviceMapping" => {
-            shown.block_device_mappings = Some(image.devices().iter().map(device_out).collect());
+            let mut devices: Vec<_> = image.devices().iter().map(device_out).collect();
+            // Which this call does not tell.
+            for ebs in devices.iter_mut().filter_map(|device| device.ebs.as_mut()) {
+                ebs.encrypted = None;
+            }
+            shown.block_device_mappings = Some(devices);
         }
         "productCodes" => shown.product_codes = Some(vec![]),
         "kernel" => shown.kernel_id = absent,

@@ -83,7 +83,8 @@ fn serve(control: &OwnedFd) -> io::Result<()> {
     drop(message);
     let lock = File::from(lock);
     lock.write_all_at(std::process::id().to_string().as_bytes(), 0)?;
-    sys::set_title("drover-view");
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    sys::set_title(&format!("drover-view {name}"));
     for _ in 0..THREADS {
         let view = view.clone();
         let thread = std::thread::Builder::new().name("view".into()).stack_size(128 * 1024);

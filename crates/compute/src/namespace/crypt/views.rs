@@ -25,8 +25,8 @@ use crate::namespace::{mount, sys};
 const RELEASE: Duration = Duration::from_secs(10);
 /// How long a view may take until it can be opened.
 const READY_MS: i32 = 10_000;
-/// How long a view may take to end by itself when everything shall.
-const ENDING: Duration = Duration::from_secs(2);
+/// How long views may take to end by themselves when everything shall: what guests wrote is on its way.
+const ENDING: Duration = Duration::from_secs(30);
 
 /// A view that its holder needs for now. Dropped, the view ends with the last who has it open.
 pub struct View {
@@ -63,11 +63,13 @@ impl Opened {
 
 /// Why encrypted disks cannot be had here.
 pub fn check() -> io::Result<()> {
+    // To open it loads the module where it is one.
+    device()?;
     let known = fs::read_to_string("/proc/filesystems")?;
-    if !known.lines().any(|line| line.trim_start() == "nodev\tfuse" || line.trim() == "fuse") {
-        return Err(io::Error::other("the kernel has no FUSE loaded"));
+    match known.lines().any(|line| line == "nodev\tfuse") {
+        true => Ok(()),
+        false => Err(io::Error::other("the kernel has no FUSE loaded")),
     }
-    device().map(drop)
 }
 
 fn device() -> io::Result<File> {
