@@ -7,6 +7,7 @@ use std::time::Duration;
 use compute::namespace::{Config, teardown};
 use compute::{Driver, Error, Exit, Observed, Phase, Spec};
 
+use crate::crypt::sealed_root;
 use crate::world::{World, control_groups, shims_in, spec, until};
 
 pub const TESTS: &[(&str, fn())] = &[
@@ -26,24 +27,27 @@ pub fn daemon_main() {
     if arguments.next().as_deref() != Some("test-daemon") {
         return;
     }
-    let world = std::mem::ManuallyDrop::new(World::at(Config::new(arguments.next().unwrap())));
+    let mut config = Config::new(arguments.next().unwrap());
+    config.keys = Some(std::sync::Arc::new(crate::crypt::Masked));
+    let world = std::mem::ManuallyDrop::new(World::at(config));
     if arguments.next().as_deref() == Some("disks") {
         crate::disks::churn(&world);
     }
     for id in std::io::stdin().lines() {
-        world.ensure(&spec(&id.unwrap()));
+        let id = id.unwrap();
+        world.ensure(&if id.starts_with("e-") { sealed_root(&id) } else { spec(&id) });
         println!("begun");
     }
     std::process::exit(0)
 }
 
-struct Daemon {
+pub struct Daemon {
     process: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
 }
 
 impl Daemon {
-    fn start(config: &Config) -> Daemon {
+    pub fn start(config: &Config) -> Daemon {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .arg("test-daemon")
             .arg(&config.state_dir)
@@ -55,7 +59,7 @@ impl Daemon {
         Daemon { process, lines }
     }
 
-    fn ask(&mut self, id: &str) {
+    pub fn ask(&mut self, id: &str) {
         writeln!(self.process.stdin.as_mut().unwrap(), "{id}").unwrap();
     }
 
@@ -64,7 +68,7 @@ impl Daemon {
         assert_eq!(self.lines.next().unwrap().unwrap(), "begun");
     }
 
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use compute::namespace::Config;
 use compute::storage::{DataKey, Keys, Kind};
-use compute::{Driver, Error, Exit, Layer, Spec, Storage};
+use compute::{Driver, Error, Exit, Layer, Phase, Spec, Storage};
 
+use crate::adopt::Daemon;
 use crate::disks::{GIB, loops, volume};
 use crate::world::{World, spec, until};
 
@@ -17,6 +18,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("what_was_plain_is_encrypted_as_it_is_copied", what_was_plain_is_encrypted),
     ("an_encrypted_root_and_images_of_it_are_ciphertext", an_encrypted_root_is_ciphertext),
     ("encrypted_disks_outlive_daemons_and_let_go", encrypted_disks_outlive_daemons),
+    ("a_daemon_killed_at_any_moment_keeps_encrypted_disks", a_daemon_killed_at_any_moment),
     ("a_dead_view_is_an_error_for_its_user_alone", a_dead_view_is_an_error_for_its_user_alone),
 ];
 
@@ -41,7 +43,7 @@ impl Keys for Masked {
     }
 }
 
-fn keyed(name: &str) -> World {
+pub fn keyed(name: &str) -> World {
     let mut config = World::config(name);
     config.keys = Some(Arc::new(Masked));
     World::at(config)
@@ -68,7 +70,7 @@ fn seen_outside(config: &Config) -> Vec<PathBuf> {
                 libc::lseek(std::os::fd::AsRawFd::as_raw_fd(&file), offset, libc::SEEK_DATA)
             }) {
                 let n = file.read_at(&mut data, at).unwrap();
-                if data[..n].windows(20).any(|part| part == &MARK.as_bytes()[..20]) {
+                if memchr::memmem::find(&data[..n], &MARK.as_bytes()[..20]).is_some() {
                     found.push(path.clone());
                     break;
                 }
@@ -251,7 +253,7 @@ fn what_was_plain_is_encrypted() {
     assert!(matches!(none, Err(Error::Spec(_))), "{none:?}");
 }
 
-fn sealed_root(id: &str) -> Spec {
+pub fn sealed_root(id: &str) -> Spec {
     Spec { root_bytes: Some(GIB), root_encrypted: true, ..spec(id) }
 }
 
@@ -350,6 +352,30 @@ fn encrypted_disks_outlive_daemons() {
     world.boot_obedient(&Spec { boot: 2, disks, ..sealed_root("i-a") });
     world.ok("i-a", "mount /dev/sdf /mnt");
     assert_eq!(world.ok("i-a", "cat /mnt/alone"), "alone\n");
+}
+
+fn a_daemon_killed_at_any_moment() {
+    let mut world = keyed("crypt-moments");
+    for round in 0..12 {
+        world.close();
+        let mut daemon = Daemon::start(&world.config);
+        for n in 0..3 {
+            daemon.ask(&format!("e-{n}"));
+        }
+        // A different moment each time; every one must do.
+        std::thread::sleep(Duration::from_millis(20 + round * 23));
+        daemon.kill();
+        world.open();
+        for seen in world.driver().list() {
+            assert_eq!(seen.boot, 1);
+            world.wait(&seen.id, |phase| phase == Phase::Up);
+            assert_ne!(world.processes(&seen.id), [0; 0]);
+            assert!(!world.driver().is_impaired(&seen.id));
+            world.destroy(&seen.id);
+        }
+        world.assert_clean();
+        until("no view is left", || views(&world.config).is_empty().then_some(()));
+    }
 }
 
 fn a_dead_view_is_an_error_for_its_user_alone() {

@@ -268,7 +268,9 @@ pub fn churn(world: &World) -> ! {
     let store = world.driver();
     for n in 0u64.. {
         let (begun, volume) = (format!("snap-{n}"), format!("vol-{n}"));
-        world.wait_for(store.begin_snapshot(&begun, 4 << 20, None, false)).unwrap();
+        // What is plain is encrypted as it becomes a volume, every other time.
+        let encrypted = n % 2 == 1;
+        world.wait_for(store.begin_snapshot(&begun, 4 << 20, None, encrypted)).unwrap();
         for block in 0..8 {
             store
                 .write(&begun, block * BLOCK, &n.to_le_bytes().repeat(BLOCK as usize / 8))
@@ -276,7 +278,15 @@ pub fn churn(world: &World) -> ! {
         }
         world.wait_for(store.complete_snapshot(&begun)).unwrap();
         println!("{begun}");
-        world.wait_for(store.create_volume(&volume, 4 << 20, Some(&begun), false)).unwrap();
+        until("it is made", || {
+            match world.wait_for(store.create_volume(&volume, 4 << 20, Some(&begun), true)) {
+                Err(Error::Busy(_)) => None,
+                made => {
+                    made.unwrap();
+                    Some(())
+                }
+            }
+        });
         println!("{volume}");
         world.wait_for(store.create_snapshot(&format!("{begun}-again"), &volume)).unwrap();
         println!("{begun}-again");
@@ -288,7 +298,7 @@ pub fn churn(world: &World) -> ! {
 }
 
 fn what_has_a_name_is_whole() {
-    let mut world = World::new("whole");
+    let mut world = crate::crypt::keyed("whole");
     for round in 0..6u64 {
         world.close();
         let mut daemon = std::process::Command::new(std::env::current_exe().unwrap())
@@ -319,8 +329,9 @@ fn what_has_a_name_is_whole() {
                 }
                 Kind::Begun => world.wait_for(store.delete_snapshot(&name)).unwrap(),
                 _ => {
-                    let file = world.config.state_dir.join("pool/volumes").join(&name);
-                    assert!(std::fs::read(file).unwrap() == whole, "{name}");
+                    world.wait_for(store.create_snapshot("check", &name)).unwrap();
+                    assert!(store.read("check", 0, 4 << 20).unwrap() == whole, "{name}");
+                    world.wait_for(store.delete_snapshot("check")).unwrap();
                     world.wait_for(store.delete_volume(&name)).unwrap();
                 }
             }
