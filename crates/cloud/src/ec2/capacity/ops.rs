@@ -75,6 +75,13 @@ pub fn room(snapshot: &Snapshot, zone: &str, instance_type: &str) -> Option<u32>
     Some(Usage::of(snapshot, pool).free())
 }
 
+/// Which part of its pool is free; `None`: there is no pool.
+pub fn share(snapshot: &Snapshot, zone: &str, instance_type: &str) -> Option<f64> {
+    let pool = snapshot.get::<Pool>(&Pool::key_of(zone, instance_type))?;
+    let limit = f64::from(pool.limit.max(1));
+    Some(f64::from(Usage::of(snapshot, pool).free()) / limit)
+}
+
 fn holders(snapshot: &Snapshot, pool: &Pool) -> impl Iterator<Item = Arc<Instance>> {
     snapshot.scan("").filter(|instance: &Arc<Instance>| {
         instance.zone == pool.zone

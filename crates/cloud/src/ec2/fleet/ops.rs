@@ -137,7 +137,7 @@ fn fill(tx: &mut Tx, cx: &Context, fleet: &mut Fleet, tags: &BTreeMap<String, Ta
             let pool = &mut pools[at];
             match launch(tx, cx, fleet, lifecycle, pool, &launches[at], tags) {
                 Ok(()) => {
-                    pool.units += pool.weight;
+                    pools::weigh(tx, cx, fleet, lifecycle, pool);
                     short -= pool.weight;
                 }
                 Err(error) => {

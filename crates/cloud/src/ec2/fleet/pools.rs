@@ -6,7 +6,7 @@ use super::model::{Fleet, Lifecycle, Override, Place, Wanted};
 use super::plan::Pool;
 use crate::ec2::catalog::prices;
 use crate::ec2::instance::launch::Launch;
-use crate::ec2::spot::market;
+use crate::ec2::spot::{market, score};
 use crate::ec2::{Error, Result, launch_template, vpc};
 use crate::{Context, zone};
 
@@ -144,15 +144,8 @@ pub fn weigh(
     });
     pool.units = of_pool.map(|member| member.weight).sum();
     let series = market::series(snapshot, &cx.env, &pool.instance_type, &pool.zone);
-    let full = prices::on_demand(&pool.instance_type);
-    if let Some((price, full)) = series.map(|series| series.price(cx.now)).zip(full) {
-        // What is cheap compared with its list price is not much asked for.
-        pool.spare = (1.0 - price / full).max(0.01);
-        if lifecycle == Lifecycle::Spot {
-            pool.unit_price = price / pool.weight;
-        }
+    if let Some(series) = series.filter(|_| lifecycle == Lifecycle::Spot) {
+        pool.unit_price = series.price(cx.now) / pool.weight;
     }
-    if zone::is_failed(snapshot, &pool.zone) {
-        pool.spare = 0.0;
-    }
+    pool.spare = score::spare(snapshot, &cx.env, &pool.instance_type, &pool.zone);
 }

@@ -223,6 +223,41 @@ async fn a_request_is_fulfilled_once_and_waits_for_what_it_cannot_have() {
 }
 
 #[tokio::test]
+async fn capacity_optimized_fleets_go_where_there_is_room() {
+    let world = World::new().await;
+    for zone in ["us-east-1a", "us-east-1b", "us-east-1c"] {
+        world.price("t3.micro", zone, if zone.ends_with('a') { 0.001 } else { 0.002 }).await;
+    }
+    // The cheapest zone has room for four, of which the second half is less to spare than others have.
+    let pool = crate::ec2::capacity::Pool {
+        zone: "us-east-1a".to_owned(),
+        instance_type: "t3.micro".to_owned(),
+        limit: 4,
+    };
+    let put = |tx: &mut store::Tx| {
+        tx.put(pool.clone());
+        Ok::<_, store::Error>(())
+    };
+    world.cx.env.store.write(put).await.unwrap();
+    let members = world.fleet(
+        &[],
+        &format!(
+            "Type=instant&{TARGET}.TotalTargetCapacity=6&{TARGET}.DefaultTargetCapacityType=spot\
+             &SpotOptions.AllocationStrategy=capacity-optimized"
+        ),
+    );
+    let body = ok(&world.cx, "CreateFleet", &members).await;
+    let ids = |zone: &str| {
+        let group = format!("<item><availabilityZone>{zone}<");
+        let rest = body.split_once(&group).map_or("", |(_, rest)| rest);
+        rest.split("</instanceIds>").next().unwrap_or_default().matches("<item>i-").count()
+    };
+    assert_eq!(text(&body, "lifecycle"), "spot");
+    assert!((1..4).contains(&ids("us-east-1a")), "{body}");
+    assert!(ids("us-east-1b") + ids("us-east-1c") >= 3, "{body}");
+}
+
+#[tokio::test]
 async fn refusals() {
     let world = World::new().await;
     let total = format!("{TARGET}.TotalTargetCapacity=1");

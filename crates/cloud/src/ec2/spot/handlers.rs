@@ -8,10 +8,13 @@ use super::describe;
 use super::market::{self, Line, PRODUCT, text};
 use super::model::{Market, SpotRequest, State};
 use super::ops::{self, Asked};
+use super::score;
+use crate::ec2::catalog::handlers::requirements;
+use crate::ec2::catalog::select;
 use crate::ec2::handlers::{listing, tags_of_type, tags_out};
 use crate::ec2::instance::describe::zone_id;
 use crate::ec2::instance::handlers::launch::{
-    self as run, interruption_behavior, refuse_some, spot_type,
+    self as run, interruption_behavior, refuse_some, refuse_true, spot_type,
 };
 use crate::ec2::instance::launch::{BlockDevice, Interface, Launch};
 use crate::ec2::listing::dry_run;
@@ -25,6 +28,7 @@ pub fn operations() -> Vec<Entry> {
         serve::<w::DescribeSpotInstanceRequests, _, _, _>(describe_spot_instance_requests),
         serve::<w::CancelSpotInstanceRequests, _, _, _>(cancel_spot_instance_requests),
         serve::<w::DescribeSpotPriceHistory, _, _, _>(describe_spot_price_history),
+        serve::<w::GetSpotPlacementScores, _, _, _>(get_spot_placement_scores),
     ]
 }
 
@@ -203,6 +207,80 @@ async fn describe_spot_price_history(
         spot_price_history: Some(lines.into_iter().map(line).collect()),
         // AWS says an empty one at the end.
         next_token: Some(next_token.unwrap_or_default()),
+    })
+}
+
+async fn get_spot_placement_scores(
+    cx: Context,
+    input: w::GetSpotPlacementScoresRequest,
+) -> Result<w::GetSpotPlacementScoresResult> {
+    let w::GetSpotPlacementScoresRequest {
+        dry_run: dry,
+        include_local_zones,
+        instance_requirements_with_metadata,
+        instance_types,
+        max_results,
+        next_token,
+        region_names,
+        single_availability_zone,
+        target_capacity,
+        target_capacity_unit_type,
+    } = input;
+    refuse_true(include_local_zones, "IncludeLocalZones")?;
+    let names = instance_types.unwrap_or_default();
+    let types = match (names.is_empty(), instance_requirements_with_metadata) {
+        (false, None) => score::named(&names)?,
+        (true, Some(asked)) => {
+            let requirements = asked
+                .instance_requirements
+                .ok_or(Error::MissingParameter("InstanceRequirements"))?;
+            let mut wanted = requirements::requirements(requirements)?;
+            wanted.architectures = asked.architecture_types.unwrap_or_default();
+            wanted.virtualization_types = asked.virtualization_types.unwrap_or_default();
+            select::select(&wanted)
+        }
+        _ => {
+            return Err(Error::combination(
+                "Exactly one of InstanceTypes and InstanceRequirementsWithMetadata must be specified.",
+            ));
+        }
+    };
+    let unit = match target_capacity_unit_type.as_deref() {
+        None | Some("units") => score::Unit::Instances,
+        Some("vcpu") => score::Unit::Vcpus,
+        Some("memory-mib") => score::Unit::MemoryMib,
+        Some(other) => {
+            return Err(Error::value(format!(
+                "Invalid value '{other}' for TargetCapacityUnitType."
+            )));
+        }
+    };
+    let asked = score::Asked {
+        types,
+        target: u32::try_from(target_capacity).ok().filter(|target| *target > 0).ok_or_else(
+            || {
+                Error::value(format!(
+                    "Value ({target_capacity}) for parameter TargetCapacity is invalid."
+                ))
+            },
+        )?,
+        unit,
+        regions: region_names.unwrap_or_default(),
+        by_zone: single_availability_zone == Some(true),
+    };
+    let listing = listing(None, max_results, next_token);
+    listing.check_max_results(10..=1000)?;
+    let scores = score::scores(&cx.read(), &cx, &asked)?;
+    dry_run(dry)?;
+    let scores = scores.into_iter().map(|score| w::SpotPlacementScore {
+        availability_zone_id: score.zone_id,
+        region: Some(score.region),
+        score: Some(score.score),
+    });
+    // There are ten at most: one page.
+    Ok(w::GetSpotPlacementScoresResult {
+        next_token: None,
+        spot_placement_scores: Some(scores.collect()),
     })
 }
 

@@ -8,6 +8,7 @@ pub mod market;
 pub mod model;
 pub mod ops;
 pub mod price;
+pub mod score;
 mod state;
 
 #[cfg(test)]

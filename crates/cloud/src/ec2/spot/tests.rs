@@ -441,3 +441,52 @@ async fn the_newest_go_when_capacity_is_taken() {
     assert_eq!(world.state(&second).await, "terminated");
     assert_eq!(world.state(&first).await, "running");
 }
+
+#[tokio::test]
+async fn scores_follow_prices_and_room() {
+    let world = World::new().await;
+    let score = async |more: &str| {
+        let members = format!("TargetCapacity=4&{more}");
+        let body = ok(&world.cx, "GetSpotPlacementScores", &members).await;
+        let scores = body.split("<score>").skip(1);
+        let scores: Vec<i32> =
+            scores.map(|rest| rest.split('<').next().unwrap().parse().unwrap()).collect();
+        (scores, body)
+    };
+    let here = "RegionName.1=us-east-1&SingleAvailabilityZone=true&InstanceType.1=t3.micro";
+    for zone in ["us-east-1a", "us-east-1b", "us-east-1c"] {
+        let price = if zone == ZONE { 0.001 } else { 0.0104 };
+        let env = &world.cx.env;
+        world.cx.write(|tx| market::set(tx, env, "t3.micro", zone, Some(price))).await.unwrap();
+    }
+    let (scores, body) = score(here).await;
+    assert!(scores[0] > scores[1] && scores[1] == scores[2], "{scores:?}");
+    assert_eq!(text(&body, "availabilityZoneId"), "use1-az1");
+    // A zone without room is not to be had, at whatever price.
+    let pool = Pool { zone: ZONE.to_owned(), instance_type: "t3.micro".to_owned(), limit: 0 };
+    let put = |tx: &mut store::Tx| {
+        tx.put(pool.clone());
+        Ok::<_, store::Error>(())
+    };
+    world.cx.env.store.write(put).await.unwrap();
+    let (scores, _) = score(here).await;
+    assert_eq!(scores, [1, 1, 1]);
+    // More types are a better chance; regions come as wholes.
+    let of = "InstanceRequirementsWithMetadata";
+    let many = format!(
+        "{of}.ArchitectureType.1=x86_64&{of}.InstanceRequirements.VCpuCount.Min=2\
+         &{of}.InstanceRequirements.MemoryMiB.Min=4096"
+    );
+    let (scores, body) = score(&many).await;
+    assert_eq!(scores.len(), 10);
+    assert!(scores[0] > 5 && !body.contains("availabilityZoneId"), "{body}");
+    for (members, code) in [
+        ("TargetCapacity=1", "InvalidParameterCombination"),
+        ("TargetCapacity=0&InstanceType.1=t3.micro", "InvalidParameterValue"),
+        ("TargetCapacity=1&InstanceType.1=none", "InvalidParameterValue"),
+        ("TargetCapacity=1&InstanceType.1=t3.micro&RegionName.1=mars", "InvalidParameterValue"),
+        ("TargetCapacity=1&InstanceType.1=t3.micro&MaxResults=1", "InvalidParameterValue"),
+    ] {
+        assert_eq!(refused(&world.cx, "GetSpotPlacementScores", members).await, code, "{members}");
+    }
+}

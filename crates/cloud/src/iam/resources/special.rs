@@ -43,7 +43,14 @@ pub fn completed(snapshot: &Snapshot, cx: &Context, call: &Call<'_>) -> Value {
         }
     };
     complete(members);
-    let Some((id, launch)) = template(snapshot, cx, call.input) else { return input };
+    let found = template(snapshot, cx, call.input);
+    let by_template = found.as_ref().is_some_and(|(_, launch)| launch.market.is_some());
+    let said = strings(call.input, "InstanceMarketOptions.MarketType");
+    if said.iter().any(|market| market == "spot") || (said.is_empty() && by_template) {
+        // The request that is made with a Spot Instance.
+        members.insert("SpotInstancesRequest".to_owned(), json!("*"));
+    }
+    let Some((id, launch)) = found else { return input };
     members.insert("LaunchTemplate".to_owned(), json!({"LaunchTemplateId": id}));
     let of_interfaces = |pick: fn(&crate::ec2::instance::launch::Interface) -> Vec<String>| {
         launch.interfaces.iter().flat_map(pick).collect::<Vec<String>>()

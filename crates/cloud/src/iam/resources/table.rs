@@ -58,6 +58,7 @@ const EC2: &[(&str, &str)] = &[
          subnet/{SubnetId|NetworkInterfaces.SubnetId}! \
          security-group/{SecurityGroupIds|NetworkInterfaces.Groups}! key-pair/{KeyName} \
          launch-template/{LaunchTemplate.LaunchTemplateId} \
+         spot-instances-request/{SpotInstancesRequest} \
          placement-group/{OfPlacementGroup|Placement.GroupName} \
          capacity-reservation/{CapacityReservationSpecification.CapacityReservationTarget\
          .CapacityReservationId}",

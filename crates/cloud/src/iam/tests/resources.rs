@@ -201,6 +201,21 @@ async fn resources_of_ec2() {
                 "ec2:CreateTags ec2:us-east-1::volume/*",
             ],
         ),
+        // With Spot there is a request for it.
+        (
+            "RunInstances",
+            json!({"ImageId": "ami-1", "SubnetId": acl_subnet, "SecurityGroupIds": [group],
+                "InstanceMarketOptions": {"MarketType": "spot"}}),
+            &[
+                "ec2:us-east-1::image/ami-1",
+                "ec2:us-east-1::instance/*",
+                "ec2:us-east-1::network-interface/*",
+                "ec2:us-east-1::volume/*",
+                &subnet_arn,
+                &group_arn,
+                "ec2:us-east-1::spot-instances-request/*",
+            ],
+        ),
     ] {
         check(&cloud, "ec2", operation, &input, expected);
     }
