@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 
 from harness import error, flags, wait
 
@@ -57,3 +58,42 @@ def test_metrics_of_a_real_load_are_read_over_cbor_and_by_the_cli(cloud):
           MetricName="CPUUtilization", Period=61, Statistics=["Sum"], **span)
     listed = cloud.aws("cloudwatch", "list-metrics", "--namespace", "AWS/EC2", "--output", "json")
     assert any(metric["MetricName"] == "CPUCreditBalance" for metric in listed["Metrics"])
+
+
+# How often a loop of a processor's own goes round in half a second.
+SPIN = """#!/bin/sh
+exec perl -MTime::HiRes=time -e '$| = 1; while (1) {
+    my ($t, $n) = (time, 0);
+    $n++ while time - $t < 0.5;
+    print "rate $n.\\n";
+}' >/dev/console
+"""
+
+
+@flags("--time-scale", "300")
+def test_a_burstable_type_out_of_credits_is_held_to_its_baseline(cloud):
+    ec2, watch = cloud.client("ec2"), cloud.client("cloudwatch")
+    # 30 launch credits: half an hour of its processor, six seconds here; then a tenth of it.
+    [id] = cloud.run(SPIN, InstanceType="t2.micro", CreditSpecification={"CpuCredits": "standard"})
+
+    def rates():
+        return [int(n) for n in re.findall(r"rate (\d+)\.", cloud.console(id))]
+
+    def balance():
+        now = datetime.datetime.now(datetime.timezone.utc)
+        points = watch.get_metric_statistics(
+            Namespace="AWS/EC2", MetricName="CPUCreditBalance", Period=300, Statistics=["Minimum"],
+            Dimensions=[{"Name": "InstanceId", "Value": id}],
+            StartTime=now - datetime.timedelta(hours=3), EndTime=now + datetime.timedelta(hours=12))
+        return [point["Minimum"] for point in points["Datapoints"]]
+
+    wait("a burst", lambda: len(rates()) >= 4)
+    burst = max(rates())
+    wait("it to be held back", lambda: max(rates()[-3:]) < burst / 3, 60)
+    assert cloud.state(id) == "running"
+    wait("the balance to be seen", lambda: any(value < 1 for value in balance()))
+    cloud.aws("ec2", "modify-instance-credit-specification", "--instance-credit-specifications",
+              f"InstanceId={id},CpuCredits=unlimited")
+    wait("it to run again", lambda: min(rates()[-2:]) > burst / 2, 60)
+    shown = ec2.describe_instance_credit_specifications(InstanceIds=[id])
+    assert shown["InstanceCreditSpecifications"][0]["CpuCredits"] == "unlimited"
