@@ -163,7 +163,7 @@ async fn volume(
 
 fn speeds(options: &Options, cloud: &Cloud, instance: &str) -> Result<Vec<[String; 4]>> {
     let size = format!("{}G", options.times(4, 1));
-    let seconds = options.times(8, 2).to_string();
+    let seconds = options.times(4, 2).to_string();
     let file = cloud.data_dir.join("host.dat");
     let file = file.to_string_lossy();
     let jobs: [(&str, &[&str], &str); 5] = [
