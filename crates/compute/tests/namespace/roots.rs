@@ -96,7 +96,12 @@ fn a_full_pool_harms_nobody_who_is_there() {
     until("room for another", || {
         world.wait_for(world.driver().ensure(&sized("i-more", 4 * GIB))).ok()
     });
-    world.ok("i-modest", "head -c 100M /dev/zero > /root/fill && sync /root/fill");
+    // All of it a moment later.
+    until("room for who is there", || {
+        let (_, status) =
+            world.sh("i-modest", "head -c 100M /dev/zero > /root/fill && sync /root/fill");
+        (status == 0).then_some(())
+    });
     for id in ["i-modest", "i-greedy", "i-more"] {
         world.destroy(id);
     }
