@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use compute::namespace::Config;
-use compute::storage::Kind;
+use compute::storage::{Keys, Kind};
 use compute::{Driver, Error, Exit, Layer, Spec, Storage};
 
+use crate::crypt::Masked;
 use crate::disks::{GIB, loops};
 use crate::world::{World, spec, until};
 
@@ -73,10 +75,11 @@ impl Drop for Small {
 
 fn a_full_pool_harms_nobody_who_is_there() {
     let small = Small::new();
-    let mut world = World::at(Config::new(small.0.join("state")));
-    // Each is promised more than there is.
-    for id in ["i-modest", "i-greedy"] {
-        world.boot_obedient(&sized(id, 4 * GIB));
+    let keys: Option<Arc<dyn Keys>> = Some(Arc::new(Masked));
+    let mut world = World::at(Config { keys, ..Config::new(small.0.join("state")) });
+    // Each is promised more than there is; that one is encrypted makes no difference.
+    for (id, root_encrypted) in [("i-modest", false), ("i-greedy", true)] {
+        world.boot_obedient(&Spec { root_encrypted, ..sized(id, 4 * GIB) });
     }
     let (said, status) =
         world.sh("i-greedy", "head -c 3G /dev/zero > /root/fill; s=$?; sync; (exit $s)");
