@@ -10,6 +10,7 @@ use wire::ec2 as w;
 use super::describe;
 use super::model::{Config, Kind, Lifecycle, Member, Options, Override, Strategy, Target, Wanted};
 use super::ops::{self, Changes, Undeletable};
+use crate::ec2::catalog::handlers::requirements;
 use crate::ec2::handlers::{listing, one_of, refuse, tags_by_type};
 use crate::ec2::instance::handlers::launch::{
     self as run, interruption_behavior, refuse_list, refuse_some,
@@ -253,7 +254,11 @@ fn over(asked: w::FleetLaunchTemplateOverridesRequest) -> Result<Override> {
     refuse_some(&availability_zone_id, "Overrides.AvailabilityZoneId")?;
     refuse_list(&block_device_mappings, "Overrides.BlockDeviceMappings")?;
     refuse_some(&iam_instance_profile, "Overrides.IamInstanceProfile")?;
-    refuse_some(&instance_requirements, "Overrides.InstanceRequirements")?;
+    if instance_type.is_some() && instance_requirements.is_some() {
+        return Err(Error::combination(
+            "An override cannot specify both InstanceType and InstanceRequirements.",
+        ));
+    }
     refuse_some(&key_name, "Overrides.KeyName")?;
     refuse_some(&metadata_options, "Overrides.MetadataOptions")?;
     let mut placed = Launch::default();
@@ -269,6 +274,7 @@ fn over(asked: w::FleetLaunchTemplateOverridesRequest) -> Result<Override> {
     }
     Ok(Override {
         instance_type,
+        requirements: instance_requirements.map(requirements::requirements).transpose()?,
         image_id,
         subnet_id,
         zone: availability_zone,

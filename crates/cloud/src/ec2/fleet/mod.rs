@@ -9,6 +9,7 @@ pub mod ops;
 mod plan;
 mod pools;
 mod role;
+mod types;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::ec2::catalog::select::Requirements;
 use crate::ec2::client_token::ClientToken;
 use crate::ec2::instance::launch::{Launch, Template};
 use crate::ec2::placement_group::Named;
@@ -123,6 +124,9 @@ pub struct Config {
 #[serde(default)]
 pub struct Override {
     pub instance_type: Option<String>,
+    /// Instead of a type: every type that has these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requirements: Option<Requirements>,
     pub image_id: Option<String>,
     /// One, or some with commas between.
     pub subnet_id: Option<String>,

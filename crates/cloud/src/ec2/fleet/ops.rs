@@ -67,7 +67,7 @@ pub fn create(
         tag::ops::check(tags)?;
     }
     // What is wrong for every pool is wrong with the request.
-    let pools = pools::pools(tx, cx, wanted)?;
+    let pools = pools::pools(tx, cx, wanted, wanted.target.default)?;
     if pools.is_empty() {
         return Err(Error::value("The fleet has nothing that it could launch."));
     }
@@ -115,7 +115,7 @@ fn fill(tx: &mut Tx, cx: &Context, fleet: &mut Fleet, tags: &BTreeMap<String, Ta
         if short <= 0.0 {
             continue;
         }
-        let sources = match pools::pools(tx, cx, &fleet.wanted) {
+        let sources = match pools::pools(tx, cx, &fleet.wanted, lifecycle) {
             Ok(sources) => sources,
             Err(error) => {
                 let place = Place { config: 0, over: None };
@@ -583,7 +583,7 @@ pub fn modify(tx: &mut Tx, cx: &Context, kind: Named, id: &str, changes: &Change
         }
     }
     check::check(cx, &next.wanted)?;
-    pools::pools(tx, cx, &next.wanted)?;
+    pools::pools(tx, cx, &next.wanted, next.wanted.target.default)?;
     next.errors.clear();
     next.state = State::Modifying;
     record(tx, cx, &next, "fleetRequestChange", "modify_in_progress", String::new(), None);

@@ -4,6 +4,7 @@ use store::Snapshot;
 
 use super::model::{Fleet, Lifecycle, Override, Place, Wanted};
 use super::plan::Pool;
+use super::types;
 use crate::ec2::catalog::prices;
 use crate::ec2::instance::launch::Launch;
 use crate::ec2::spot::{market, score};
@@ -16,8 +17,13 @@ pub struct Source {
     pub launch: Launch,
 }
 
-/// Every type in every place that the fleet's configurations name, at on-demand prices.
-pub fn pools(snapshot: &Snapshot, cx: &Context, wanted: &Wanted) -> Result<Vec<Source>> {
+/// Every type in every place that the fleet's configurations name, at its price.
+pub fn pools(
+    snapshot: &Snapshot,
+    cx: &Context,
+    wanted: &Wanted,
+    lifecycle: Lifecycle,
+) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
     for (at, config) in wanted.configs.iter().enumerate() {
         let template = match &config.specification {
@@ -37,15 +43,7 @@ pub fn pools(snapshot: &Snapshot, cx: &Context, wanted: &Wanted) -> Result<Vec<S
         for (number, over) in overrides.iter().enumerate() {
             let place =
                 Place { config: at, over: (!config.overrides.is_empty()).then_some(number) };
-            let said = over.instance_type.as_ref().or(template.instance_type.as_ref());
-            let instance_type = said.cloned().ok_or_else(|| {
-                Error::value("An instance type must be in the launch template or its override.")
-            })?;
-            if crate::ec2::catalog::instance_type(&instance_type).is_none() {
-                return Err(Error::value(format!(
-                    "Invalid value '{instance_type}' for InstanceType."
-                )));
-            }
+            let types = types::of(snapshot, cx, over, &template, lifecycle)?;
             let base = match &config.specification {
                 Some(specification) => specification.clone(),
                 None => Launch {
@@ -56,28 +54,40 @@ pub fn pools(snapshot: &Snapshot, cx: &Context, wanted: &Wanted) -> Result<Vec<S
             };
             let launch = Launch {
                 placement_group: over.placement_group.clone().or(base.placement_group),
-                instance_type: Some(instance_type.clone()),
                 min_count: 1,
                 max_count: 1,
                 ..base
             };
             for (zone, launch) in places(snapshot, cx, over, &template, launch)? {
-                let weight = over.weight.unwrap_or(1.0);
-                let price = prices::on_demand(&instance_type).unwrap_or(f64::INFINITY);
-                sources.push(Source {
-                    pool: Pool {
-                        place,
-                        instance_type: instance_type.clone(),
-                        zone,
-                        unit_price: price / weight,
-                        weight,
-                        priority: over.priority,
-                        spare: 1.0,
-                        units: 0.0,
-                        failed: false,
-                    },
-                    launch,
-                });
+                for instance_type in &types.names {
+                    let weight = over.weight.unwrap_or(1.0);
+                    let full = prices::on_demand(instance_type).unwrap_or(f64::INFINITY);
+                    let spot = || market::series(snapshot, &cx.env, instance_type, &zone);
+                    let price = match lifecycle {
+                        Lifecycle::OnDemand => full,
+                        Lifecycle::Spot => spot().map_or(full, |series| series.price(cx.now)),
+                    };
+                    if !types.affords(price) {
+                        continue;
+                    }
+                    sources.push(Source {
+                        pool: Pool {
+                            place,
+                            instance_type: instance_type.clone(),
+                            zone: zone.clone(),
+                            unit_price: price / weight,
+                            weight,
+                            priority: over.priority,
+                            spare: 1.0,
+                            units: 0.0,
+                            failed: false,
+                        },
+                        launch: Launch {
+                            instance_type: Some(instance_type.clone()),
+                            ..launch.clone()
+                        },
+                    });
+                }
             }
         }
     }
@@ -143,9 +153,5 @@ pub fn weigh(
             && member.zone == pool.zone
     });
     pool.units = of_pool.map(|member| member.weight).sum();
-    let series = market::series(snapshot, &cx.env, &pool.instance_type, &pool.zone);
-    if let Some(series) = series.filter(|_| lifecycle == Lifecycle::Spot) {
-        pool.unit_price = series.price(cx.now) / pool.weight;
-    }
     pool.spare = score::spare(snapshot, &cx.env, &pool.instance_type, &pool.zone);
 }

@@ -258,6 +258,35 @@ async fn capacity_optimized_fleets_go_where_there_is_room() {
 }
 
 #[tokio::test]
+async fn types_are_found_by_what_they_have_and_cost() {
+    let world = World::new().await;
+    let needs = "InstanceRequirements.VCpuCount.Min=2&InstanceRequirements.VCpuCount.Max=4\
+                 &InstanceRequirements.MemoryMiB.Min=8192&InstanceRequirements.MemoryMiB.Max=16384";
+    let total = format!("Type=instant&{TARGET}.TotalTargetCapacity=3");
+    for (lifecycle, strategy) in [
+        ("on-demand", "OnDemandOptions.AllocationStrategy=lowest-price"),
+        ("spot", "SpotOptions.AllocationStrategy=price-capacity-optimized"),
+    ] {
+        let more = format!("{total}&{TARGET}.DefaultTargetCapacityType={lifecycle}&{strategy}");
+        let body = ok(&world.cx, "CreateFleet", &world.fleet(&[needs], &more)).await;
+        assert!(body.contains("<errorSet></errorSet>"), "{body}");
+        assert_eq!(body.matches("<item>i-").count(), 3, "{body}");
+        let name = text(&body, "instanceType");
+        let t = crate::ec2::catalog::instance_type(&name).unwrap();
+        assert!((2..=4).contains(&t.vcpus) && (8192..=16384).contains(&t.memory_mib), "{name}");
+        assert!(t.architectures.contains(&"x86_64") && !t.burstable, "{name}");
+        let shown = world.described(&text(&body, "fleetId")).await;
+        assert!(shown.contains("<vCpuCount>") && shown.contains(">16384<"), "{shown}");
+    }
+    let none = "InstanceRequirements.VCpuCount.Min=5000&InstanceRequirements.MemoryMiB.Min=1";
+    let found = refused(&world.cx, "CreateFleet", &world.fleet(&[none], &total)).await;
+    assert_eq!(found, "InvalidParameterValue");
+    let both = format!("InstanceType=m5.large&{needs}");
+    let found = refused(&world.cx, "CreateFleet", &world.fleet(&[&both], &total)).await;
+    assert_eq!(found, "InvalidParameterCombination");
+}
+
+#[tokio::test]
 async fn refusals() {
     let world = World::new().await;
     let total = format!("{TARGET}.TotalTargetCapacity=1");

@@ -145,6 +145,52 @@ pub fn requirements(input: w::InstanceRequirementsRequest) -> Result<Requirement
     })
 }
 
+/// As answers show them.
+pub fn out(r: &Requirements) -> w::InstanceRequirements {
+    let some = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
+    let given = |b: Between| (b.min.is_some() || b.max.is_some()).then_some(b);
+    let n = |value: Option<f64>| value.map(|value| value as i32);
+    let word = |presence: Option<Presence>| presence.map(|presence| presence.word().to_owned());
+    let percent = |percent: Option<u32>| percent.and_then(|percent| i32::try_from(percent).ok());
+    w::InstanceRequirements {
+        accelerator_count: given(r.accelerator_count)
+            .map(|b| w::AcceleratorCount { min: n(b.min), max: n(b.max) }),
+        accelerator_manufacturers: some(&r.accelerator_manufacturers),
+        accelerator_names: some(&r.accelerator_names),
+        accelerator_total_memory_mi_b: given(r.accelerator_memory_mib)
+            .map(|b| w::AcceleratorTotalMemoryMiB { min: n(b.min), max: n(b.max) }),
+        accelerator_types: some(&r.accelerator_types),
+        allowed_instance_types: some(&r.allowed),
+        bare_metal: word(r.bare_metal),
+        baseline_ebs_bandwidth_mbps: given(r.baseline_ebs_mbps)
+            .map(|b| w::BaselineEbsBandwidthMbps { min: n(b.min), max: n(b.max) }),
+        burstable_performance: word(r.burstable),
+        cpu_manufacturers: some(&r.cpu_manufacturers),
+        excluded_instance_types: some(&r.excluded),
+        instance_generations: some(&r.generations),
+        local_storage: word(r.local_storage),
+        local_storage_types: some(&r.local_storage_types),
+        max_spot_price_as_percentage_of_optimal_on_demand_price: percent(
+            r.prices.spot_of_on_demand,
+        ),
+        memory_gi_b_per_v_cpu: given(r.memory_gib_per_vcpu)
+            .map(|b| w::MemoryGiBPerVCpu { min: b.min, max: b.max }),
+        memory_mi_b: given(r.memory_mib).map(|b| w::MemoryMiB { min: n(b.min), max: n(b.max) }),
+        network_bandwidth_gbps: given(r.network_gbps)
+            .map(|b| w::NetworkBandwidthGbps { min: b.min, max: b.max }),
+        network_interface_count: given(r.interfaces)
+            .map(|b| w::NetworkInterfaceCount { min: n(b.min), max: n(b.max) }),
+        on_demand_max_price_percentage_over_lowest_price: percent(r.prices.on_demand_over_lowest),
+        require_encryption_in_transit: r.encryption_in_transit.then_some(true),
+        require_hibernate_support: r.hibernation.then_some(true),
+        spot_max_price_percentage_over_lowest_price: percent(r.prices.spot_over_lowest),
+        total_local_storage_gb: given(r.local_storage_gb)
+            .map(|b| w::TotalLocalStorageGB { min: b.min, max: b.max }),
+        v_cpu_count: given(r.vcpus).map(|b| w::VCpuCountRange { min: n(b.min), max: n(b.max) }),
+        ..Default::default()
+    }
+}
+
 fn whole(name: &str, min: Option<i32>, max: Option<i32>) -> Result<Between> {
     between(name, min.map(f64::from), max.map(f64::from))
 }

@@ -8,6 +8,7 @@ use super::super::model::{
 };
 use super::super::{describe, ops};
 use crate::Context;
+use crate::ec2::catalog::handlers::requirements;
 use crate::ec2::handlers::tags_out;
 use crate::ec2::instance::describe::zone_id;
 use crate::ec2::instance::launch::Template;
@@ -94,6 +95,7 @@ fn over(over: &Override) -> w::FleetLaunchTemplateOverrides {
     w::FleetLaunchTemplateOverrides {
         availability_zone: over.zone.clone(),
         image_id: over.image_id.clone(),
+        instance_requirements: over.requirements.as_ref().map(requirements::out),
         instance_type: over.instance_type.clone(),
         max_price: over.max_price.clone(),
         placement: over

@@ -213,6 +213,7 @@ fn over(asked: w::LaunchTemplateOverrides) -> Result<Override> {
     placed_once(&availability_zone, &subnet_id)?;
     Ok(Override {
         instance_type,
+        requirements: None,
         image_id: None,
         subnet_id,
         zone: availability_zone,
