@@ -44,9 +44,11 @@ impl Keys for Masked {
 }
 
 pub fn keyed(name: &str) -> World {
-    let mut config = World::config(name);
-    config.keys = Some(Arc::new(Masked));
-    World::at(config)
+    keyed_at(World::config(name).state_dir)
+}
+
+pub fn keyed_at(state_dir: PathBuf) -> World {
+    World::at(Config { keys: Some(Arc::new(Masked)), ..Config::new(state_dir) })
 }
 
 /// Of 40 bytes, so that no sector has less than one whole.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use compute::storage::{Kind, Stored};
 use compute::{Disk, DiskSource, Driver, Error, Exit, Spec, Storage};
 
+use crate::roots::Small;
 use crate::world::{World, spec, until};
 
 pub const TESTS: &[(&str, fn())] = &[
@@ -15,6 +16,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("instance_stores_outlive_reboots_only", instance_stores_outlive_reboots_only),
     ("a_disk_is_as_fast_as_it_may_be", a_disk_is_as_fast_as_it_may_be),
     ("what_has_a_name_is_whole_whenever_its_daemon_dies", what_has_a_name_is_whole),
+    ("what_has_a_name_outlives_a_power_cut", what_has_a_name_outlives_a_power_cut),
 ];
 
 const BLOCK: u64 = 512 << 10;
@@ -297,46 +299,100 @@ pub fn churn(world: &World) -> ! {
     unreachable!()
 }
 
+/// A process with a driver of its own that makes disks and tells of each, from `begin` on.
+struct Daemon {
+    process: std::process::Child,
+    told: std::sync::mpsc::Receiver<String>,
+}
+
+impl Daemon {
+    fn begin(state_dir: &Path) -> (Daemon, Vec<String>) {
+        let mut process = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["test-daemon", state_dir.to_str().unwrap(), "disks"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = std::io::BufReader::new(process.stdout.take().unwrap()).lines();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).try_for_each(|line| tell.send(line))
+        });
+        let first = vec![told.recv().unwrap()];
+        (Daemon { process, told }, first)
+    }
+
+    fn kill(mut self) -> Vec<String> {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.told.iter().collect()
+    }
+}
+
+/// What was told of is there, everything there is holds what its name says, and nothing else is left.
+/// Deletes it all.
+fn assert_whole(world: &World, told: &[String]) {
+    let store = world.driver().clone();
+    let stored = store.stored().unwrap();
+    for name in told.iter().filter(|name| name.starts_with("snap-")) {
+        assert!(stored.iter().any(|s| s.name == *name), "{name} was told and is not there");
+    }
+    for Stored { kind, name, .. } in stored {
+        let number: u64 = name.split('-').nth(1).unwrap().parse().unwrap();
+        let whole = number.to_le_bytes().repeat(4 << 17);
+        match kind {
+            Kind::Snapshot => {
+                assert!(store.read(&name, 0, 4 << 20).unwrap() == whole, "{name}");
+                world.wait_for(store.delete_snapshot(&name)).unwrap();
+            }
+            Kind::Begun => world.wait_for(store.delete_snapshot(&name)).unwrap(),
+            _ => {
+                world.wait_for(store.create_snapshot("check", &name)).unwrap();
+                assert!(store.read("check", 0, 4 << 20).unwrap() == whole, "{name}");
+                world.wait_for(store.delete_snapshot("check")).unwrap();
+                world.wait_for(store.delete_volume(&name)).unwrap();
+            }
+        }
+    }
+    let new = world.config.state_dir.join("pool/new");
+    assert_eq!(std::fs::read_dir(new).unwrap().count(), 0, "nothing half made is left");
+}
+
 fn what_has_a_name_is_whole() {
     let mut world = crate::crypt::keyed("whole");
     for round in 0..6u64 {
         world.close();
-        let mut daemon = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["test-daemon", world.config.state_dir.to_str().unwrap(), "disks"])
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = std::io::BufReader::new(daemon.stdout.take().unwrap()).lines();
-        let mut told = vec![lines.next().unwrap().unwrap()];
+        let (daemon, mut told) = Daemon::begin(&world.config.state_dir);
         // A different moment each time; every one must do.
         std::thread::sleep(std::time::Duration::from_millis(30 + round * 17));
-        daemon.kill().unwrap();
-        daemon.wait().unwrap();
-        told.extend(lines.map_while(Result::ok));
+        told.extend(daemon.kill());
         world.open();
-        let store = world.driver().clone();
-        let stored = store.stored().unwrap();
-        for name in told.iter().filter(|name| name.starts_with("snap-")) {
-            assert!(stored.iter().any(|s| s.name == *name), "{name} was told and is not there");
-        }
-        for Stored { kind, name, .. } in stored {
-            let number: u64 = name.split('-').nth(1).unwrap().parse().unwrap();
-            let whole = number.to_le_bytes().repeat(4 << 17);
-            match kind {
-                Kind::Snapshot => {
-                    assert!(store.read(&name, 0, 4 << 20).unwrap() == whole, "{name}");
-                    world.wait_for(store.delete_snapshot(&name)).unwrap();
-                }
-                Kind::Begun => world.wait_for(store.delete_snapshot(&name)).unwrap(),
-                _ => {
-                    world.wait_for(store.create_snapshot("check", &name)).unwrap();
-                    assert!(store.read("check", 0, 4 << 20).unwrap() == whole, "{name}");
-                    world.wait_for(store.delete_snapshot("check")).unwrap();
-                    world.wait_for(store.delete_volume(&name)).unwrap();
-                }
-            }
-        }
-        let new = world.config.state_dir.join("pool/new");
-        assert_eq!(std::fs::read_dir(new).unwrap().count(), 0, "nothing half made is left");
+        assert_whole(&world, &told);
     }
+}
+
+/// The pool as a disk had it at one moment between any two of its writes: its file's blocks are shared with
+/// a copy while the daemon works, and the next daemon finds that copy.
+fn what_has_a_name_outlives_a_power_cut() {
+    let host = Small::new("xfs");
+    let mut world = crate::crypt::keyed_at(host.0.join("state"));
+    let state_dir = world.config.state_dir.clone();
+    let (pool, moment) = (state_dir.join("pool.img"), state_dir.join("moment.img"));
+    for round in 0..4u64 {
+        world.close();
+        let (daemon, mut told) = Daemon::begin(&state_dir);
+        std::thread::sleep(std::time::Duration::from_millis(40 + round * 37));
+        told.extend(daemon.told.try_iter());
+        let copied = std::process::Command::new("cp")
+            .arg("--reflink=always")
+            .args([&pool, &moment])
+            .status();
+        assert!(copied.unwrap().success());
+        daemon.kill();
+        compute::namespace::teardown(&state_dir).unwrap();
+        std::fs::rename(&moment, &pool).unwrap();
+        world.open();
+        assert_whole(&world, &told);
+    }
+    world.close();
+    compute::namespace::teardown(&state_dir).unwrap();
 }

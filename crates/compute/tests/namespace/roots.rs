@@ -43,12 +43,12 @@ fn a_full_root_is_full_for_its_instance_alone() {
 }
 
 /// A file system of the host's, of a GiB.
-struct Small(PathBuf);
+pub struct Small(pub PathBuf);
 
 impl Small {
-    fn new() -> Small {
-        let place =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("small-{}", std::process::id()));
+    pub fn new(kind: &str) -> Small {
+        let name = format!("small-{kind}-{}", std::process::id());
+        let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&place).unwrap();
         let image = place.with_extension("img");
         std::fs::File::create(&image).unwrap().set_len(GIB).unwrap();
@@ -56,7 +56,7 @@ impl Small {
             let done = Command::new(program).args(words).arg(&image).arg(&place).status();
             assert!(done.unwrap().success(), "{program}");
         };
-        let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).status();
+        let made = Command::new(format!("mkfs.{kind}")).arg("-q").arg(&image).status();
         assert!(made.unwrap().success());
         run("mount", &["-o", "loop"]);
         std::fs::remove_file(&image).unwrap();
@@ -74,7 +74,7 @@ impl Drop for Small {
 }
 
 fn a_full_pool_harms_nobody_who_is_there() {
-    let small = Small::new();
+    let small = Small::new("ext4");
     let keys: Option<Arc<dyn Keys>> = Some(Arc::new(Masked));
     let mut world = World::at(Config { keys, ..Config::new(small.0.join("state")) });
     // Each is promised more than there is; that one is encrypted makes no difference.
