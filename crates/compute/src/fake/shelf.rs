@@ -15,6 +15,8 @@ pub(super) struct Shelf {
     volumes: BTreeMap<String, Bytes>,
     /// Names of those that would be ciphertext.
     encrypted: BTreeSet<String>,
+    /// Why nothing can be encrypted.
+    cannot_encrypt: Option<String>,
     /// Names of those that nobody decrypts any more.
     impaired: BTreeSet<String>,
     snapshots: BTreeMap<String, (Kind, Bytes)>,
@@ -119,6 +121,11 @@ impl Fake {
         };
     }
 
+    /// From now on nothing can be encrypted here.
+    pub fn forbid_encryption(&self, why: &str) {
+        self.shelf().cannot_encrypt = Some(why.to_owned());
+    }
+
     /// From now on, or no longer, what decrypts this volume or root is dead.
     pub fn set_impaired(&self, name: &str, is: bool) {
         let mut shelf = self.shelf();
@@ -170,7 +177,7 @@ fn owner<'a>(book: &'a BTreeMap<String, Machine>, volume: &str) -> Option<&'a st
 
 impl Storage for Fake {
     fn can_encrypt(&self) -> Result<()> {
-        Ok(())
+        self.shelf().cannot_encrypt.clone().map_or(Ok(()), |why| Err(Error::Host(why)))
     }
 
     fn is_impaired(&self, name: &str) -> bool {

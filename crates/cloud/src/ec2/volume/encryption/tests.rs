@@ -377,6 +377,44 @@ async fn a_volume_that_nobody_decrypts_is_impaired() {
     assert!(shown.contains("<status>failed</status>"), "{shown}");
     world.driver.set_impaired(&volume, false);
     assert!(!world.ok("DescribeVolumeStatus", impaired).await.contains("<volumeId>"));
+    // A root by its instance; one that is plain has nobody who could die.
+    let members = format!("{ROOT}.Encrypted=true");
+    let sealed = world.run(&image::ops::built_in_id(), &members).await;
+    world.driver.set_impaired(&instance, true);
+    assert!(!world.ok("DescribeVolumeStatus", impaired).await.contains("<volumeId>"));
+    world.driver.set_impaired(&sealed, true);
+    let root = world.root_of(&sealed).await;
+    assert_eq!(text(&world.ok("DescribeVolumeStatus", impaired).await, "volumeId"), root);
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_encrypted_it_is_refused() {
+    let mut world = World::new();
+    let plain = world.volume("Size=1").await;
+    let taken = world.snapshot(&plain).await;
+    world.driver.forbid_encryption("/dev/fuse is missing");
+    let image = image::ops::built_in_id();
+    let run = format!("ImageId={image}&InstanceType=t3.micro&MinCount=1&MaxCount=1");
+    for (operation, members) in [
+        ("EnableEbsEncryptionByDefault", String::new()),
+        ("CreateVolume", "AvailabilityZone=us-east-1a&Size=1&Encrypted=true".into()),
+        ("CopySnapshot", format!("SourceRegion=us-east-1&SourceSnapshotId={taken}&Encrypted=true")),
+        (
+            "CopyImage",
+            format!("SourceRegion=us-east-1&SourceImageId={image}&Name=copy&Encrypted=true"),
+        ),
+        ("RunInstances", format!("{run}&{ROOT}.Encrypted=true")),
+        (
+            "RunInstances",
+            format!("{run}&{DATA}.VolumeSize=1&BlockDeviceMapping.1.Ebs.Encrypted=true"),
+        ),
+    ] {
+        let code = world.refused(operation, &members).await;
+        assert_eq!(code, "UnsupportedOperation", "{operation} {members}");
+    }
+    // All else goes on.
+    world.run(&image, "").await;
+    world.volume(&format!("SnapshotId={taken}&Encrypted=false")).await;
 }
 
 #[test]
