@@ -206,6 +206,11 @@ pub struct Usage {
     pub network_out_bytes: u64,
     pub network_in_packets: u64,
     pub network_out_packets: u64,
+    /// Of its root and its volumes, with what earlier boots had of them; not of instance stores.
+    pub volume_read_bytes: u64,
+    pub volume_write_bytes: u64,
+    pub volume_reads: u64,
+    pub volume_writes: u64,
 }
 
 pub trait Driver: Send + Sync {

@@ -130,9 +130,9 @@ async fn get_recommendations(
                 let plain = advice.finding.name().replace('_', "");
                 values.iter().any(|value| value.replace('_', "").eq_ignore_ascii_case(&plain))
             }),
-            Some("FindingReasonCodes") => advice.retain(|advice| {
-                advice.reasons.iter().any(|reason| values.iter().any(|value| value == reason))
-            }),
+            Some("FindingReasonCodes") => {
+                advice.retain(|advice| advice.reasons.iter().any(|reason| values.contains(reason)))
+            }
             Some("RecommendationSourceType") => {
                 if !values.iter().any(|value| value == "Ec2Instance") {
                     advice.clear();
@@ -183,10 +183,20 @@ fn metric(name: &str, statistic: &str, value: f64) -> w::UtilizationMetric {
 
 fn out(cx: &Context, advice: &Advice) -> w::InstanceRecommendation {
     let i = &advice.instance;
-    let Used { cpu_peak, cpu_average, memory } = advice.used;
+    let Used { cpu_peak, cpu_average, memory, rates } = advice.used;
     let mut metrics =
         vec![metric("CPU", "MAXIMUM", cpu_peak), metric("CPU", "AVERAGE", cpu_average)];
     metrics.extend(memory.map(|memory| metric("MEMORY", "MAXIMUM", memory)));
+    for (name, rate) in [
+        ("NETWORK_IN_BYTES_PER_SECOND", rates.network_in_bytes),
+        ("NETWORK_OUT_BYTES_PER_SECOND", rates.network_out_bytes),
+        ("EBS_READ_BYTES_PER_SECOND", rates.volume_read_bytes),
+        ("EBS_WRITE_BYTES_PER_SECOND", rates.volume_write_bytes),
+        ("EBS_READ_OPS_PER_SECOND", rates.volume_reads),
+        ("EBS_WRITE_OPS_PER_SECOND", rates.volume_writes),
+    ] {
+        metrics.push(metric(name, "MAXIMUM", rate));
+    }
     let tags = tag::ops::tags_of(&cx.read(), cx, &i.id);
     let up = i.observed.up_since.map_or(0, |since: Timestamp| cx.now.since(since).as_secs());
     let seen = up.min(RETENTION.as_secs()) as f64;
@@ -198,7 +208,7 @@ fn out(cx: &Context, advice: &Advice) -> w::InstanceRecommendation {
         account_id: Some(i.account.clone()),
         current_instance_type: Some(i.instance_type.clone()),
         finding: Some(advice.finding.name().to_owned()),
-        finding_reason_codes: Some(advice.reasons.iter().map(|r| (*r).to_owned()).collect()),
+        finding_reason_codes: Some(advice.reasons.clone()),
         instance_arn: Some(arn_of(advice)),
         instance_name: tags.get("Name").cloned(),
         instance_state: Some("running".to_owned()),

@@ -3,6 +3,8 @@
 //! | Namespace | Metric | Dimensions | |
 //! |---|---|---|---|
 //! | AWS/EC2 | CPUUtilization | InstanceId | percent of the instance's vCPUs |
+//! | AWS/EC2 | NetworkIn, NetworkOut, NetworkPacketsIn, NetworkPacketsOut | InstanceId | |
+//! | AWS/EC2 | EBSReadBytes, EBSWriteBytes, EBSReadOps, EBSWriteOps | InstanceId | |
 //! | AWS/EC2 | CPUUtilization | AutoScalingGroupName | of each instance in service and warmed up |
 //! | AWS/ApplicationELB | RequestCount | LoadBalancer, TargetGroup | |
 //! | AWS/ApplicationELB | RequestCountPerTarget | LoadBalancer, TargetGroup | by healthy, else registered targets |
@@ -51,10 +53,28 @@ fn instances(env: &Env, snapshot: &Snapshot, now: Timestamp, counters: &mut Vec<
         }
         any = true;
         let Some(usage) = env.driver.usage(&instance.id) else { continue };
-        let counter = format!("cpu/{}", instance.id);
-        let growth =
-            env.metrics.growth(&counter, usage.cpu.as_secs_f64(), env.clock.host_elapsed());
-        counters.push(counter);
+        let mut grown = |what: &str, total: f64| {
+            let counter = format!("{what}/{}", instance.id);
+            let growth = env.metrics.growth(&counter, total, env.clock.host_elapsed());
+            counters.push(counter);
+            growth
+        };
+        for (name, total) in [
+            ("NetworkIn", usage.network_in_bytes),
+            ("NetworkOut", usage.network_out_bytes),
+            ("NetworkPacketsIn", usage.network_in_packets),
+            ("NetworkPacketsOut", usage.network_out_packets),
+            ("EBSReadBytes", usage.volume_read_bytes),
+            ("EBSWriteBytes", usage.volume_write_bytes),
+            ("EBSReadOps", usage.volume_reads),
+            ("EBSWriteOps", usage.volume_writes),
+        ] {
+            if let Some(growth) = grown(name, total as f64) {
+                let id = MetricId::new("AWS/EC2", name, &[("InstanceId", &instance.id)]);
+                env.metrics.put(&instance.account, &instance.region, &id, now, growth.by);
+            }
+        }
+        let growth = grown("cpu", usage.cpu.as_secs_f64());
         let vcpus = catalog::instance_type(&instance.instance_type).map(|kind| kind.vcpus);
         let Some(value) = growth.zip(vcpus).and_then(|(growth, n)| percent(growth, n)) else {
             continue;

@@ -67,7 +67,11 @@ fn fineness(snapshot: &Snapshot, cx: &Context, id: &MetricId) -> Duration {
 }
 
 pub fn unit(id: &MetricId) -> &'static str {
-    if id.name == "CPUUtilization" { "Percent" } else { "Count" }
+    match id.name.as_str() {
+        "CPUUtilization" => "Percent",
+        "NetworkIn" | "NetworkOut" | "EBSReadBytes" | "EBSWriteBytes" => "Bytes",
+        _ => "Count",
+    }
 }
 
 pub fn statistic(word: &str) -> Option<Statistic> {

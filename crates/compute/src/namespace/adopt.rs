@@ -21,6 +21,7 @@ use super::record::{self, ExitRecord, Home, Record, ShimRecord};
 use super::roots;
 use super::shim::ToShim;
 use super::trash::Trash;
+use super::usage::Devices;
 use super::{Config, IDS_PER_INSTANCE, headroom, sys};
 use crate::{Error, Exit, Result};
 
@@ -72,6 +73,7 @@ impl NamespaceDriver {
             pool: Pool::new(&directory),
             jobs: Default::default(),
             stock: Mutex::default(),
+            devices: Devices::default(),
             layers_lock: Mutex::default(),
             shared: Arc::new(Shared { fabric, changes: watch::Sender::new(0) }),
             slots: Mutex::new(HashMap::new()),

@@ -22,12 +22,14 @@ use super::record::{self, Home, Record, RootLayers, ShimRecord};
 use super::roots::{Prepared, Stock};
 use super::shim::ToShim;
 use super::trash::Trash;
+use super::usage::Devices;
 use super::volumes::Jobs;
 use super::{Config, IDS_PER_INSTANCE, check, console, plug, sys, usage};
 use crate::driver::BoxFuture;
 use crate::exec::{self, ConsoleFollower, Keys, Program, Running};
 use crate::{
-    BootTimes, Disk, Driver, Error, Exit, Layer, Nic, Observed, Phase, Result, Spec, Usage,
+    BootTimes, Disk, DiskSource, Driver, Error, Exit, Layer, Nic, Observed, Phase, Result, Spec,
+    Usage,
 };
 
 /// How long a killed instance may take to be gone. Killing is the kernel's work; this is for a host
@@ -47,6 +49,7 @@ pub(super) struct Inner {
     pub pool: Pool,
     pub jobs: Jobs,
     pub stock: Mutex<Stock>,
+    pub devices: Devices,
     /// Held while a layer is mounted.
     pub layers_lock: Mutex<()>,
     pub shared: Arc<Shared>,
@@ -157,15 +160,25 @@ impl Driver for NamespaceDriver {
 
     fn usage(&self, id: &str) -> Option<Usage> {
         let slot = self.inner.slot(id)?;
-        let (group, pid) = {
+        let (group, pid, volumes) = {
             let state = slot.state();
-            (state.group.clone()?, state.pid?)
+            let volumes: Vec<String> = state
+                .disks
+                .iter()
+                .filter_map(|disk| match &disk.source {
+                    DiskSource::Volume(name) => Some(format!("volumes/{name}")),
+                    DiskSource::InstanceStore { .. } => None,
+                })
+                .collect();
+            (state.group.clone()?, state.pid?, volumes)
         };
-        let network = usage::of_network(pid).unwrap_or_default();
+        let mut usage = usage::of_network(pid).unwrap_or_default();
+        let disks = volumes.into_iter().chain([format!("roots/{id}")]);
+        self.inner.devices.add(&self.inner.config.state_dir, disks, &mut usage);
         Some(Usage {
             cpu: group.cpu()?,
             memory_bytes: group.memory_bytes().unwrap_or_default(),
-            ..network
+            ..usage
         })
     }
 

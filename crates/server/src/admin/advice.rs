@@ -1,6 +1,7 @@
 //! Which types would do for what runs.
 
 use cloud::advice::measured::{self, Advice, Choice};
+use cloud::ec2::catalog;
 use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
@@ -12,6 +13,7 @@ pub fn measured(gateway: &Gateway) -> Value {
 }
 
 fn one(advice: &Advice) -> Value {
+    let (t, rates) = (catalog::instance_type(&advice.instance.instance_type), advice.used.rates);
     json!({
         "instance": advice.instance.id,
         "region": advice.instance.region,
@@ -21,6 +23,9 @@ fn one(advice: &Advice) -> Value {
         "cpu_peak_percent": advice.used.cpu_peak,
         "cpu_average_percent": advice.used.cpu_average,
         "memory_percent": advice.used.memory,
+        "network_percent": t.and_then(|t| rates.network(t)),
+        "volume_throughput_percent": t.and_then(|t| rates.volume_throughput(t)),
+        "volume_iops_percent": t.and_then(|t| rates.volume_operations(t)),
         "options": advice.options.iter().map(choice).collect::<Vec<_>>(),
     })
 }

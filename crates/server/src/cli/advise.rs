@@ -87,8 +87,17 @@ fn of_words(words: &str, output: &Output) {
 
 fn measured(cloud: &Cloud, output: &Output) -> Result<()> {
     let all = cloud.call("GET", "/_drover/advice", None)?;
-    let head = ["instance", "type", "finding", "cpu peak", "memory", "better", "saves/month"];
-    let mut table = Table::new(&head);
+    let mut table = Table::new(&[
+        "instance",
+        "type",
+        "finding",
+        "cpu",
+        "memory",
+        "network",
+        "disk",
+        "better",
+        "saves/month",
+    ]);
     for advice in all.as_array().into_iter().flatten() {
         let text = |name: &str| advice[name].as_str().unwrap_or("-").to_owned();
         let percent = |value: &Value| {
@@ -102,6 +111,8 @@ fn measured(cloud: &Cloud, output: &Output) -> Result<()> {
             text("finding"),
             percent(&advice["cpu_peak_percent"]),
             percent(&advice["memory_percent"]),
+            percent(&advice["network_percent"]),
+            percent(most(&advice["volume_throughput_percent"], &advice["volume_iops_percent"])),
             best["instance_type"].as_str().unwrap_or("-").to_owned(),
             saves.map_or("-".to_owned(), |usd| format!("{usd:.2} USD")),
         ]);
@@ -112,4 +123,8 @@ fn measured(cloud: &Cloud, output: &Output) -> Result<()> {
     };
     output.print(shown, all);
     Ok(())
+}
+
+fn most<'a>(a: &'a Value, b: &'a Value) -> &'a Value {
+    if a.as_f64() >= b.as_f64() { a } else { b }
 }

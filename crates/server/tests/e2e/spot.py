@@ -375,12 +375,21 @@ def test_advice_by_measure_and_in_words(cloud):
     error("OptInRequiredException", optimizer.get_ec2_instance_recommendations)
     optimizer.update_enrollment_status(status="Active")
     [idle] = cloud.run(InstanceType="m5.large")
+    # More than the 5.4 MB/s that volumes of this type have for as long as one likes.
+    [writer] = cloud.run("#!/bin/sh\nwhile dd if=/dev/zero of=/root/f bs=1M count=64 oflag=direct; do :; done\n",
+                         InstanceType="t3.nano")
 
     def judged():
-        return json.loads(cloud.drover("advise", "--json"))
+        found = {one["instance"]: one for one in json.loads(cloud.drover("advise", "--json"))}
+        return found if len(found) == 2 else None
 
-    [advice] = wait("five minutes of measure", judged, 60)
-    assert (advice["instance"], advice["finding"]) == (idle, "OVER_PROVISIONED"), advice
+    found = wait("five minutes of measure", judged, 60)
+    advice = found[writer]
+    assert "EBSThroughputUnderprovisioned" in advice["reasons"], advice
+    assert advice["volume_throughput_percent"] > 90 and advice["options"], advice
+    assert "t3.nano" in cloud.drover("advise")
+    advice = found[idle]
+    assert advice["finding"] == "OVER_PROVISIONED", advice
     best = advice["options"][0]
     assert best["saves_usd_per_month"] > 0, advice
     arn = f"arn:aws:ec2:us-east-1:123456789012:instance/{idle}"
@@ -388,4 +397,11 @@ def test_advice_by_measure_and_in_words(cloud):
     assert said["finding"] == "OVER_PROVISIONED" and said["currentInstanceType"] == "m5.large", said
     assert said["recommendationOptions"][0]["rank"] == 1
     assert said["recommendationOptions"][0]["savingsOpportunity"]["estimatedMonthlySavings"]["value"] > 0
-    assert {metric["name"] for metric in said["utilizationMetrics"]} >= {"CPU"}, said
+    measured = {metric["name"]: metric["value"] for metric in said["utilizationMetrics"]}
+    assert {"CPU", "MEMORY", "NETWORK_IN_BYTES_PER_SECOND", "EBS_READ_OPS_PER_SECOND"} <= measured.keys(), said
+    now = datetime.datetime.now(datetime.timezone.utc)
+    points = cloud.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/EC2", MetricName="EBSWriteBytes", Period=300, Statistics=["Sum"],
+        Dimensions=[{"Name": "InstanceId", "Value": writer}],
+        StartTime=now - datetime.timedelta(hours=1), EndTime=now + datetime.timedelta(hours=3))["Datapoints"]
+    assert max(point["Sum"] for point in points) > 1e6 and points[0]["Unit"] == "Bytes", points
