@@ -3,13 +3,12 @@
 mod out;
 mod spot_fleet;
 
-use std::collections::BTreeMap;
-
 use wire::ec2 as w;
 
+use super::change::{self, Changes, Undeletable};
 use super::describe;
 use super::model::{Config, Kind, Lifecycle, Member, Options, Override, Strategy, Target, Wanted};
-use super::ops::{self, Changes, Undeletable};
+use super::ops;
 use crate::ec2::catalog::handlers::requirements;
 use crate::ec2::handlers::{listing, one_of, refuse, tags_by_type};
 use crate::ec2::instance::handlers::launch::{
@@ -382,7 +381,7 @@ async fn modify_fleet(cx: Context, input: w::ModifyFleetRequest) -> Result<w::Mo
         configs: configs.into_iter().map(config).collect::<Result<_>>()?,
     };
     cx.write(|tx| {
-        ops::modify(tx, &cx, Named::Fleet, &fleet_id, &changes)?;
+        change::modify(tx, &cx, Named::Fleet, &fleet_id, &changes)?;
         dry_run(dry)
     })
     .await?;
@@ -395,13 +394,13 @@ async fn delete_fleets(
 ) -> Result<w::DeleteFleetsResult> {
     let answers = cx
         .write(|tx| {
-            let ids = input.fleet_ids.iter();
-            let answers: BTreeMap<String, _> = ids
-                .map(|id| {
-                    let answer = ops::delete(tx, &cx, Named::Fleet, id, input.terminate_instances);
-                    (id.clone(), answer)
-                })
-                .collect();
+            let answers = change::delete_all(
+                tx,
+                &cx,
+                Named::Fleet,
+                &input.fleet_ids,
+                input.terminate_instances,
+            );
             dry_run(input.dry_run)?;
             Ok::<_, Error>(answers)
         })

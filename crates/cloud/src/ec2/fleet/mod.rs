@@ -1,5 +1,6 @@
 //! EC2 Fleets and Spot Fleets: so much capacity, from whichever types, zones and markets have it.
 
+mod change;
 mod check;
 pub mod controller;
 mod describe;

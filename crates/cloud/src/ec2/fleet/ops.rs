@@ -8,9 +8,7 @@ use std::time::Duration;
 use store::{Snapshot, Tx};
 
 use super::check;
-use super::model::{
-    Event, Failure, Fleet, Kind, Lifecycle, Member, Place, State, Target, Units, Wanted,
-};
+use super::model::{Event, Failure, Fleet, Kind, Lifecycle, Member, Place, State, Units, Wanted};
 use super::plan::{self, Pool};
 use super::{pools, role};
 use crate::clock::Timestamp;
@@ -261,12 +259,12 @@ pub fn fulfilled(fleet: &Fleet) -> Units {
     units
 }
 
-fn become_(tx: &mut Tx, cx: &Context, fleet: &mut Fleet, state: State) {
+pub fn become_(tx: &mut Tx, cx: &Context, fleet: &mut Fleet, state: State) {
     fleet.state = state;
     record(tx, cx, fleet, "fleetRequestChange", fleet.state_name(), String::new(), None);
 }
 
-fn record(
+pub fn record(
     tx: &mut Tx,
     cx: &Context,
     fleet: &Fleet,
@@ -544,94 +542,6 @@ pub fn is_id(kind: Named, id: &str) -> bool {
     id.strip_prefix(kind.prefix()).is_some_and(|rest| {
         rest.len() == 36 && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
     })
-}
-
-/// What ModifyFleet changes.
-#[derive(Clone, Debug, Default)]
-pub struct Changes {
-    pub target: Option<Target>,
-    pub terminate_excess: Option<bool>,
-    pub configs: Vec<super::model::Config>,
-}
-
-pub fn modify(tx: &mut Tx, cx: &Context, kind: Named, id: &str, changes: &Changes) -> Result<()> {
-    let known = find(tx, cx, kind, id)?;
-    if known.wanted.kind != Kind::Maintain {
-        return Err(Error::UnsupportedOperation(format!(
-            "Fleets of type {} cannot be modified.",
-            known.wanted.kind.name()
-        )));
-    }
-    if known.state != State::Active {
-        return Err(Error::FleetNotInModifiableState(format!(
-            "The fleet '{id}' is {}. It must be active in order to be modified.",
-            known.state_name()
-        )));
-    }
-    let mut next = Fleet::clone(&known);
-    if let Some(target) = changes.target {
-        next.wanted.target = target;
-    }
-    if let Some(terminate) = changes.terminate_excess {
-        next.wanted.terminate_excess = terminate;
-    }
-    if !changes.configs.is_empty() {
-        next.wanted.configs = changes.configs.clone();
-        // Members of configurations that are no more keep their weight, and are of the first one.
-        for member in &mut next.members {
-            member.place = Place { config: 0, over: None };
-        }
-    }
-    check::check(cx, &next.wanted)?;
-    pools::pools(tx, cx, &next.wanted, next.wanted.target.default)?;
-    next.errors.clear();
-    next.state = State::Modifying;
-    record(tx, cx, &next, "fleetRequestChange", "modify_in_progress", String::new(), None);
-    tx.put(next);
-    Ok(())
-}
-
-/// One fleet of DeleteFleets or CancelSpotFleetRequests: its state before and after, or why not.
-pub fn delete(
-    tx: &mut Tx,
-    cx: &Context,
-    kind: Named,
-    id: &str,
-    terminates: bool,
-) -> Result<(State, State), (Undeletable, String)> {
-    let known = match find(tx, cx, kind, id) {
-        Ok(known) => known,
-        Err(Error::Malformed { .. }) => {
-            return Err((Undeletable::Malformed, format!("The fleet ID '{id}' is malformed.")));
-        }
-        Err(error) => return Err((Undeletable::Unknown, error.to_string())),
-    };
-    if known.state.is_over() {
-        let message = format!("The fleet '{id}' is deleted already.");
-        return Err((Undeletable::State, message));
-    }
-    if known.wanted.kind == Kind::Instant && !terminates {
-        let message = "A fleet of type instant is deleted with its instances only.".to_owned();
-        return Err((Undeletable::Unexpected, message));
-    }
-    let mut next = Fleet::clone(&known);
-    let state = match terminates {
-        true => State::DeletedTerminating,
-        false => State::DeletedRunning,
-    };
-    become_(tx, cx, &mut next, state);
-    let before = known.state;
-    tx.put(next);
-    Ok((before, state))
-}
-
-/// Why a fleet is not deleted; each kind of fleet has codes of its own for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Undeletable {
-    Malformed,
-    Unknown,
-    State,
-    Unexpected,
 }
 
 /// Fleets of one kind, those of these ids or all.

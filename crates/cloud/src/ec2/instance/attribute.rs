@@ -9,7 +9,6 @@ use super::user_data;
 use super::{ops, place, resolve};
 use crate::Context;
 use crate::ec2::capacity_reservation::Specification;
-use crate::ec2::image::model::RootDevice;
 use crate::ec2::network_interface::{self, attribute::Change as Of};
 use crate::ec2::placement_group::{Named, Strategy, membership};
 use crate::ec2::{Error, Result, credits, resource, spot, volume};
@@ -54,15 +53,12 @@ pub fn modify(tx: &mut Tx, cx: &Context, id: &str, change: &Change) -> Result<()
         }
         Change::DisableApiTermination(on) => next.disable_api_termination = on,
         Change::DisableApiStop(on) => next.disable_api_stop = on,
-        Change::ShutdownBehavior(ShutdownBehavior::Stop)
-            if next.root_device == RootDevice::InstanceStore =>
-        {
-            return Err(Error::UnsupportedOperation(format!(
-                "The instance '{}' does not have an 'ebs' root device type and cannot be stopped.",
-                next.id
-            )));
+        Change::ShutdownBehavior(behavior) => {
+            if behavior == ShutdownBehavior::Stop {
+                resolve::check_stoppable(&next)?;
+            }
+            next.shutdown_behavior = behavior;
         }
-        Change::ShutdownBehavior(behavior) => next.shutdown_behavior = behavior,
         Change::Groups(ids) => return interface(tx, cx, &next, Of::Groups(ids)),
         Change::DeleteOnTermination(devices) => {
             if next.state() == InstanceState::ShuttingDown {

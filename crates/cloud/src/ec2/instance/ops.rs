@@ -292,13 +292,7 @@ pub fn start(tx: &mut Tx, cx: &Context, ids: &[String]) -> Result<Vec<StateChang
 pub fn stop(tx: &mut Tx, cx: &Context, ids: &[String], force: bool) -> Result<Vec<StateChange>> {
     let instances = named(tx, cx, ids)?;
     protected(cx, &instances, |i| i.disable_api_stop, "stopped", "disableApiStop")?;
-    let mut lasting = instances.iter().filter(|i| i.root_device == RootDevice::InstanceStore);
-    if let Some(instance) = lasting.next() {
-        return Err(Error::UnsupportedOperation(format!(
-            "The instance '{}' does not have an 'ebs' root device type and cannot be stopped.",
-            instance.id
-        )));
-    }
+    instances.iter().try_for_each(|instance| resolve::check_stoppable(instance))?;
     for instance in instances.iter().filter(|_| !resolve::is_service(cx)) {
         spot::ops::check_stop(tx, cx, instance)?;
     }

@@ -7,7 +7,7 @@ use store::Snapshot;
 
 use super::interfaces::{self, Interfaces, Source, Wanted};
 use super::launch::{Launch, Metadata};
-use super::model::{MetadataOptions, ShutdownBehavior};
+use super::model::{Instance, MetadataOptions, ShutdownBehavior};
 use super::place::Needs;
 use super::user_data;
 use crate::Context;
@@ -177,6 +177,17 @@ pub fn check_type(name: &str, architecture: &str) -> Result<()> {
          try again.",
         size.architectures.join(",")
     )))
+}
+
+/// Its root must outlive a stop.
+pub fn check_stoppable(instance: &Instance) -> Result<()> {
+    match instance.root_device {
+        RootDevice::Ebs => Ok(()),
+        RootDevice::InstanceStore => Err(Error::UnsupportedOperation(format!(
+            "The instance '{}' does not have an 'ebs' root device type and cannot be stopped.",
+            instance.id
+        ))),
+    }
 }
 
 /// Nothing that would stop an instance whose root would not outlive it.

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use wire::ec2 as w;
 
+use super::super::change::{self, Changes, Undeletable};
 use super::super::model::{
     Config, Kind, Lifecycle, Member, Override, SpotFleet, Strategy, Target, Wanted,
 };
-use super::super::ops::{self, Changes, Undeletable};
+use super::super::ops;
 use super::super::role;
 use crate::ec2::handlers::{listing, one_of, refuse, tags_by_type, tags_in};
 use crate::ec2::instance::handlers::launch::{self as run, interruption_behavior, refuse_some};
@@ -408,7 +409,7 @@ async fn modify(
             terminate_excess,
             configs: configs.clone(),
         };
-        ops::modify(tx, &cx, Named::SpotFleet, &id, &changes)
+        change::modify(tx, &cx, Named::SpotFleet, &id, &changes)
     })
     .await?;
     Ok(w::ModifySpotFleetRequestResponse { r#return: Some(true) })
@@ -420,12 +421,9 @@ async fn cancel(
 ) -> Result<w::CancelSpotFleetRequestsResponse> {
     let answers = cx
         .write(|tx| {
-            let mut answers = BTreeMap::new();
-            for id in &input.spot_fleet_request_ids {
-                let terminates = input.terminate_instances;
-                let answer = ops::delete(tx, &cx, Named::SpotFleet, id, terminates);
-                answers.insert(id.clone(), answer);
-            }
+            let ids = &input.spot_fleet_request_ids;
+            let answers =
+                change::delete_all(tx, &cx, Named::SpotFleet, ids, input.terminate_instances);
             dry_run(input.dry_run)?;
             Ok::<_, Error>(answers)
         })
